@@ -1,0 +1,192 @@
+//! One immutable picture of everything, which the page, the API, the metrics and the command line all read.
+//!
+//! Its JSON form is `GET /api/v1/status`; the fields are names that others depend on: add, never rename.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be shown, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Leveret's version.
+    pub version: String,
+    /// The keeper's process id: the one to signal.
+    pub pid: i32,
+    /// The controller's process id; it changes when the controller is replaced.
+    pub controller_pid: i32,
+    /// Seconds since the keeper started.
+    pub uptime_seconds: f64,
+    /// How many controllers there were before this one.
+    pub controller_restarts: u32,
+    /// Whether every program that starts with Leveret has what it wants, at least once since the start.
+    pub ready: bool,
+    /// Set while Leveret shuts down.
+    pub shutting_down: bool,
+    /// Set while scaling is paused for everything.
+    pub paused: bool,
+    /// The last reload that failed, until one succeeds: what stands against the file.
+    pub config_error: Option<String>,
+    /// The brokers, by name.
+    pub brokers: Vec<BrokerView>,
+    /// The programs, in the order of the configuration file.
+    pub programs: Vec<ProgramView>,
+}
+
+/// A broker as seen now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BrokerView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `connecting`, `connected`, `refused` or `unreachable`.
+    pub state: String,
+    /// Its address without the password.
+    pub url: String,
+    /// What stands in the way, as a sentence.
+    pub error: Option<String>,
+}
+
+/// A program as seen now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProgramView {
+    /// Its name.
+    pub name: String,
+    /// The project that it belongs to.
+    pub project: Option<String>,
+    /// `service` or `scaled`.
+    pub kind: String,
+    /// How many processes there should be.
+    pub desired: u32,
+    /// How many are running: started and not ending.
+    pub running: u32,
+    /// The configured number of a service's processes; the minimum of a scaled program.
+    pub configured: u32,
+    /// The least; for a service the configured number.
+    pub min: u32,
+    /// The most; for a service the configured number.
+    pub max: u32,
+    /// `auto`, `hold`, `dry-run` or `off` (a service, or scaling paused).
+    pub mode: String,
+    /// Why this many, in one sentence.
+    pub reason: String,
+    /// The operator's count that the engine leaves alone.
+    pub hold: Option<HoldView>,
+    /// The queues that it follows.
+    pub queues: Vec<QueueView>,
+    /// The goal in seconds, where the program is scaled.
+    pub wait_goal_seconds: Option<f64>,
+    /// How long a message that arrives now is expected to wait, in seconds, where it can be said.
+    pub wait_predicted_seconds: Option<f64>,
+    /// Of a schedule; always absent until there are schedules.
+    pub next_run: Option<String>,
+    /// Its processes, by slot.
+    pub processes: Vec<ProcessView>,
+    /// Restarts since the keeper started, by reason: `crash`, `clean-exit`, `operator`, `changed`, `spawn-failed`.
+    pub restarts_by_reason: BTreeMap<String, u64>,
+    /// Decisions since the controller's state began, by direction: `up`, `down`, `hold`.
+    pub decisions_by_direction: BTreeMap<String, u64>,
+}
+
+/// An operator's count.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HoldView {
+    /// How many processes.
+    pub processes: u32,
+    /// Seconds until it ends by itself; absent when it lasts until it is released.
+    pub ends_in_seconds: Option<f64>,
+    /// Who set it and how: `page`, `command line`, `API`.
+    pub by: String,
+}
+
+/// A queue as last read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueView {
+    /// The broker's name.
+    pub broker: String,
+    /// The queue's name.
+    pub queue: String,
+    /// Messages ready for delivery; absent before the first reading.
+    pub ready: Option<u64>,
+    /// Messages delivered and not acknowledged; absent where the broker does not tell.
+    pub unacked: Option<u64>,
+    /// Consumers on the queue, ours and others'; absent before the first reading.
+    pub consumers: Option<u64>,
+    /// Whether its workers poll (basic.get) and are therefore never visible as consumers.
+    pub polling: bool,
+    /// The age of this reading in seconds.
+    pub age_seconds: Option<f64>,
+    /// Why there is no fresh reading, as a sentence.
+    pub error: Option<String>,
+}
+
+/// A process as seen now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessView {
+    /// `orders:3`, or `web` where a program has one fixed process.
+    pub id: String,
+    /// Its slot.
+    pub slot: u32,
+    /// `stopped`, `starting`, `running`, `stopping`, `backoff`, `exited` or `failed`.
+    pub state: String,
+    /// The main process, while it lives.
+    pub pid: Option<i32>,
+    /// The life of the slot.
+    pub incarnation: Option<u64>,
+    /// Seconds since it was exec'd, while it lives.
+    pub uptime_seconds: Option<f64>,
+    /// Wall-clock start, in seconds since 1970, while it lives.
+    pub start_time_seconds: Option<f64>,
+    /// How often this slot was started again.
+    pub restarts: u64,
+    /// Share of one core over the last sampling interval, in percent.
+    pub cpu_percent: Option<f64>,
+    /// Processor time used, in seconds.
+    pub cpu_seconds: Option<f64>,
+    /// Resident memory, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// How the last life ended: `exit code 1`, `killed by SIGKILL`.
+    pub exit: Option<String>,
+    /// Why it is not what it should be, as a sentence.
+    pub reason: Option<String>,
+    /// The file that its output is in; absent where output goes to Leveret's own.
+    pub log: Option<PathBuf>,
+}
+
+/// What one scaling decision was made from and what it was: an entry of the journal and of `explain`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DecisionView {
+    /// Wall-clock time, RFC 3339.
+    pub at: String,
+    /// The program.
+    pub program: String,
+    /// `up`, `down` or `hold`.
+    pub direction: String,
+    /// How many processes were wanted before.
+    pub from: u32,
+    /// How many are wanted now.
+    pub to: u32,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// What limited it: `none`, `max`, `min`, `data`, `hold`, `start limit`, `dry-run`.
+    pub limit: String,
+    /// The numbers that it was made from, by name, with the unit last.
+    pub inputs: BTreeMap<String, f64>,
+}
+
+/// `GET /api/v1/explain/{program}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The program.
+    pub program: String,
+    /// Why this many, in one sentence.
+    pub reason: String,
+    /// Every gap between wanted and actual, one sentence each.
+    pub gaps: Vec<String>,
+    /// The newest decision, where the program is scaled.
+    pub decision: Option<DecisionView>,
+    /// The newest decisions that changed something, newest first.
+    pub history: Vec<DecisionView>,
+    /// The program as it stands.
+    pub status: Option<ProgramView>,
+}

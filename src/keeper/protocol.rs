@@ -1,0 +1,230 @@
+//! What the keeper and a controller say to each other: orders down, facts up.
+//!
+//! A frame is the length of its body as four bytes, little-endian, and a body in JSON. The file descriptor
+//! of an [`Order::Keep`] or of a [`Fact::Kept`] travels with the frame's first byte (SCM_RIGHTS). Both sides
+//! refuse a peer of another [`VERSION`]; within a version, fields may be added with a default, never changed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::exit::ExitStatus;
+use crate::core::ids::Incarnation;
+use crate::core::time::Time;
+
+/// The version of this protocol.
+pub const VERSION: u32 = 1;
+
+/// The longest body of a frame, in bytes. An environment that does not fit is refused by the kernel as well.
+pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What a controller tells the keeper to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "order")]
+pub enum Order {
+    /// Start a process. Answered by [`Fact::Spawned`] or [`Fact::CouldNotSpawn`].
+    Spawn(Box<SpawnOrder>),
+    /// Send a signal. To an incarnation that has ended it does nothing.
+    Signal {
+        /// Whose.
+        incarnation: Incarnation,
+        /// The signal's number.
+        signal: i32,
+        /// To which of its processes.
+        scope: Scope,
+    },
+    /// Replace the note that the inventory returns for an incarnation.
+    Note {
+        /// Whose.
+        incarnation: Incarnation,
+        /// The controller's own words.
+        note: serde_json::Value,
+    },
+    /// Forget an incarnation that has ended and whose output has been read: its pipe is removed.
+    Release {
+        /// Which.
+        incarnation: Incarnation,
+    },
+    /// Hold the file descriptor that comes with this frame, in place of any that `key` named before.
+    Keep {
+        /// Its name.
+        key: String,
+    },
+    /// Close a file descriptor that was kept.
+    Drop {
+        /// Its name.
+        key: String,
+    },
+    /// End the keeper. Refused, with nothing done, while a process is left.
+    Exit {
+        /// The exit code.
+        code: u8,
+    },
+}
+
+/// How to start a process. Everything is decided; the keeper chooses nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpawnOrder {
+    /// The life that begins. The keeper refuses a number that it has seen before.
+    pub incarnation: Incarnation,
+    /// The program and its arguments; never empty.
+    pub argv: Vec<String>,
+    /// The whole environment of the process.
+    pub environment: BTreeMap<String, String>,
+    /// The working directory.
+    pub directory: Option<PathBuf>,
+    /// The user's name or number.
+    pub user: Option<String>,
+    /// The group's name or number.
+    pub group: Option<String>,
+    /// The file mode creation mask.
+    pub umask: Option<u32>,
+    /// Added to the scheduling priority.
+    pub nice: Option<i32>,
+    /// The named pipe that becomes stdout and stderr. The keeper makes it and holds it open.
+    pub output: PathBuf,
+    /// What the inventory returns for this incarnation, in the controller's own words.
+    pub note: serde_json::Value,
+}
+
+/// Which processes of an incarnation a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The leader; once it is gone, whatever it left behind.
+    Main,
+    /// The leader's process group.
+    Group,
+    /// Every process that is proven to descend from the leader, whatever group or session it moved to.
+    Tree,
+}
+
+/// What the keeper tells a controller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "fact")]
+pub enum Fact {
+    /// The first frame to every controller: everything that there is. [`Fact::Kept`] frames follow, one for each kept key.
+    Inventory(Inventory),
+    /// A kept file descriptor comes with this frame.
+    Kept {
+        /// Its name.
+        key: String,
+    },
+    /// The program was exec'd.
+    Spawned {
+        /// Which life.
+        incarnation: Incarnation,
+        /// The leader's process id.
+        pid: i32,
+        /// When the exec was seen.
+        at: Time,
+    },
+    /// The program could not be started; nothing of it is left.
+    CouldNotSpawn {
+        /// Which life.
+        incarnation: Incarnation,
+        /// What was being done: `chdir /srv/nope`, `exec ./server`, `user www-data`.
+        step: String,
+        /// The system's word for it: `No such file or directory`.
+        cause: String,
+        /// When.
+        at: Time,
+    },
+    /// The leader ended and was reaped.
+    Exited {
+        /// Which life.
+        incarnation: Incarnation,
+        /// How.
+        status: ExitStatus,
+        /// How many of its processes are known to live on.
+        left: u32,
+        /// When.
+        at: Time,
+    },
+    /// The number of processes that a dead leader left behind changed; at 0 all are gone.
+    Left {
+        /// Which life.
+        incarnation: Incarnation,
+        /// How many.
+        left: u32,
+        /// When.
+        at: Time,
+    },
+    /// The keeper received a signal that is meant for Leveret: SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2.
+    Signalled {
+        /// The signal's number.
+        signal: i32,
+    },
+}
+
+/// Everything the keeper holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The keeper's [`VERSION`].
+    pub version: u32,
+    /// The keeper's process id.
+    pub keeper_pid: i32,
+    /// When the keeper started.
+    pub started_at: Time,
+    /// How many controllers there have been before this one.
+    pub controllers_before: u32,
+    /// The highest incarnation ever ordered.
+    pub last_incarnation: Incarnation,
+    /// Every incarnation that was not released.
+    pub processes: Vec<InventoryProcess>,
+    /// The names of the kept file descriptors, in the order in which they follow.
+    pub kept: Vec<String>,
+    /// Signals that came while there was no controller, oldest first.
+    pub signals: Vec<i32>,
+}
+
+/// One incarnation in the inventory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InventoryProcess {
+    /// Which life.
+    pub incarnation: Incarnation,
+    /// Its named pipe.
+    pub output: PathBuf,
+    /// The controller's words, from the order or a later note.
+    pub note: serde_json::Value,
+    /// How far it got.
+    pub state: InventoryState,
+}
+
+/// How far an incarnation got.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum InventoryState {
+    /// Ordered, not yet exec'd.
+    Spawning,
+    /// The leader lives.
+    Running {
+        /// Its process id.
+        pid: i32,
+        /// When it was exec'd.
+        at: Time,
+    },
+    /// It could not be started.
+    CouldNotSpawn {
+        /// See [`Fact::CouldNotSpawn`].
+        step: String,
+        /// See [`Fact::CouldNotSpawn`].
+        cause: String,
+        /// When.
+        at: Time,
+    },
+    /// The leader ended.
+    Exited {
+        /// Its process id.
+        pid: i32,
+        /// When it was exec'd.
+        started_at: Time,
+        /// How it ended.
+        status: ExitStatus,
+        /// How many of its processes live on.
+        left: u32,
+        /// When it ended.
+        at: Time,
+    },
+}

@@ -1,0 +1,3 @@
+//! The `leveret` binary: parse, dispatch, exit code.
+
+fn main() {}

@@ -1,0 +1,80 @@
+//! What the engine says.
+
+use std::time::Duration;
+
+use crate::core::time::Time;
+
+/// One outcome of the engine: how many consumers there should be, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// How many consumers there should be, from `min` to `max`.
+    pub target: u32,
+    /// How many the engine wanted before.
+    pub before: u32,
+    /// What kept the target from being what the numbers alone ask for.
+    pub limit: Limit,
+    /// Why, in one sentence that a person understands, without the program's name.
+    pub reason: String,
+    /// The numbers that it was made from.
+    pub inputs: Inputs,
+    /// The moment at which time alone may change the outcome; absent when only a new fact can.
+    pub review_at: Option<Time>,
+    /// How long a message that arrives now is expected to wait; absent where it cannot be said.
+    pub predicted_wait: Option<Duration>,
+}
+
+/// What kept a target from being what the numbers alone ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Limit {
+    /// Nothing.
+    #[default]
+    None,
+    /// The configured least.
+    Min,
+    /// The configured most.
+    Max,
+    /// Data that are missing or stale, or a queue that does not exist.
+    Data,
+    /// The window that must pass before a step down.
+    Window,
+}
+
+impl Limit {
+    /// The word on the page and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Data => "data",
+            Self::Window => "window",
+        }
+    }
+}
+
+/// The numbers that a decision was made from. Absent: not known yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Inputs {
+    /// Messages ready at the newest sample.
+    pub ready: Option<u64>,
+    /// Consumers that the queue showed at the newest sample.
+    pub consumers: Option<u64>,
+    /// Age of the newest sample.
+    pub sample_age: Option<Duration>,
+    /// Arrivals per second over a long window.
+    pub arrivals_per_second: Option<f64>,
+    /// Arrivals per second over a few seconds.
+    pub arrivals_per_second_fast: Option<f64>,
+    /// Seconds of work per message.
+    pub service_seconds: f64,
+    /// Whether `service_seconds` was learned; otherwise it is the prior.
+    pub service_learned: bool,
+    /// Seconds from the order to start a consumer until it consumes.
+    pub startup_seconds: f64,
+    /// Consumers that the steady flow needs.
+    pub steady: u32,
+    /// Consumers that the present backlog needs.
+    pub drain: u32,
+    /// The most that was needed within the window before a step down.
+    pub window_peak: u32,
+}

@@ -1,0 +1,77 @@
+//! What the engine is told.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::time::Time;
+
+/// What a user asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// How long a message may wait before a consumer begins it.
+    pub wait: Duration,
+    /// The fewest consumers.
+    pub min: u32,
+    /// The most consumers, those that are still draining included.
+    pub max: u32,
+    /// How often the queue is read.
+    pub interval: Duration,
+}
+
+/// One reading of the queue, or the lack of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// The queue was read.
+    Sample {
+        /// When.
+        at: Time,
+        /// Messages ready.
+        ready: u64,
+        /// Consumers that the queue shows, ours and others'.
+        consumers: u64,
+    },
+    /// The queue does not exist.
+    NoQueue {
+        /// When that was seen.
+        at: Time,
+    },
+    /// The reading failed, timed out, or the broker is not reachable.
+    Lost {
+        /// When that was seen.
+        at: Time,
+        /// Why, as the end of a sentence: `the broker is unreachable`, `the queue is locked by another connection`.
+        why: &'static str,
+    },
+}
+
+/// The consumers that there are, as the supervisor knows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// Past their start-up and not ending.
+    pub running: u32,
+    /// When each one that is still starting was ordered, oldest first.
+    pub starting: Vec<Time>,
+    /// Asked to end and still finishing what they began.
+    pub draining: u32,
+    /// When the oldest of those that are running was started.
+    pub oldest_running: Option<Time>,
+}
+
+impl Fleet {
+    /// Running and starting.
+    pub fn live(&self) -> u32 {
+        self.running + self.starting.len() as u32
+    }
+}
+
+/// What the engine has learned and a restart should not forget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Learned {
+    /// Seconds of work per message.
+    pub service_seconds: Option<f64>,
+    /// Seconds from the order to start a consumer until it consumes.
+    pub startup_seconds: Option<f64>,
+    /// Whether the queue's workers poll and are never visible as consumers.
+    pub polling: bool,
+}

@@ -1,0 +1,3 @@
+//! Linux facts without policy: clocks, `/proc`, locks.
+
+pub mod clock;

@@ -1,0 +1,1 @@
+//! Leveret from the outside: real processes, a real broker, a real browser.
