@@ -1,4 +1,21 @@
 //! How many consumers a queue needs. Pure: it knows no processes beyond counts, and no clock.
+//!
+//! The broker tells two numbers over AMQP, messages *ready* and *consumers*, and neither how many messages arrive nor
+//! how long one takes. The engine infers both ([`estimate`], [`service`]), computes the number that keeps the goal
+//! ([`erlang`], [`need`]), goes up to it at once, and comes down only after a [`window`] without need ([`engine`]).
+//! Every outcome carries one sentence ([`reason`]).
+//!
+//! Terms, in seconds and messages per second: `T` the goal, `S` the work per message, `L` the start-up of a consumer,
+//! `R` messages ready, `c` consumers, `a = arrivals x S` the offered load, that is, how many are busy on average.
 
 pub mod decision;
+pub mod engine;
+pub mod erlang;
+pub mod estimate;
 pub mod input;
+mod need;
+mod reason;
+pub mod service;
+mod window;
+
+pub use engine::Engine;

@@ -1,0 +1,156 @@
+//! How many consumers the numbers ask for, before minimum, maximum and windows.
+//!
+//! Two counts, and the larger one holds:
+//! - *steady*: the fewest for which at most a share `q` of the messages waits longer than `d T` (see [`super::erlang`]);
+//! - *drain*: the backlog that will be left when a consumer that is ordered now is up,
+//!   `R' = R + arrivals L - (c L + sum over starting min(L, age)) / S`, divided by the time that is left for it,
+//!   `D = max(d T - L, f T, 0.5 s)`: `R' S / D`, and never more than one for each message that waits beside those that
+//!   are busy. A queue is first in, first out, so what arrives later does not delay what waits now.
+
+use crate::core::time::Time;
+use crate::scaling::erlang;
+use crate::scaling::input::{Fleet, Goal};
+
+/// The share of the goal that is planned for; the rest absorbs the interval of readings and a service time that varies.
+const PLANNED_SHARE: f64 = 0.5;
+/// The share of messages that may wait longer than planned (the "balanced" profile): they wait past half the goal only.
+const TOLERANCE: f64 = 0.05;
+/// The same where a start takes longer than planned waits allow: only headroom helps then, and it is cheaper than chasing.
+const TOLERANCE_SLOW_START: f64 = 0.005;
+/// The least share of the goal in which a backlog is to be drained, where starts are quick ...
+const DRAIN_SHARE: f64 = 0.5;
+/// ... and where they take half the goal or more.
+const DRAIN_SHARE_SLOW_START: f64 = 0.3;
+/// The least time in which a backlog is to be drained: less than one reading cannot be steered.
+const DRAIN_LEAST_SECONDS: f64 = 0.5;
+
+/// What is known when the need is computed. Seconds and messages per second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State {
+    pub(super) ready: u64,
+    pub(super) arrivals_slow: f64,
+    pub(super) arrivals_fast: f64,
+    pub(super) service: f64,
+    pub(super) startup: f64,
+}
+
+/// The two counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Need {
+    pub(super) steady: u32,
+    pub(super) drain: u32,
+}
+
+impl Need {
+    /// The larger one, at least one while messages wait.
+    pub(super) fn total(&self) -> u32 {
+        self.steady.max(self.drain)
+    }
+}
+
+/// Computes both counts. `steady` is at most `goal.max + 1`, which says "more than allowed".
+pub(super) fn compute(state: &State, goal: &Goal, fleet: &Fleet, now: Time) -> Need {
+    Need { steady: steady(state, goal), drain: drain(state, goal, fleet, now) }
+}
+
+/// Whether a start takes longer than the planned wait, so that only consumers that already run can keep the goal.
+pub(super) fn starts_too_slowly(startup: f64, goal: &Goal) -> bool {
+    startup >= PLANNED_SHARE * goal.wait.as_secs_f64()
+}
+
+fn steady(state: &State, goal: &Goal) -> u32 {
+    let tolerance = if starts_too_slowly(state.startup, goal) { TOLERANCE_SLOW_START } else { TOLERANCE };
+    let planned = PLANNED_SHARE * goal.wait.as_secs_f64();
+    let load = state.arrivals_slow * state.service;
+    erlang::consumers_needed(load, state.service, planned, tolerance, goal.max)
+}
+
+fn drain(state: &State, goal: &Goal, fleet: &Fleet, now: Time) -> u32 {
+    if state.ready == 0 {
+        return 0;
+    }
+    let wait = goal.wait.as_secs_f64();
+    let share = if state.startup < wait / 2.0 { DRAIN_SHARE } else { DRAIN_SHARE_SLOW_START };
+    let time = (PLANNED_SHARE * wait - state.startup).max(share * wait).max(DRAIN_LEAST_SECONDS);
+    let arrivals = state.arrivals_slow.max(state.arrivals_fast) * state.startup;
+    let worked = f64::from(fleet.running) * state.startup
+        + fleet.starting.iter().map(|&at| now.since(at).as_secs_f64().min(state.startup)).sum::<f64>();
+    let left = (state.ready as f64 + arrivals - worked / state.service).max(0.0);
+    let busy_and_waiting = state.ready as f64 + f64::from(fleet.running);
+    ((left * state.service / time).min(busy_and_waiting).ceil() as u32).max(1)
+}
+
+/// When the last of `ready` messages is begun, in seconds from now, by those who run, those who start, and those who are
+/// ordered now; absent where nobody will.
+pub(super) fn seconds_until_begun(state: &State, fleet: &Fleet, target: u32, now: Time) -> Option<f64> {
+    let ordered_now = target.saturating_sub(fleet.live()) as usize;
+    let begins = std::iter::repeat_n(0.0, fleet.running as usize)
+        .chain(fleet.starting.iter().map(|&at| (state.startup - now.since(at).as_secs_f64()).max(0.0)))
+        .chain(std::iter::repeat_n(state.startup, ordered_now));
+    // `starting` is oldest first, so the moments rise. Work done until t by those who began: the sum of (t - begin).
+    let work = state.ready as f64 * state.service;
+    let mut workers = 0.0;
+    let mut sum_of_begins = 0.0;
+    let mut done_at = None;
+    for begin in begins {
+        if done_at.is_some_and(|at| at <= begin) {
+            break;
+        }
+        workers += 1.0;
+        sum_of_begins += begin;
+        done_at = Some((work + sum_of_begins) / workers);
+    }
+    done_at
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn goal(wait_seconds: u64) -> Goal {
+        Goal { wait: Duration::from_secs(wait_seconds), min: 1, max: 100, interval: Duration::from_secs(1) }
+    }
+
+    fn state(ready: u64) -> State {
+        State { ready, arrivals_slow: 0.0, arrivals_fast: 0.0, service: 0.05, startup: 0.2 }
+    }
+
+    #[test]
+    fn a_backlog_is_divided_by_the_time_that_is_left_for_it() {
+        let fleet = Fleet { running: 1, ..Fleet::default() };
+        // 2,000 less the 4 that the one running does meanwhile, 50 ms each, within 1 s: 99.8.
+        assert_eq!(compute(&state(2_000), &goal(2), &fleet, Time::default()).drain, 100);
+        assert_eq!(compute(&state(0), &goal(2), &fleet, Time::default()), Need::default());
+    }
+
+    #[test]
+    fn never_more_than_one_for_each_message() {
+        let slow = State { service: 60.0, ..state(3) };
+        let fleet = Fleet { running: 2, ..Fleet::default() };
+        assert_eq!(compute(&slow, &goal(2), &fleet, Time::default()).drain, 5);
+    }
+
+    #[test]
+    fn those_that_are_starting_are_credited_with_their_age() {
+        let slow_start = State { startup: 20.0, service: 1.0, ..state(100) };
+        let now = Time::from_millis(20_000);
+        let none = Fleet::default();
+        let nearly_up = Fleet { starting: vec![Time::from_millis(1_000); 4], ..Fleet::default() };
+        let without = compute(&slow_start, &goal(10), &none, now).drain;
+        let with = compute(&slow_start, &goal(10), &nearly_up, now).drain;
+        assert!(with < without, "{with} < {without}");
+    }
+
+    #[test]
+    fn the_expected_wait_counts_runners_starters_and_the_ordered() {
+        let now = Time::from_millis(10_000);
+        let fleet = Fleet { running: 1, starting: vec![Time::from_millis(9_500)], ..Fleet::default() };
+        let work = State { startup: 1.0, service: 1.0, ..state(3) };
+        // One from 0, one from 0.5, one from 1.0: 3 = 3t - 1.5.
+        let begun = seconds_until_begun(&work, &fleet, 3, now).expect("somebody works");
+        assert!((begun - 1.5).abs() < 1e-9, "{begun}");
+        assert_eq!(seconds_until_begun(&work, &Fleet::default(), 0, now), None);
+    }
+}

@@ -1,0 +1,246 @@
+//! Seconds of work per message, from the depth of the queue alone.
+//!
+//! While messages wait at both ends of an interval every consumer is busy, so the depth changes by
+//! `y = arrivals - c / S`. Two unknowns: they are told apart by the changes of `c` that scaling itself makes, and by
+//! arrivals never being negative (a pure backlog that falls by 400 a second under 20 consumers is 50 ms a message).
+//! That is a linear filter with two states, arrivals (wandering quickly) and the rate of one consumer `1 / S`
+//! (wandering slowly): R. E. Kalman, 1960, in its two-by-two form, with the sign constraint put in as one more reading.
+//!
+//! `S` errs upward as long as it does not know better: what looks like slow work costs a few consumers, what looks like
+//! quick work costs the goal.
+
+/// Assumed before anything is known: long enough for most web work, and high rather than low.
+pub const PRIOR_SECONDS: f64 = 0.2;
+/// Nothing is planned on the belief that a message takes less.
+const LEAST_SECONDS: f64 = 1e-4;
+/// Nothing is planned on the belief that a message takes longer.
+const MOST_SECONDS: f64 = 3_600.0;
+/// How surely the prior is known: not at all, its own size in standard deviations.
+const PRIOR_SPREAD: f64 = 1.0;
+/// How surely a remembered value is known: programs change between restarts.
+const REMEMBERED_SPREAD: f64 = 0.3;
+/// Below this relative standard deviation the value is called learned.
+const LEARNED_SPREAD: f64 = 0.3;
+/// Arrivals wander by this share of the flow in a second.
+const ARRIVALS_WANDER: f64 = 0.05;
+/// The rate of a consumer wanders by this share in a second: half an hour of work may double it.
+const RATE_WANDER: f64 = 0.01;
+/// A reading that is off by more standard deviations than this is a change of the arrivals, whatever else may be said for
+/// it: producers start and stop at once, programs seldom become quicker or slower at once.
+const SURPRISE: f64 = 3.0;
+/// The most that one reading may multiply or divide the rate by: a purge or an expiry looks like work, once.
+const LARGEST_STEP: f64 = 2.0;
+
+/// The filter.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Messages a second that arrive during the present busy phase.
+    arrivals: f64,
+    /// Messages a second that one consumer completes.
+    rate: f64,
+    /// Variance of `arrivals`.
+    arrivals_variance: f64,
+    /// Covariance of both.
+    covariance: f64,
+    /// Variance of `rate`.
+    rate_variance: f64,
+    /// Whether a phase has begun, and was not interrupted.
+    in_phase: bool,
+    /// Whether the rate was ever known well.
+    learned: bool,
+}
+
+/// One interval during which messages waited all the time.
+#[derive(Clone, Copy, Debug)]
+pub struct BusyInterval {
+    /// Its length in seconds.
+    pub seconds: f64,
+    /// The change of the depth, messages a second.
+    pub slope: f64,
+    /// Consumers, on average.
+    pub consumers: f64,
+    /// By how many their count changed meanwhile.
+    pub consumers_changed: f64,
+    /// The best guess of the arrivals before this phase, messages a second.
+    pub usual_arrivals: f64,
+    /// How fast the depth rose when the phase began, messages a second.
+    pub onset: f64,
+}
+
+impl Service {
+    /// A filter that remembers `seconds`, or knows nothing.
+    pub fn new(seconds: Option<f64>) -> Self {
+        let remembered = seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        let rate = 1.0 / remembered.unwrap_or(PRIOR_SECONDS).clamp(LEAST_SECONDS, MOST_SECONDS);
+        let spread = if remembered.is_some() { REMEMBERED_SPREAD } else { PRIOR_SPREAD };
+        Self {
+            arrivals: 0.0,
+            rate,
+            arrivals_variance: 0.0,
+            covariance: 0.0,
+            rate_variance: (spread * rate).powi(2),
+            in_phase: false,
+            learned: remembered.is_some(),
+        }
+    }
+
+    /// Seconds of work per message.
+    pub fn seconds(&self) -> f64 {
+        1.0 / self.rate
+    }
+
+    /// Whether that is known rather than assumed.
+    pub fn is_learned(&self) -> bool {
+        self.learned
+    }
+
+    /// The queue was empty, or could not be read: the arrivals of the phase that ended say nothing of the next.
+    pub fn end_phase(&mut self) {
+        self.in_phase = false;
+    }
+
+    /// Learns from one busy interval.
+    pub fn observe(&mut self, interval: &BusyInterval) {
+        if interval.consumers <= 0.0 || interval.seconds <= 0.0 {
+            return;
+        }
+        if !self.in_phase {
+            self.begin_phase(interval);
+        }
+        let previous = self.rate;
+        self.wander(interval);
+        let noise = self.noise(interval);
+        self.expect_new_arrivals(interval, noise);
+        self.update(1.0, -interval.consumers, interval.slope, noise);
+        if self.arrivals < 0.0 {
+            self.update(1.0, 0.0, 0.0, noise);
+            self.arrivals = self.arrivals.max(0.0);
+        }
+        self.rate = self
+            .rate
+            .clamp(previous / LARGEST_STEP, previous * LARGEST_STEP)
+            .clamp(1.0 / MOST_SECONDS, 1.0 / LEAST_SECONDS);
+        self.learned |= self.rate_variance.max(0.0).sqrt() < LEARNED_SPREAD * self.rate;
+    }
+
+    fn begin_phase(&mut self, interval: &BusyInterval) {
+        let unseen = self.rate * interval.consumers;
+        self.arrivals = interval.usual_arrivals;
+        self.arrivals_variance = interval.usual_arrivals.max(unseen).max(interval.onset).powi(2);
+        self.covariance = 0.0;
+        self.in_phase = true;
+    }
+
+    fn wander(&mut self, interval: &BusyInterval) {
+        let flow = self.arrivals.max(self.rate * interval.consumers);
+        self.arrivals_variance += (ARRIVALS_WANDER * flow).powi(2) * interval.seconds;
+        self.rate_variance += (RATE_WANDER * self.rate).powi(2) * interval.seconds;
+    }
+
+    /// Opens the arrivals where the reading cannot be explained otherwise.
+    fn expect_new_arrivals(&mut self, interval: &BusyInterval, noise: f64) {
+        let consumers = interval.consumers;
+        let surprise = interval.slope - (self.arrivals - consumers * self.rate);
+        let variance = self.arrivals_variance - 2.0 * consumers * self.covariance
+            + consumers.powi(2) * self.rate_variance
+            + noise;
+        if surprise.powi(2) > SURPRISE.powi(2) * variance {
+            self.arrivals_variance += surprise.powi(2);
+        }
+    }
+
+    /// The variance of a slope: counts of arrivals and completions vary by their square roots, the depth is read as a
+    /// whole number, and a change of the count may have happened anywhere within the interval.
+    fn noise(&self, interval: &BusyInterval) -> f64 {
+        let counts = (self.arrivals + self.rate * interval.consumers) / interval.seconds;
+        let whole = 1.0 / interval.seconds.powi(2);
+        let change = (self.rate * interval.consumers_changed).powi(2) / 12.0;
+        counts + whole + change
+    }
+
+    /// One linear reading `value = of_arrivals * arrivals + of_rate * rate`, with its variance.
+    fn update(&mut self, of_arrivals: f64, of_rate: f64, value: f64, noise: f64) {
+        let arrivals = of_arrivals * self.arrivals_variance + of_rate * self.covariance;
+        let rate = of_arrivals * self.covariance + of_rate * self.rate_variance;
+        let total = of_arrivals * arrivals + of_rate * rate + noise;
+        let surprise = value - of_arrivals * self.arrivals - of_rate * self.rate;
+        self.arrivals += arrivals / total * surprise;
+        self.rate += rate / total * surprise;
+        self.arrivals_variance -= arrivals * arrivals / total;
+        self.covariance -= arrivals * rate / total;
+        self.rate_variance -= rate * rate / total;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interval(slope: f64, consumers: f64) -> BusyInterval {
+        BusyInterval {
+            seconds: 1.0,
+            slope,
+            consumers,
+            consumers_changed: 0.0,
+            usual_arrivals: 0.0,
+            onset: 2_000.0,
+        }
+    }
+
+    fn close(service: &Service, seconds: f64, share: f64) {
+        let found = service.seconds();
+        assert!((found / seconds - 1.0).abs() < share, "{found} is not {seconds}: {service:?}");
+    }
+
+    #[test]
+    fn a_backlog_of_two_thousand_teaches_the_service_time_within_three_seconds() {
+        let mut service = Service::new(None);
+        for _ in 0..3 {
+            service.observe(&interval(-400.0, 20.0));
+        }
+        close(&service, 0.05, 0.1);
+        assert!(service.is_learned());
+    }
+
+    #[test]
+    fn a_change_of_the_count_separates_arrivals_from_work() {
+        let mut service = Service::new(None);
+        for (slope, consumers) in [(36.0, 2.0), (36.0, 2.0), (16.0, 12.0), (16.0, 12.0), (-4.0, 22.0)] {
+            service.observe(&interval(slope, consumers));
+        }
+        close(&service, 0.5, 0.2);
+    }
+
+    #[test]
+    fn a_slow_worker_is_not_taken_for_a_quick_one_because_messages_arrive() {
+        let mut service = Service::new(None);
+        for _ in 0..10 {
+            service.observe(&interval(-10.0, 10.0));
+        }
+        assert!(service.seconds() > PRIOR_SECONDS * 0.8, "{}", service.seconds());
+    }
+
+    #[test]
+    fn one_purge_moves_the_estimate_by_no_more_than_half() {
+        let mut service = Service::new(Some(0.5));
+        service.observe(&interval(-100_000.0, 1.0));
+        assert!(service.seconds() >= 0.25);
+    }
+
+    #[test]
+    fn a_program_that_became_slower_is_found_out() {
+        let mut service = Service::new(Some(0.05));
+        for tick in 0..40 {
+            let consumers = if tick % 8 < 4 { 20.0 } else { 10.0 };
+            service.observe(&interval(10.0 - consumers / 0.2, consumers));
+        }
+        close(&service, 0.2, 0.25);
+    }
+
+    #[test]
+    fn nonsense_that_was_remembered_is_ignored() {
+        for seconds in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
+            close(&Service::new(Some(seconds)), PRIOR_SECONDS, 1e-9);
+        }
+    }
+}
