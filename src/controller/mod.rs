@@ -1,4 +1,12 @@
 //! The one loop that owns the machine, and what stands around it: the executor, the snapshot, the clocks, the signals.
 
+mod answer;
+mod brokers;
+mod control;
+mod executor;
 pub mod handle;
+mod kept;
 pub mod snapshot;
+pub mod start;
+mod usage;
+mod view;

@@ -1,8 +1,29 @@
 //! What should be, what is, and what to do about it, as values. No clock, no file, no socket, no thread, no log:
 //! time and seeds come in as arguments, and maps are ordered, so that the same input gives the same output.
+//!
+//! Facts ([`event::Fact`]) and edits ([`event::Edit`]) go into the [`machine::Machine`]; [`plan::plan`] is the only source of
+//! commands ([`command::Command`]).
 
+pub mod auxiliary;
+#[cfg(test)]
+mod behaviour;
+pub mod command;
+pub mod configure;
+pub mod desired;
+pub mod edit;
+pub mod event;
 pub mod exit;
+pub mod gap;
 pub mod ids;
+pub mod lifecycle;
+pub mod machine;
+pub mod memory;
+pub mod observed;
+pub mod plan;
+pub mod restart;
+#[cfg(test)]
+mod scenario;
 pub mod secret;
 pub mod spec;
 pub mod time;
+pub mod world;

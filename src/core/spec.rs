@@ -66,6 +66,17 @@ pub struct RunSpec {
     pub nice: Option<i32>,
 }
 
+impl RunSpec {
+    /// A number that differs when anything of this differs, and is the same in every run of Leveret (FNV-1a, 64 bits, over
+    /// the JSON form).
+    pub fn fingerprint(&self) -> u64 {
+        let json = serde_json::to_vec(self).expect("strings, numbers and ordered maps always serialize");
+        json.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+}
+
 /// How many processes a program has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::command::Scope;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
@@ -86,18 +87,6 @@ pub struct SpawnOrder {
     pub output: PathBuf,
     /// What the inventory returns for this incarnation, in the controller's own words.
     pub note: serde_json::Value,
-}
-
-/// Which processes of an incarnation a signal is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// The leader; once it is gone, whatever it left behind.
-    Main,
-    /// The leader's process group.
-    Group,
-    /// Every process that is proven to descend from the leader, whatever group or session it moved to.
-    Tree,
 }
 
 /// What the keeper tells a controller.
@@ -224,6 +213,8 @@ pub enum InventoryState {
         status: ExitStatus,
         /// How many of its processes live on.
         left: u32,
+        /// Whether it is certain that none does: the last [`Fact::Left`] has been told.
+        gone: bool,
         /// When it ended.
         at: Time,
     },

@@ -170,6 +170,12 @@ impl Engine {
         self.decision(before, need, outcome, fleet, now)
     }
 
+    /// Goes on from a number that was set past the engine: by an operator's hold that has ended, or before a restart. From
+    /// there it rises at once where that is needed, and falls by the rules of every other step down.
+    pub fn resume_at(&mut self, target: u32) {
+        self.target = Some(target);
+    }
+
     /// What a restart should not forget.
     pub fn learned(&self) -> Learned {
         Learned {

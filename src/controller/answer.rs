@@ -1,0 +1,276 @@
+//! Answers to the page, the API and the signals: what is asked for becomes an edit, what is shown a snapshot.
+
+use std::sync::Arc;
+
+use tracing::{error, info};
+
+use super::control::{Control, limits};
+use super::handle::{Accepted, Action, Histograms, Origin, Refusal, ReloadReport, Request};
+use super::snapshot::{DecisionView, Explanation, Snapshot};
+use super::view::{self, Scene};
+use crate::config;
+use crate::core::command::Scope;
+use crate::core::event::{Edit, EditError};
+use crate::core::ids::{ProgramName, Target};
+use crate::core::plan::signal_text;
+use crate::keeper::protocol::Order;
+use crate::sys::clock;
+
+/// How many decisions an explanation recounts.
+const HISTORY: usize = 10;
+
+impl Control {
+    pub(super) fn answer(&mut self, request: Request) {
+        // Whoever asked may have gone away meanwhile; then nobody misses the answer.
+        match request {
+            Request::Snapshot(reply) => drop(reply.send(Arc::new(self.snapshot()))),
+            Request::Act(action, origin, reply) => drop(reply.send(self.act(action, origin))),
+            Request::Explain(program, reply) => drop(reply.send(self.explain(&program))),
+            Request::Decisions(program, limit, reply) => drop(reply.send(self.decisions(program, limit))),
+            Request::Reload(reply) => drop(reply.send(self.reload())),
+            Request::Histograms(reply) => drop(reply.send(self.histograms())),
+        }
+    }
+
+    fn act(&mut self, action: Action, origin: Origin) -> Result<Accepted, Refusal> {
+        let now = clock::now();
+        let (edit, target, message) = match action {
+            Action::Signal(target, signal) => return self.signal(&target, signal),
+            Action::Start(target) => (Edit::Start(target.clone()), target, "starting".to_owned()),
+            Action::Stop(target) => (Edit::Stop(target.clone()), target, "stopping".to_owned()),
+            Action::Restart(target) => (Edit::Restart(target.clone()), target, "restarting".to_owned()),
+            Action::Copy(target) => (Edit::Copy(target.clone()), target, "one process more".to_owned()),
+            Action::Scale(program, processes, lasting) => {
+                let until = lasting.map(|duration| now + duration);
+                let edit = Edit::Scale(program.clone(), processes, until);
+                (edit, Target::Program(program), format!("set to {processes}"))
+            }
+            Action::Auto(target) => (Edit::Auto(target.clone()), target, "released".to_owned()),
+            Action::Pause(target) => (Edit::Pause(target.clone()), target, "scaling paused".to_owned()),
+            Action::Resume(target) => (Edit::Resume(target.clone()), target, "scaling goes on".to_owned()),
+            Action::Shutdown => (Edit::Shutdown, Target::All, "Leveret shuts down".to_owned()),
+        };
+        let concerned = self.machine.edit(&edit, origin.as_str(), now).map_err(refusal)?;
+        // What a person set must not be forgotten, whatever happens next.
+        self.save(true);
+        info!("{target}: {message} ({})", origin.as_str());
+        let message = match &edit {
+            Edit::Scale(program, ..) | Edit::Copy(Target::Program(program)) => self.held(program, &message),
+            Edit::Start(_)
+            | Edit::Stop(_)
+            | Edit::Restart(_)
+            | Edit::Copy(_)
+            | Edit::Auto(_)
+            | Edit::Pause(_)
+            | Edit::Resume(_)
+            | Edit::Shutdown
+            | Edit::ShutdownNow => format!("{target}: {message}"),
+        };
+        Ok(Accepted { message, processes: self.concerned(&target, &concerned) })
+    }
+
+    fn held(&self, program: &ProgramName, message: &str) -> String {
+        let now = clock::now();
+        let hold = self.machine.world().programs.get(program).and_then(|program| program.wish.hold.as_ref());
+        match hold {
+            Some(hold) => {
+                let lasting = hold.until.map(|until| until.since(now));
+                format!("{program}: {} processes {}", hold.processes, view::lasting(lasting))
+            }
+            None => format!("{program}: {message}"),
+        }
+    }
+
+    /// The processes that an action concerns: those that there are and those that are about to be.
+    fn concerned(&self, target: &Target, programs: &std::collections::BTreeSet<ProgramName>) -> Vec<String> {
+        let world = self.machine.world();
+        let mut processes = Vec::new();
+        for name in world.order.iter().filter(|name| programs.contains(*name)) {
+            let program = &world.programs[name];
+            let mut slots: std::collections::BTreeSet<u32> = program.slots.keys().copied().collect();
+            slots.extend(program.wanted(world.shutdown.is_some()).slots);
+            if let Target::Process(process) = target {
+                slots.retain(|slot| *slot == process.slot);
+            }
+            processes.extend(slots.into_iter().map(|slot| program.label(slot)));
+        }
+        processes
+    }
+
+    /// A signal is a deed of its own: it changes nothing that is desired.
+    fn signal(&mut self, target: &Target, signal: i32) -> Result<Accepted, Refusal> {
+        let world = self.machine.world();
+        let mut signalled = Vec::new();
+        let mut orders = Vec::new();
+        for process in self.machine.resolve(target).map_err(refusal)? {
+            let Some(slot) = world.slot(&process) else { continue };
+            if let (Some(life), Some(_)) = (slot.phase.life(), slot.phase.main()) {
+                signalled.push(view::label(world, &process));
+                orders.push(Order::Signal { incarnation: life.incarnation, signal, scope: Scope::Main });
+            }
+        }
+        if orders.is_empty() {
+            return Err(Refusal::Conflict(format!("nothing of \"{target}\" is running")));
+        }
+        for order in &orders {
+            self.order(order);
+        }
+        let message = format!("{} sent to {}", signal_text(signal), signalled.join(", "));
+        info!("{message}");
+        Ok(Accepted { message, processes: signalled })
+    }
+
+    /// Reads the configuration file again. A file with mistakes changes nothing.
+    pub(super) fn reload(&mut self) -> Result<ReloadReport, Refusal> {
+        let settings = match config::load(&self.configuration, &self.environment) {
+            Ok(settings) => settings,
+            Err(problems) => {
+                let text =
+                    format!("the configuration was not changed, because the file has mistakes:\n{problems}");
+                self.config_error = Some(text.clone());
+                return Err(Refusal::Configuration(text));
+            }
+        };
+        self.config_error = None;
+        let mut warnings = settings.warnings.clone();
+        let fixed = [
+            ("listen", settings.listen == self.settings.listen),
+            ("state_dir", settings.state_dir == self.settings.state_dir),
+            ("runtime_dir", settings.runtime_dir == self.settings.runtime_dir),
+            ("socket", settings.socket == self.settings.socket),
+            ("allowed_hosts", settings.allowed_hosts == self.settings.allowed_hosts),
+        ];
+        for (key, same) in fixed {
+            if !same {
+                warnings.push(format!("`{key}` changed and counts from the next start of Leveret"));
+            }
+        }
+        let changes = self.machine.configure(settings.programs.clone(), limits(&settings));
+        self.brokers.configure(&settings.brokers, &settings.programs, settings.probe_interval);
+        self.settings = config::settings::Settings {
+            listen: self.settings.listen,
+            state_dir: self.settings.state_dir.clone(),
+            runtime_dir: self.settings.runtime_dir.clone(),
+            socket: self.settings.socket.clone(),
+            allowed_hosts: self.settings.allowed_hosts.clone(),
+            ..settings
+        };
+        if let Err(trouble) = self.keep_configuration() {
+            error!(
+                "{}; the next controller would go on with the configuration before",
+                super::control::with_causes(&trouble)
+            );
+        }
+        self.reconfigure_logs();
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        let report = ReloadReport {
+            added: changes.added,
+            removed: changes.removed,
+            restarted: changes.restarted,
+            adjusted: changes.adjusted,
+            warnings,
+        };
+        info!(
+            "configuration read: {} added, {} removed, {} restarted, {} adjusted",
+            report.added.len(),
+            report.removed.len(),
+            report.restarted.len(),
+            report.adjusted.len()
+        );
+        Ok(report)
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let now = clock::now();
+        if self.usages.is_stale(now) {
+            self.read_usage(now);
+        }
+        let world = self.machine.world();
+        let expected = world
+            .programs
+            .values()
+            .filter(|program| program.wish.stopped.is_none() && !program.retiring && program.count() > 0);
+        let ready = expected.clone().all(|program| program.was_complete);
+        let paused = world.programs.values().any(|program| program.scaler.is_some())
+            && world
+                .programs
+                .values()
+                .filter(|program| program.scaler.is_some())
+                .all(|program| program.wish.paused);
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: self.keeper.pid,
+            controller_pid: std::process::id() as i32,
+            uptime_seconds: now.since(self.keeper.started_at).as_secs_f64(),
+            controller_restarts: self.controllers_before,
+            ready,
+            shutting_down: world.shutdown.is_some(),
+            paused,
+            config_error: self.config_error.clone(),
+            brokers: self.brokers.views(),
+            programs: self.scene().programs(),
+        }
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        Scene {
+            world: self.machine.world(),
+            brokers: &self.brokers,
+            usages: &self.usages,
+            executor: &self.executor,
+            now: clock::now(),
+            wall_seconds: clock::wall_seconds(),
+        }
+    }
+
+    fn explain(&mut self, name: &ProgramName) -> Result<Explanation, Refusal> {
+        let status = self.snapshot().programs.into_iter().find(|program| program.name == name.as_str());
+        let world = self.machine.world();
+        let (Some(program), Some(status)) = (world.programs.get(name), status) else {
+            return Err(no_such_program(name));
+        };
+        let decision = program.scaler.as_ref().and_then(|scaler| scaler.decision.as_ref());
+        Ok(Explanation {
+            program: name.to_string(),
+            reason: status.reason.clone(),
+            gaps: self.scene().gap_sentences(program),
+            decision: decision.map(|decision| view::decision(program, decision, clock::wall_seconds())),
+            history: self.journal_of(Some(name), HISTORY),
+            status: Some(status),
+        })
+    }
+
+    fn decisions(&self, program: Option<ProgramName>, limit: usize) -> Result<Vec<DecisionView>, Refusal> {
+        if let Some(name) = &program
+            && !self.machine.world().programs.contains_key(name)
+        {
+            return Err(no_such_program(name));
+        }
+        Ok(self.journal_of(program.as_ref(), limit))
+    }
+
+    fn journal_of(&self, program: Option<&ProgramName>, limit: usize) -> Vec<DecisionView> {
+        let of_program =
+            |entry: &&DecisionView| program.is_none_or(|program| entry.program == program.as_str());
+        self.journal.newest().filter(of_program).take(limit).cloned().collect()
+    }
+
+    fn histograms(&self) -> Histograms {
+        let stop = self.stops.iter().map(|(program, histogram)| (program.to_string(), histogram.clone()));
+        Histograms { probe: self.brokers.rounds(), stop: stop.collect() }
+    }
+}
+
+fn refusal(error: EditError) -> Refusal {
+    match error {
+        EditError::NoSuchName(text) => Refusal::NoSuchName(text),
+        EditError::Invalid(text) => Refusal::Invalid(text),
+        EditError::Conflict(text) => Refusal::Conflict(text),
+    }
+}
+
+fn no_such_program(name: &ProgramName) -> Refusal {
+    Refusal::NoSuchName(format!("there is no program \"{name}\""))
+}

@@ -1,0 +1,316 @@
+//! How a controller comes up: from the keeper's inventory and what it kept, or, the first time, from the configuration file.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::control::{Control, Parts};
+use super::handle::Handle;
+use super::kept::{self, Running};
+use crate::config;
+use crate::http::{self, HttpSettings, Token};
+use crate::keeper::link::{ControllerLink, LinkError};
+use crate::keeper::protocol::{self, Fact, Inventory, Order};
+use crate::logs::Pump;
+use crate::sys::lock::{LockError, lock_directory};
+
+/// How many requests of the page and the API may wait for the loop.
+const REQUESTS_WAITING_MAX: usize = 256;
+
+/// How many facts of the probes may wait for the loop.
+const PROBE_FACTS_WAITING_MAX: usize = 4_096;
+
+/// Why a controller could not come up or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration has mistakes; they were printed. Exit code 2.
+    #[error("{0}")]
+    Configuration(config::Problems),
+    /// The connection to the keeper.
+    #[error("the connection to the keeper failed")]
+    Link(#[from] LinkError),
+    /// The keeper is of another version.
+    #[error(
+        "the keeper speaks version {keeper} of the protocol and this controller version {own}; start Leveret again"
+    )]
+    Version {
+        /// The keeper's version.
+        keeper: u32,
+        /// This controller's version.
+        own: u32,
+    },
+    /// The keeper went away before it said what there is.
+    #[error("the keeper went away")]
+    KeeperGone,
+    /// A directory is in use by another Leveret, or cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A socket cannot be opened.
+    #[error("{0}")]
+    Listen(#[from] kept::ListenError),
+    /// Anything else of the system.
+    #[error("cannot {action}")]
+    System {
+        /// What was being done.
+        action: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    fn system(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::System { action, source }
+    }
+
+    /// The exit code: 2 for a bad configuration, 1 for anything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => 2,
+            Self::Link(_)
+            | Self::Version { .. }
+            | Self::KeeperGone
+            | Self::Lock(_)
+            | Self::Listen(_)
+            | Self::System { .. } => 1,
+        }
+    }
+}
+
+/// Runs a controller on the socket that is its standard input, until Leveret ends, and returns the exit code.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
+    let mut link = ControllerLink::from_stdin()?;
+    let (inventory, mut kept) = receive_inventory(&mut link).await?;
+    let environment = environment();
+    let first = !kept.contains_key(kept::CONFIGURATION);
+    let running = match kept.remove(kept::CONFIGURATION) {
+        Some(descriptor) => read_running(&descriptor)?,
+        None => {
+            let settings = config::load(&configuration, &environment).map_err(StartError::Configuration)?;
+            Running { settings, retiring: Vec::new() }
+        }
+    };
+    if first {
+        take_directories(&running, &inventory, &mut link)?;
+        keep_running(&running, &mut link)?;
+    }
+    let tcp = tcp_listener(kept.remove(kept::TCP), &running, &mut link)?;
+    let unix = unix_listener(kept.remove(kept::UNIX), &running, &mut link)?;
+    let token = token(kept.remove(kept::TOKEN), &mut link)?;
+
+    let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
+    let (probe_facts_in, probe_facts) = mpsc::channel(PROBE_FACTS_WAITING_MAX);
+    let (pump_events_in, pump_events) = mpsc::unbounded_channel();
+    let (changed, changes) = watch::channel(0);
+    // The pump's events are few: one for each life that ends. The receiver is gone only when the controller ends.
+    let pump = Pump::start(move |event| drop(pump_events_in.send(event)))
+        .map_err(StartError::system("start the thread that moves output"))?;
+    let handle = Handle::new(requests_in, changes);
+    let ending = CancellationToken::new();
+    let listen = tcp.local_addr().map_err(StartError::system("read the address of the page"))?;
+    let control = Control::new(Parts {
+        configuration,
+        environment,
+        running,
+        listen,
+        inventory,
+        link,
+        pump,
+        requests,
+        probe_facts,
+        probe_facts_in,
+        pump_events,
+        changed,
+        first,
+    })?;
+    serve(tcp, unix, token, listen, &control, &handle, &ending);
+    let code = control.run().await?;
+    ending.cancel();
+    Ok(code)
+}
+
+fn serve(
+    tcp: TcpListener,
+    unix: UnixListener,
+    token: Token,
+    listen: std::net::SocketAddr,
+    control: &Control,
+    handle: &Handle,
+    ending: &CancellationToken,
+) {
+    let settings = Arc::new(HttpSettings { allowed_hosts: control.allowed_hosts(), listen });
+    let (over_tcp, over_unix) = (handle.clone(), handle.clone());
+    let (tcp_ending, unix_ending) = (ending.clone(), ending.clone());
+    tokio::spawn(async move {
+        if let Err(error) = http::serve_tcp(tcp, over_tcp, settings, token, tcp_ending).await {
+            tracing::error!("the page cannot be served any longer: {error}");
+        }
+    });
+    tokio::spawn(async move {
+        if let Err(error) = http::serve_unix(unix, over_unix, unix_ending).await {
+            tracing::error!("the command line cannot be served any longer: {error}");
+        }
+    });
+}
+
+async fn receive_inventory(
+    link: &mut ControllerLink,
+) -> Result<(Inventory, BTreeMap<String, OwnedFd>), StartError> {
+    let inventory = match link.next().await? {
+        Some((Fact::Inventory(inventory), _)) => inventory,
+        Some(_) | None => return Err(StartError::KeeperGone),
+    };
+    if inventory.version != protocol::VERSION {
+        return Err(StartError::Version { keeper: inventory.version, own: protocol::VERSION });
+    }
+    let mut kept = BTreeMap::new();
+    for _ in &inventory.kept {
+        match link.next().await? {
+            Some((Fact::Kept { key }, Some(descriptor))) => drop(kept.insert(key, descriptor)),
+            Some(_) | None => return Err(StartError::KeeperGone),
+        }
+    }
+    Ok((inventory, kept))
+}
+
+/// Leveret's own environment; variables that are not UTF-8 cannot be written in a configuration and are left out.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        })
+        .collect()
+}
+
+fn read_running(descriptor: &OwnedFd) -> Result<Running, StartError> {
+    let bytes =
+        kept::read_memory_file(descriptor).map_err(StartError::system("read the kept configuration"))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| StartError::system("understand the kept configuration")(error.into()))
+}
+
+/// Gives the running configuration to the keeper, for the next controller.
+pub(crate) fn keep_running(running: &Running, link: &mut ControllerLink) -> Result<(), StartError> {
+    let fail = || StartError::system("keep the configuration in memory");
+    let bytes = serde_json::to_vec(running).map_err(|error| fail()(error.into()))?;
+    let descriptor = kept::memory_file("leveret configuration", &bytes).map_err(fail())?;
+    Ok(link.send(&keep(kept::CONFIGURATION), Some(descriptor))?)
+}
+
+fn keep(key: &str) -> Order {
+    Order::Keep { key: key.to_owned() }
+}
+
+fn take_directories(
+    running: &Running,
+    inventory: &Inventory,
+    link: &mut ControllerLink,
+) -> Result<(), StartError> {
+    let settings = &running.settings;
+    let lock = lock_directory(&settings.state_dir, inventory.keeper_pid)?;
+    link.send(&keep(kept::STATE_LOCK), Some(lock))?;
+    if settings.runtime_dir != settings.state_dir {
+        let lock = lock_directory(&settings.runtime_dir, inventory.keeper_pid)?;
+        link.send(&keep(kept::RUNTIME_LOCK), Some(lock))?;
+    }
+    let pipes = settings.state_dir.join("pipes");
+    if inventory.processes.is_empty() {
+        empty(&pipes).map_err(StartError::system(format!("empty {}", pipes.display())))?;
+    }
+    for directory in [pipes, settings.state_dir.join("logs")] {
+        fs::create_dir_all(&directory)
+            .map_err(StartError::system(format!("make {}", directory.display())))?;
+    }
+    Ok(())
+}
+
+/// Removes the named pipes of a Leveret that ended without doing so. The lock says that it is gone.
+fn empty(pipes: &Path) -> io::Result<()> {
+    match fs::read_dir(pipes) {
+        Ok(entries) => {
+            for entry in entries {
+                fs::remove_file(entry?.path())?;
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn tcp_listener(
+    kept: Option<OwnedFd>,
+    running: &Running,
+    link: &mut ControllerLink,
+) -> Result<TcpListener, StartError> {
+    if let Some(descriptor) = kept {
+        return Ok(TcpListener::from(descriptor));
+    }
+    let listener = kept::listen_tcp(&running.settings)?;
+    let copy = listener.try_clone().map_err(StartError::system("duplicate the page's socket"))?;
+    link.send(&keep(kept::TCP), Some(copy.into()))?;
+    Ok(listener)
+}
+
+fn unix_listener(
+    kept: Option<OwnedFd>,
+    running: &Running,
+    link: &mut ControllerLink,
+) -> Result<UnixListener, StartError> {
+    if let Some(descriptor) = kept {
+        return Ok(UnixListener::from(descriptor));
+    }
+    let listener = kept::listen_unix(&running.settings)?;
+    let copy = listener.try_clone().map_err(StartError::system("duplicate the command line's socket"))?;
+    link.send(&keep(kept::UNIX), Some(copy.into()))?;
+    Ok(listener)
+}
+
+/// The change token stays the same over controllers, so that a page that was opened before goes on working.
+fn token(kept: Option<OwnedFd>, link: &mut ControllerLink) -> Result<Token, StartError> {
+    let fail = || StartError::system("make the page's change token");
+    if let Some(descriptor) = kept {
+        let bytes = kept::read_memory_file(&descriptor).map_err(fail())?;
+        let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| fail()(io::ErrorKind::InvalidData.into()))?;
+        return Ok(Token::from_bytes(bytes));
+    }
+    let token = Token::generate().map_err(fail())?;
+    let descriptor = kept::memory_file("leveret token", token.as_bytes()).map_err(fail())?;
+    link.send(&keep(kept::TOKEN), Some(descriptor))?;
+    Ok(token)
+}
+
+/// Prints why a controller could not come up, for the person who started Leveret.
+pub fn print(error: &StartError) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    match error {
+        StartError::Configuration(problems) => writeln!(out, "{problems}"),
+        StartError::Link(_)
+        | StartError::Version { .. }
+        | StartError::KeeperGone
+        | StartError::Lock(_)
+        | StartError::Listen(_)
+        | StartError::System { .. } => {
+            let mut text = format!("leveret: {error}");
+            let mut source = std::error::Error::source(error);
+            while let Some(cause) = source {
+                text.push_str(&format!(": {cause}"));
+                source = cause.source();
+            }
+            writeln!(out, "{text}")
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Makes the snapshot out of the world: the only place where what is known turns into what is shown.
+
+use std::collections::BTreeMap;
+
+use super::brokers::Brokers;
+use super::executor::Executor;
+use super::snapshot::{DecisionView, HoldView, ProcessView, ProgramView, QueueView};
+use super::usage::Usages;
+use crate::core::desired::Wish;
+use crate::core::gap::Gap;
+use crate::core::ids::{ProcessId, ProgramName};
+use crate::core::observed::{Phase, Slot};
+use crate::core::plan::plan;
+use crate::core::spec::{Kind, ScaleMode};
+use crate::core::time::{Time, human};
+use crate::core::world::{Program, World};
+use crate::scaling::decision::{Decision, Inputs};
+
+/// What a view is made from, at one moment.
+#[derive(Debug)]
+pub(crate) struct Scene<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) brokers: &'a Brokers,
+    pub(crate) usages: &'a Usages,
+    pub(crate) executor: &'a Executor,
+    pub(crate) now: Time,
+    pub(crate) wall_seconds: f64,
+}
+
+/// Gaps by program and slot; the program's own are under no slot.
+type Gaps = BTreeMap<ProgramName, BTreeMap<Option<u32>, Vec<Gap>>>;
+
+impl Scene<'_> {
+    /// All programs, in the order of the configuration.
+    pub(crate) fn programs(&self) -> Vec<ProgramView> {
+        let gaps = self.gaps();
+        let none = BTreeMap::new();
+        self.world
+            .order
+            .iter()
+            .filter_map(|name| Some((name, self.world.programs.get(name)?)))
+            .map(|(name, program)| self.program(program, gaps.get(name).unwrap_or(&none)))
+            .collect()
+    }
+
+    /// Every gap of a program, one sentence each.
+    pub(crate) fn gap_sentences(&self, program: &Program) -> Vec<String> {
+        let gaps = self.gaps();
+        let mut sentences = Vec::new();
+        for (slot, gaps) in gaps.get(&program.spec.name).into_iter().flatten() {
+            for gap in gaps {
+                let sentence = gap.sentence(self.now);
+                sentences.push(match slot {
+                    Some(slot) => format!("{}: {sentence}", program.label(*slot)),
+                    None => sentence,
+                });
+            }
+        }
+        sentences
+    }
+
+    fn gaps(&self) -> Gaps {
+        let mut gaps = Gaps::new();
+        for (name, slot, gap) in plan(self.world, self.now).gaps {
+            gaps.entry(name).or_default().entry(slot).or_default().push(gap);
+        }
+        gaps
+    }
+
+    fn program(&self, program: &Program, gaps: &BTreeMap<Option<u32>, Vec<Gap>>) -> ProgramView {
+        let spec = &program.spec;
+        let wanted = program.wanted(self.world.shutdown.is_some());
+        let (kind, configured, min, max) = match &spec.kind {
+            Kind::Service { processes } => ("service", *processes, *processes, *processes),
+            Kind::Scaled(scale) => ("scaled", scale.min, scale.min, scale.max),
+        };
+        let decision = program.scaler.as_ref().and_then(|scaler| scaler.decision.as_ref());
+        let running = program.slots.values().filter(|slot| is_running(&slot.phase)).count() as u32;
+        let scaler = program.scaler.as_ref();
+        let directions =
+            scaler.map(|scaler| [("up", scaler.ups), ("down", scaler.downs), ("hold", scaler.holds)]);
+        ProgramView {
+            name: spec.name.to_string(),
+            project: spec.project.clone(),
+            kind: kind.to_owned(),
+            desired: wanted.slots.len() as u32,
+            running,
+            configured,
+            min,
+            max,
+            mode: mode(program).to_owned(),
+            reason: self.reason(program, gaps),
+            hold: self.hold(&program.wish),
+            queues: self.queues(program),
+            wait_goal_seconds: spec.scale().map(|scale| scale.wait.as_secs_f64()),
+            wait_predicted_seconds: decision
+                .and_then(|decision| decision.predicted_wait)
+                .map(|wait| wait.as_secs_f64()),
+            next_run: None,
+            processes: self.processes(program, &wanted.slots, gaps),
+            restarts_by_reason: program
+                .restarts
+                .iter()
+                .map(|(reason, count)| (reason.as_str().to_owned(), *count))
+                .collect(),
+            decisions_by_direction: directions
+                .into_iter()
+                .flatten()
+                .map(|(direction, count)| (direction.to_owned(), count))
+                .collect(),
+        }
+    }
+
+    /// Why this many: what stands above the numbers first, then the engine's sentence, then what the file says.
+    fn reason(&self, program: &Program, gaps: &BTreeMap<Option<u32>, Vec<Gap>>) -> String {
+        if let Some(gap) = gaps.get(&None).and_then(|gaps| gaps.first()) {
+            return gap.sentence(self.now);
+        }
+        let troubled: Vec<_> = gaps
+            .iter()
+            .filter_map(|(slot, gaps)| Some(((*slot)?, gaps.iter().find(|gap| is_trouble(gap))?)))
+            .collect();
+        let trouble = match troubled.as_slice() {
+            [] => None,
+            [(slot, gap)] => Some(format!("{}: {}", program.label(*slot), gap.sentence(self.now))),
+            [(_, gap), ..] => Some(format!("{} processes: {}", troubled.len(), gap.sentence(self.now))),
+        };
+        match (&program.scaler, trouble) {
+            (Some(_), _) if program.wish.paused => {
+                format!("scaling is paused at {}", program.count())
+            }
+            (Some(scaler), trouble) => {
+                let decided = match &scaler.decision {
+                    Some(decision) => decision.reason.clone(),
+                    None => "waiting for the first reading of the queue".to_owned(),
+                };
+                match trouble {
+                    Some(trouble) => format!("{decided}; {trouble}"),
+                    None => decided,
+                }
+            }
+            (None, Some(trouble)) => trouble,
+            (None, None) => match program.count() {
+                1 => "one process, as configured".to_owned(),
+                count => format!("{count} processes, as configured"),
+            },
+        }
+    }
+
+    fn hold(&self, wish: &Wish) -> Option<HoldView> {
+        let hold = wish.hold.as_ref()?;
+        Some(HoldView {
+            processes: hold.processes,
+            ends_in_seconds: hold.until.map(|until| until.since(self.now).as_secs_f64()),
+            by: hold.by.clone(),
+        })
+    }
+
+    fn queues(&self, program: &Program) -> Vec<QueueView> {
+        let Some(scale) = program.spec.scale() else { return Vec::new() };
+        let polling = program.scaler.as_ref().is_some_and(|scaler| scaler.engine.is_polling());
+        let seen = self.brokers.queue(&scale.broker, &scale.queue);
+        vec![QueueView {
+            broker: scale.broker.clone(),
+            queue: scale.queue.clone(),
+            ready: seen.depth.map(|depth| depth.ready),
+            unacked: None,
+            consumers: seen.depth.map(|depth| depth.consumers),
+            polling,
+            age_seconds: seen.depth.map(|depth| self.now.since(depth.at).as_secs_f64()),
+            error: seen.error,
+        }]
+    }
+
+    fn processes(
+        &self,
+        program: &Program,
+        wanted: &std::collections::BTreeSet<u32>,
+        gaps: &BTreeMap<Option<u32>, Vec<Gap>>,
+    ) -> Vec<ProcessView> {
+        let empty = Slot::default();
+        let fixed = match &program.spec.kind {
+            Kind::Service { .. } if !program.retiring => program.count(),
+            Kind::Service { .. } | Kind::Scaled(_) => 0,
+        };
+        let mut numbers: std::collections::BTreeSet<u32> = program.slots.keys().copied().collect();
+        numbers.extend(wanted.iter().copied());
+        numbers.extend(0..fixed);
+        numbers.extend(&program.wish.stopped_slots);
+        numbers
+            .into_iter()
+            .map(|number| {
+                let slot = program.slots.get(&number).unwrap_or(&empty);
+                let gap = gaps.get(&Some(number)).and_then(|gaps| gaps.last());
+                self.process(program, number, slot, gap, wanted.contains(&number))
+            })
+            .collect()
+    }
+
+    fn process(
+        &self,
+        program: &Program,
+        number: u32,
+        slot: &Slot,
+        gap: Option<&Gap>,
+        wanted: bool,
+    ) -> ProcessView {
+        let main = slot.phase.main();
+        let uptime = main.map(|main| self.now.since(main.started_at).as_secs_f64());
+        let usage = main.and_then(|main| self.usages.of(main.pid));
+        let stopped_by_hand = program.wish.stopped_slots.contains(&number) && !wanted;
+        let reason = gap.map(|gap| gap.sentence(self.now));
+        ProcessView {
+            id: program.label(number),
+            slot: number,
+            state: state(slot).to_owned(),
+            pid: main.map(|main| main.pid),
+            incarnation: slot.phase.life().map(|life| life.incarnation.0),
+            uptime_seconds: uptime,
+            start_time_seconds: uptime.map(|uptime| self.wall_seconds - uptime),
+            restarts: slot.restarts,
+            cpu_percent: usage.and_then(|usage| usage.cpu_percent),
+            cpu_seconds: usage.map(|usage| usage.cpu_seconds),
+            memory_bytes: usage.map(|usage| usage.resident_bytes),
+            exit: slot.last_exit.map(|status| status.to_string()),
+            reason: reason.or_else(|| stopped_by_hand.then(|| "stopped by an operator".to_owned())),
+            log: self.executor.log(program, number),
+        }
+    }
+}
+
+/// Whether a gap is worth a word about the whole program: normal starting and draining is not.
+fn is_trouble(gap: &Gap) -> bool {
+    match gap {
+        Gap::Backoff { .. }
+        | Gap::GaveUp { .. }
+        | Gap::LeaderGone { .. }
+        | Gap::AtMax { .. }
+        | Gap::StartLimit { .. }
+        | Gap::BrokerUnreachable { .. }
+        | Gap::NoStopHandler { .. } => true,
+        Gap::Rests { .. }
+        | Gap::StoppedByOperator { .. }
+        | Gap::NotStartedYet
+        | Gap::HeldByOperator { .. }
+        | Gap::Draining { .. }
+        | Gap::Starting
+        | Gap::ShuttingDown => false,
+    }
+}
+
+fn is_running(phase: &Phase) -> bool {
+    matches!(phase, Phase::Starting(..) | Phase::Running(..))
+}
+
+/// The word of the API for where a slot is.
+fn state(slot: &Slot) -> &'static str {
+    match &slot.phase {
+        Phase::Empty if !slot.leftovers.is_empty() => "stopping",
+        Phase::Empty => "stopped",
+        Phase::Spawning(_) | Phase::Starting(..) => "starting",
+        Phase::Running(..) => "running",
+        Phase::Stopping(..) | Phase::LeaderGone(..) => "stopping",
+        Phase::Backoff { .. } => "backoff",
+        Phase::Exited { .. } => "exited",
+        Phase::Failed { .. } => "failed",
+    }
+}
+
+fn mode(program: &Program) -> &'static str {
+    let Some(scale) = program.spec.scale() else { return "off" };
+    match (&program.wish.hold, program.wish.paused, scale.mode) {
+        (Some(_), _, _) => "hold",
+        (None, true, _) => "off",
+        (None, false, ScaleMode::DryRun) => "dry-run",
+        (None, false, ScaleMode::Auto) => "auto",
+    }
+}
+
+/// How a process of a program is shown.
+pub(crate) fn label(world: &World, process: &ProcessId) -> String {
+    match world.programs.get(&process.program) {
+        Some(program) => program.label(process.slot),
+        None => process.to_string(),
+    }
+}
+
+/// A decision as an entry of the journal.
+pub(crate) fn decision(program: &Program, decision: &Decision, wall_seconds: f64) -> DecisionView {
+    let direction = match decision.target.cmp(&decision.before) {
+        std::cmp::Ordering::Greater => "up",
+        std::cmp::Ordering::Less => "down",
+        std::cmp::Ordering::Equal => "hold",
+    };
+    let dry = program.spec.scale().is_some_and(|scale| scale.mode == ScaleMode::DryRun);
+    DecisionView {
+        at: rfc3339(wall_seconds),
+        program: program.spec.name.to_string(),
+        direction: direction.to_owned(),
+        from: decision.before,
+        to: decision.target,
+        reason: decision.reason.clone(),
+        limit: if dry { "dry-run" } else { decision.limit.as_str() }.to_owned(),
+        inputs: inputs(&decision.inputs),
+    }
+}
+
+fn inputs(inputs: &Inputs) -> BTreeMap<String, f64> {
+    let known = [
+        ("ready_messages", inputs.ready.map(|ready| ready as f64)),
+        ("consumers", inputs.consumers.map(|consumers| consumers as f64)),
+        ("sample_age_seconds", inputs.sample_age.map(|age| age.as_secs_f64())),
+        ("arrivals_per_second", inputs.arrivals_per_second),
+        ("arrivals_per_second_fast", inputs.arrivals_per_second_fast),
+        ("service_seconds", Some(inputs.service_seconds)),
+        ("service_learned", Some(f64::from(u8::from(inputs.service_learned)))),
+        ("startup_seconds", Some(inputs.startup_seconds)),
+        ("steady_consumers", Some(f64::from(inputs.steady))),
+        ("drain_consumers", Some(f64::from(inputs.drain))),
+        ("window_peak_consumers", Some(f64::from(inputs.window_peak))),
+    ];
+    known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// A wall-clock moment as RFC 3339 with milliseconds, in UTC.
+pub(crate) fn rfc3339(wall_seconds: f64) -> String {
+    match jiff::Timestamp::from_millisecond((wall_seconds * 1e3) as i64) {
+        Ok(moment) => format!("{moment:.3}"),
+        Err(_) => "unknown".to_owned(),
+    }
+}
+
+/// How long something lasts, for a sentence: `for 30m`, `until released`.
+pub(crate) fn lasting(duration: Option<std::time::Duration>) -> String {
+    match duration {
+        Some(duration) => format!("for {}", human(duration)),
+        None => "until released".to_owned(),
+    }
+}

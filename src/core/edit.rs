@@ -1,0 +1,259 @@
+//! Edits of what is desired. An edit touches wishes only; what follows is for the plan.
+
+use std::collections::BTreeSet;
+
+use super::desired::{Hold, StoppedBy};
+use super::event::{Edit, EditError};
+use super::ids::{Incarnation, ProcessId, ProgramName, Target};
+use super::machine::{Machine, release_hold};
+use super::observed::{Phase, Stop};
+use super::spec::Kind;
+use super::time::Time;
+use super::world::{Program, World};
+
+impl Machine {
+    /// Changes what is desired, and returns the programs that it concerns. `by` says how the person asked: `page`, `API`,
+    /// `command line`.
+    ///
+    /// # Errors
+    /// Nothing is changed when the edit is refused.
+    pub fn edit(&mut self, edit: &Edit, by: &str, now: Time) -> Result<BTreeSet<ProgramName>, EditError> {
+        let world = self.world_mut();
+        if world.shutdown.is_some() && !matches!(edit, Edit::Shutdown | Edit::ShutdownNow) {
+            return Err(EditError::Conflict("Leveret is shutting down".to_owned()));
+        }
+        match edit {
+            Edit::Start(target) => each(world, target, |program, slot, _| start(program, slot, now)),
+            Edit::Stop(target) => each(world, target, |program, slot, _| stop(program, slot, by)),
+            Edit::Restart(target) => each(world, target, |program, slot, last| {
+                start(program, slot, now);
+                match slot {
+                    Some(slot) => drop(program.wish.replace.slots.insert(slot, last)),
+                    None => program.wish.replace.all = last,
+                }
+            }),
+            Edit::Copy(target) => copy(world, target, by, now),
+            Edit::Scale(name, processes, until) => {
+                let program = find_mut(world, name)?;
+                set_count(program, *processes, *until, by, now)?;
+                Ok(BTreeSet::from([name.clone()]))
+            }
+            Edit::Auto(target) => each(world, target, |program, _, _| release_hold(program)),
+            Edit::Pause(target) => each(world, target, |program, _, _| program.wish.paused = true),
+            Edit::Resume(target) => each(world, target, |program, _, _| {
+                program.wish.paused = false;
+                if let Some(scaler) = &mut program.scaler {
+                    scaler.engine.resume_at(scaler.target);
+                }
+            }),
+            Edit::Shutdown => {
+                world.shutdown.get_or_insert(now);
+                Ok(world.programs.keys().cloned().collect())
+            }
+            Edit::ShutdownNow => {
+                world.shutdown.get_or_insert(now);
+                cut_short(world, now);
+                Ok(world.programs.keys().cloned().collect())
+            }
+        }
+    }
+
+    /// The processes that a target names at present, in the order of the configuration.
+    ///
+    /// # Errors
+    /// [`EditError::NoSuchName`].
+    pub fn resolve(&self, target: &Target) -> Result<Vec<ProcessId>, EditError> {
+        let world = self.world();
+        let names = names(world, target)?;
+        let only = match target {
+            Target::Process(process) => Some(process.slot),
+            Target::All | Target::Project(_) | Target::Program(_) => None,
+        };
+        let mut processes = Vec::new();
+        for name in world.order.iter().filter(|name| names.contains(*name)) {
+            let slots =
+                world.programs[name].slots.keys().filter(|slot| only.is_none_or(|only| only == **slot));
+            processes.extend(slots.map(|slot| ProcessId::new(name.clone(), *slot)));
+        }
+        Ok(processes)
+    }
+}
+
+fn each(
+    world: &mut World,
+    target: &Target,
+    mut edit: impl FnMut(&mut Program, Option<u32>, Incarnation),
+) -> Result<BTreeSet<ProgramName>, EditError> {
+    let names = names(world, target)?;
+    let slot = match target {
+        Target::Process(process) => Some(slot_of(&world.programs[&process.program], process)?),
+        Target::All | Target::Project(_) | Target::Program(_) => None,
+    };
+    let last = world.last_incarnation;
+    for name in &names {
+        if let Some(program) = world.programs.get_mut(name) {
+            edit(program, slot, last);
+        }
+    }
+    Ok(names)
+}
+
+/// The programs that a target names.
+fn names(world: &World, target: &Target) -> Result<BTreeSet<ProgramName>, EditError> {
+    match target {
+        Target::All => Ok(world.programs.keys().cloned().collect()),
+        Target::Project(project) => {
+            let of_project = |program: &&Program| program.spec.project.as_deref() == Some(project);
+            let members: BTreeSet<_> =
+                world.programs.values().filter(of_project).map(|program| program.spec.name.clone()).collect();
+            if members.is_empty() {
+                return Err(EditError::NoSuchName(format!("there is no project \"{project}\"")));
+            }
+            Ok(members)
+        }
+        Target::Program(name) => {
+            find(world, name)?;
+            Ok(BTreeSet::from([name.clone()]))
+        }
+        Target::Process(process) => {
+            slot_of(find(world, &process.program)?, process)?;
+            Ok(BTreeSet::from([process.program.clone()]))
+        }
+    }
+}
+
+fn find<'a>(world: &'a World, name: &ProgramName) -> Result<&'a Program, EditError> {
+    world.programs.get(name).ok_or_else(|| no_such_program(name))
+}
+
+fn find_mut<'a>(world: &'a mut World, name: &ProgramName) -> Result<&'a mut Program, EditError> {
+    world.programs.get_mut(name).ok_or_else(|| no_such_program(name))
+}
+
+fn no_such_program(name: &ProgramName) -> EditError {
+    EditError::NoSuchName(format!("there is no program \"{name}\""))
+}
+
+/// The slot of a process that exists, or that is kept empty by hand and may be started again.
+fn slot_of(program: &Program, process: &ProcessId) -> Result<u32, EditError> {
+    let slot = process.slot;
+    let fixed = matches!(program.spec.kind, Kind::Service { .. }) && slot < program.count();
+    if fixed || program.slots.contains_key(&slot) || program.wish.stopped_slots.contains(&slot) {
+        return Ok(slot);
+    }
+    Err(EditError::NoSuchName(format!("there is no process \"{process}\"")))
+}
+
+fn start(program: &mut Program, slot: Option<u32>, now: Time) {
+    match slot {
+        None => {
+            program.wish.stopped = None;
+            if program.scaler.is_none() {
+                program.wish.stopped_slots.clear();
+            }
+            program.wish.forgiven_at = Some(now);
+        }
+        Some(slot) => {
+            // Starting one process of a stopped program starts that one only.
+            if program.wish.stopped.take().is_some() && program.scaler.is_none() {
+                program.wish.stopped_slots = (0..program.count()).collect();
+            }
+            program.wish.forgiven_slots.insert(slot, now);
+            if program.wish.stopped_slots.remove(&slot)
+                && program.scaler.is_some()
+                && let Some(hold) = &mut program.wish.hold
+            {
+                hold.processes += 1;
+            }
+        }
+    }
+}
+
+/// Stopping a process of a scaled program holds the program at one less, so that no other takes its place.
+fn stop(program: &mut Program, slot: Option<u32>, by: &str) {
+    let Some(slot) = slot else {
+        program.wish.stopped = Some(StoppedBy::Operator(by.to_owned()));
+        return;
+    };
+    if !program.wish.stopped_slots.contains(&slot) && program.scaler.is_some() {
+        let processes = program.count().saturating_sub(1);
+        program.wish.hold = Some(Hold { processes, until: None, by: by.to_owned() });
+    }
+    program.wish.stopped_slots.insert(slot);
+}
+
+fn copy(world: &mut World, target: &Target, by: &str, now: Time) -> Result<BTreeSet<ProgramName>, EditError> {
+    let names = names(world, target)?;
+    for name in &names {
+        let program = &world.programs[name];
+        check_count(program, program.count() + 1)?;
+    }
+    for name in &names {
+        let program = find_mut(world, name)?;
+        let processes = program.count() + 1;
+        set_count(program, processes, None, by, now)?;
+    }
+    Ok(names)
+}
+
+/// A count above the engine's wish ends by itself; one at or below it stays, because somebody had a reason.
+fn set_count(
+    program: &mut Program,
+    processes: u32,
+    until: Option<Time>,
+    by: &str,
+    now: Time,
+) -> Result<(), EditError> {
+    check_count(program, processes)?;
+    let until = match (&program.scaler, until) {
+        (Some(scaler), None) if processes > scaler.target => Some(now + HOLD_ABOVE),
+        (_, until) => until,
+    };
+    if program.wish.stopped.take().is_some() {
+        program.wish.forgiven_at = Some(now);
+    }
+    program.wish.hold = Some(Hold { processes, until, by: by.to_owned() });
+    Ok(())
+}
+
+/// How long a hold above the engine's wish lasts when nobody says how long.
+pub const HOLD_ABOVE: std::time::Duration = std::time::Duration::from_secs(15 * 60);
+
+/// The most processes that a service may be set to by hand.
+pub const SERVICE_PROCESSES_MAX: u32 = 1_000;
+
+fn check_count(program: &Program, processes: u32) -> Result<(), EditError> {
+    let name = &program.spec.name;
+    if program.retiring {
+        return Err(EditError::Conflict(format!(
+            "\"{name}\" was removed from the configuration and is ending"
+        )));
+    }
+    match &program.spec.kind {
+        Kind::Scaled(scale) if processes > scale.max => Err(EditError::Invalid(format!(
+            "\"{name}\" may have {} processes at most; raise scale.max to allow {processes}",
+            scale.max
+        ))),
+        Kind::Service { .. } if processes > SERVICE_PROCESSES_MAX => Err(EditError::Invalid(format!(
+            "\"{name}\" cannot be set to {processes} processes; the most is {SERVICE_PROCESSES_MAX}"
+        ))),
+        Kind::Scaled(_) | Kind::Service { .. } => Ok(()),
+    }
+}
+
+/// Whatever is still ending is due to be killed now.
+fn cut_short(world: &mut World, now: Time) {
+    for program in world.programs.values_mut() {
+        program.spec.stop.timeout = std::time::Duration::ZERO;
+        for slot in program.slots.values_mut() {
+            if let Phase::Stopping(_, _, stop) | Phase::LeaderGone(_, _, stop) = &mut slot.phase {
+                *stop = Stop { deadline: Some(now), ..*stop };
+            }
+            for leftover in slot.leftovers.values_mut() {
+                if let Some(stop) = &mut leftover.stop {
+                    stop.deadline = Some(now);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What can happen to the machine, and what it has to say about it.
+
+use serde::{Deserialize, Serialize};
+
+use super::auxiliary::AuxiliaryOutcome;
+use super::exit::ExitStatus;
+use super::ids::{Incarnation, ProcessId, ProgramName, Target};
+use super::observed::{BrokerHealth, Stop};
+use super::time::Time;
+use crate::scaling::decision::Decision;
+use crate::scaling::input::Observation;
+
+/// A fact from outside. Each carries the life that it is about; facts about older lives change nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// The program was exec'd.
+    Spawned {
+        /// Which life.
+        incarnation: Incarnation,
+        /// The main process.
+        pid: i32,
+        /// When.
+        at: Time,
+    },
+    /// The program could not be started.
+    CouldNotSpawn {
+        /// Which life.
+        incarnation: Incarnation,
+        /// What was being done.
+        step: String,
+        /// What stood against it.
+        cause: String,
+        /// When.
+        at: Time,
+    },
+    /// The main process ended.
+    Exited {
+        /// Which life.
+        incarnation: Incarnation,
+        /// How.
+        status: ExitStatus,
+        /// How many of its processes are known to live on.
+        left: u32,
+        /// When.
+        at: Time,
+    },
+    /// So many processes of a life whose main process ended live on.
+    Left {
+        /// Which life.
+        incarnation: Incarnation,
+        /// How many; 0 is final.
+        left: u32,
+        /// When.
+        at: Time,
+    },
+    /// A broker changed its state.
+    Broker {
+        /// Its name.
+        broker: String,
+        /// Its state now.
+        health: BrokerHealth,
+        /// When.
+        at: Time,
+    },
+    /// A queue was read, or could not be.
+    Queue {
+        /// The broker's name.
+        broker: String,
+        /// The queue's name.
+        queue: String,
+        /// What was seen.
+        observation: Observation,
+    },
+}
+
+/// A life that was there before this controller, from the keeper's inventory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adopted {
+    /// Whose.
+    pub process: ProcessId,
+    /// Which life.
+    pub incarnation: Incarnation,
+    /// What it was made from.
+    pub fingerprint: u64,
+    /// When its start was ordered.
+    pub ordered_at: Time,
+    /// The request that it end, if it was made.
+    pub stop: Option<Stop>,
+    /// The main process and when it was exec'd; absent when that is not known yet or never came to be.
+    pub main: Option<(i32, Time)>,
+}
+
+/// A change of what is desired.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Edit {
+    /// Should run; clears a stop and forgives failures.
+    Start(Target),
+    /// Should not run.
+    Stop(Target),
+    /// Present processes should be replaced.
+    Restart(Target),
+    /// One process more.
+    Copy(Target),
+    /// This many processes, until the moment or until released.
+    Scale(ProgramName, u32, Option<Time>),
+    /// Give the count back to the engine or the file.
+    Auto(Target),
+    /// Freeze scaling.
+    Pause(Target),
+    /// Unfreeze scaling.
+    Resume(Target),
+    /// End everything.
+    Shutdown,
+    /// End everything now: kill what is left.
+    ShutdownNow,
+}
+
+/// Why an edit was not taken; a sentence for a person.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// Nothing has that name.
+    #[error("{0}")]
+    NoSuchName(String),
+    /// It cannot be meant.
+    #[error("{0}")]
+    Invalid(String),
+    /// The state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+/// Something worth telling, for the log and the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// A process was started again.
+    Restarted(ProcessId, RestartReason),
+    /// A life ended: what happens next, as a sentence.
+    Ended(ProcessId, String),
+    /// A life that was asked to end is gone with all it left; how long that took.
+    Stopped(ProcessId, std::time::Duration),
+    /// The tree was killed at its limit.
+    Killed(ProcessId),
+    /// The processes of a program die of their stop signal.
+    NoStopHandler(ProgramName, String),
+    /// The engine came to another outcome.
+    Decided(ProgramName, Box<Decision>),
+    /// A hold ended by itself.
+    HoldEnded(ProgramName),
+    /// An auxiliary process ended.
+    Auxiliary(AuxiliaryOutcome),
+}
+
+/// Why a process was started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartReason {
+    /// It ended with a failure.
+    Crash,
+    /// It ended well after a useful life.
+    CleanExit,
+    /// It could not be started before.
+    SpawnFailed,
+    /// An operator asked for it.
+    Operator,
+    /// Its program was changed.
+    Changed,
+}
+
+impl RestartReason {
+    /// The label of the metric.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::CleanExit => "clean-exit",
+            Self::SpawnFailed => "spawn-failed",
+            Self::Operator => "operator",
+            Self::Changed => "changed",
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What a machine needs to remember for the machine that comes after it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::desired::Wish;
+use super::event::RestartReason;
+use super::ids::ProgramName;
+use super::machine::{Machine, wish_over_restart};
+use super::observed::{Phase, Slot, StopManners};
+use super::world::{Scaler, goal};
+use crate::scaling::engine::Engine;
+use crate::scaling::input::Learned;
+
+/// What a machine needs to remember for the machine that comes after it. Lives are not in it: the keeper tells those.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// By program.
+    pub programs: BTreeMap<ProgramName, ProgramMemory>,
+}
+
+/// What is remembered of a program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProgramMemory {
+    /// What was wanted.
+    pub wish: Wish,
+    /// The engine's target.
+    #[serde(default)]
+    pub target: Option<u32>,
+    /// What the engine had learned.
+    #[serde(default)]
+    pub learned: Learned,
+    /// How its processes take their stop signal.
+    #[serde(default)]
+    pub manners: StopManners,
+    /// Slots with a past: failures, restarts, backoff.
+    #[serde(default)]
+    pub slots: BTreeMap<u32, Slot>,
+    /// Restarts by reason.
+    #[serde(default)]
+    pub restarts: BTreeMap<RestartReason, u64>,
+    /// Decisions that raised the target, lowered it, or held it for lack of data.
+    #[serde(default)]
+    pub decisions: (u64, u64, u64),
+    /// Whether it once had all that it wanted.
+    #[serde(default)]
+    pub was_complete: bool,
+}
+
+impl Machine {
+    /// What to remember.
+    pub fn memory(&self) -> Memory {
+        let mut memory = Memory::default();
+        for (name, program) in &self.world().programs {
+            let scaler = program.scaler.as_ref();
+            let slots = program.slots.iter().map(|(number, slot)| (*number, past(slot)));
+            let decisions = scaler.map(|scaler| (scaler.ups, scaler.downs, scaler.holds));
+            memory.programs.insert(
+                name.clone(),
+                ProgramMemory {
+                    wish: program.wish.clone(),
+                    target: scaler.map(|scaler| scaler.target),
+                    learned: scaler.map(|scaler| scaler.engine.learned()).unwrap_or_default(),
+                    manners: program.manners,
+                    slots: slots.filter(|(_, slot)| *slot != Slot::default()).collect(),
+                    restarts: program.restarts.clone(),
+                    decisions: decisions.unwrap_or_default(),
+                    was_complete: program.was_complete,
+                },
+            );
+        }
+        memory
+    }
+
+    /// Remembers. With `same_processes` the processes of before go on, and so do their clocks and counts; otherwise Leveret
+    /// itself was started anew, and only what people set and the engine learned is taken over.
+    pub fn recall(&mut self, memory: Memory, same_processes: bool) {
+        let world = self.world_mut();
+        let limits = world.limits;
+        for (name, past) in memory.programs {
+            let Some(program) = world.programs.get_mut(&name) else { continue };
+            if let (Some(scaler), Some(scale)) = (&mut program.scaler, program.spec.scale()) {
+                scaler.engine = Engine::new(goal(scale, &limits), past.learned);
+                if same_processes {
+                    restore_scaler(scaler, past.target, past.decisions);
+                    scaler.target = scaler.target.clamp(scale.min, scale.max);
+                }
+            }
+            if same_processes {
+                program.wish = past.wish;
+                program.manners = past.manners;
+                program.slots = past.slots;
+                program.restarts = past.restarts;
+                program.was_complete = past.was_complete;
+            } else {
+                let configured = program.wish.stopped.take();
+                program.wish = wish_over_restart(&past.wish);
+                program.wish.stopped = match program.wish.stopped.take() {
+                    Some(super::desired::StoppedBy::Operator(by)) => {
+                        Some(super::desired::StoppedBy::Operator(by))
+                    }
+                    Some(super::desired::StoppedBy::Autostart) | None => configured,
+                };
+            }
+        }
+    }
+}
+
+fn restore_scaler(scaler: &mut Scaler, target: Option<u32>, decisions: (u64, u64, u64)) {
+    (scaler.ups, scaler.downs, scaler.holds) = decisions;
+    if let Some(target) = target {
+        scaler.target = target;
+        scaler.engine.resume_at(target);
+    }
+}
+
+/// A slot without the life in it.
+fn past(slot: &Slot) -> Slot {
+    let phase = match &slot.phase {
+        Phase::Spawning(_)
+        | Phase::Starting(..)
+        | Phase::Running(..)
+        | Phase::Stopping(..)
+        | Phase::LeaderGone(..)
+        | Phase::Empty => Phase::Empty,
+        Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => slot.phase.clone(),
+    };
+    Slot { phase, leftovers: BTreeMap::new(), ..slot.clone() }
+}

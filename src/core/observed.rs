@@ -1,0 +1,228 @@
+//! What is: the slots of a program and the life in each of them, as the facts have told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::RestartReason;
+use super::exit::ExitStatus;
+use super::ids::Incarnation;
+use super::time::Time;
+
+/// One numbered place of a program, over all its lives.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Where the slot is in its life.
+    pub phase: Phase,
+    /// Failed lives in a row.
+    pub failures: u32,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// The newest life whose end has been dealt with.
+    pub last_ended: Incarnation,
+    /// How the last life ended.
+    pub last_exit: Option<ExitStatus>,
+    /// Why the next start is a restart, when it is one.
+    pub again: Option<RestartReason>,
+    /// What kept the last life from starting: `chdir /srv/nope: No such file or directory`.
+    pub trouble: Option<String>,
+    /// Processes of earlier lives that were found after their leader's end, by life.
+    pub leftovers: BTreeMap<Incarnation, Leftover>,
+}
+
+impl Slot {
+    /// Whether nothing lives here any more, of this life or an earlier one.
+    pub fn is_vacant(&self) -> bool {
+        self.leftovers.is_empty() && self.phase.life().is_none()
+    }
+}
+
+/// Where a slot is in its life.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing lives here and nothing stands in the way of a start.
+    #[default]
+    Empty,
+    /// A start was ordered and is not answered yet.
+    Spawning(Life),
+    /// The program runs and is not known to be of use yet.
+    Starting(Life, Main),
+    /// The program runs.
+    Running(Life, Main),
+    /// The program was asked to end.
+    Stopping(Life, Main, Stop),
+    /// The main process has ended; what it left behind is asked to end, or is being looked for.
+    LeaderGone(Life, Gone, Stop),
+    /// A failure; waiting before the next start.
+    Backoff {
+        /// When it failed.
+        since: Time,
+        /// When it may start again.
+        until: Time,
+    },
+    /// Ended, and its restart policy lets it rest.
+    Exited {
+        /// When.
+        at: Time,
+    },
+    /// Given up after too many failures in a row.
+    Failed {
+        /// When.
+        at: Time,
+    },
+}
+
+impl Phase {
+    /// The life in the slot, if there is one.
+    pub fn life(&self) -> Option<&Life> {
+        match self {
+            Self::Spawning(life)
+            | Self::Starting(life, _)
+            | Self::Running(life, _)
+            | Self::Stopping(life, ..)
+            | Self::LeaderGone(life, ..) => Some(life),
+            Self::Empty | Self::Backoff { .. } | Self::Exited { .. } | Self::Failed { .. } => None,
+        }
+    }
+
+    /// The main process, while it lives.
+    pub fn main(&self) -> Option<&Main> {
+        match self {
+            Self::Starting(_, main) | Self::Running(_, main) | Self::Stopping(_, main, _) => Some(main),
+            Self::Empty
+            | Self::Spawning(_)
+            | Self::LeaderGone(..)
+            | Self::Backoff { .. }
+            | Self::Exited { .. }
+            | Self::Failed { .. } => None,
+        }
+    }
+
+    /// Whether something lives here that was not asked to end.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Spawning(_) | Self::Starting(..) | Self::Running(..))
+    }
+
+    /// Whether something here was asked to end and has not ended.
+    pub fn is_ending(&self) -> bool {
+        matches!(self, Self::Stopping(..) | Self::LeaderGone(..))
+    }
+}
+
+/// One life of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Its number.
+    pub incarnation: Incarnation,
+    /// What it was made from: [`super::spec::RunSpec::fingerprint`].
+    pub fingerprint: u64,
+    /// When its start was ordered.
+    pub ordered_at: Time,
+}
+
+/// The main process of a life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Main {
+    /// Its process id.
+    pub pid: i32,
+    /// When the program was exec'd.
+    pub started_at: Time,
+}
+
+/// A main process that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// How.
+    pub status: ExitStatus,
+    /// When.
+    pub at: Time,
+    /// How long it had lived.
+    pub lived: Duration,
+    /// How many of its processes are known to live on.
+    pub left: u32,
+    /// Whether it had been asked to end.
+    pub asked: bool,
+    /// Whether what it left was asked to end.
+    pub left_asked: bool,
+}
+
+/// A request to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// On whose behalf.
+    pub cause: StopCause,
+    /// When it was asked.
+    pub since: Time,
+    /// When the whole tree is killed; absent while it may take as long as it takes.
+    pub deadline: Option<Time>,
+    /// When the tree was last killed.
+    pub killed_at: Option<Time>,
+}
+
+/// On whose behalf a process is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopCause {
+    /// An operator stopped it.
+    Operator,
+    /// An operator restarts it.
+    Restart,
+    /// Its program was changed by a reload.
+    Changed,
+    /// Its program was removed by a reload.
+    Removed,
+    /// There are more than are wanted.
+    ScaleIn,
+    /// Leveret shuts down.
+    Shutdown,
+    /// Its main process ended by itself.
+    LeaderEnded,
+}
+
+impl StopCause {
+    /// Whether the stop has a limit after which the tree is killed. Work that was begun is otherwise left to end.
+    pub fn has_limit(self) -> bool {
+        match self {
+            Self::Operator | Self::Restart | Self::Removed | Self::Shutdown | Self::LeaderEnded => true,
+            Self::Changed | Self::ScaleIn => false,
+        }
+    }
+}
+
+/// What an ended main process left behind, when it was found only after the slot had moved on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// How many processes.
+    pub left: u32,
+    /// The request that they end; absent until it is made.
+    pub stop: Option<Stop>,
+}
+
+/// How the processes of a program take their stop signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopManners {
+    /// Not seen yet: one at a time is asked.
+    #[default]
+    Unknown,
+    /// They finish what they have begun.
+    Finishes,
+    /// They die of it on the spot, whatever they were doing.
+    DiesOfIt,
+}
+
+/// How a broker stands, as far as starts of consumers depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BrokerHealth {
+    /// Nothing is known yet.
+    #[default]
+    Unknown,
+    /// Its queues can be read.
+    Up,
+    /// It refuses Leveret; consumers may have a login of their own.
+    Refused,
+    /// It cannot be reached.
+    Unreachable,
+}

@@ -1,0 +1,391 @@
+//! The one place that decides what to do: from what is wanted and what there is to commands, without changing either.
+
+use std::collections::BTreeSet;
+
+use super::auxiliary::AuxiliaryPhase;
+use super::command::{Command, Plan, Scope};
+use super::desired::StoppedBy;
+use super::exit::signal_name;
+use super::gap::Gap;
+use super::ids::{Incarnation, ProcessId};
+use super::observed::{Phase, Slot, Stop, StopCause, StopManners};
+use super::spec::{ProgramSpec, StopTarget};
+use super::time::Time;
+use super::world::{KILL_AGAIN, Program, World};
+
+/// What to do now about the difference between what is wanted and what there is.
+///
+/// Calling it again without a new fact, edit or moment gives no commands once the first ones were applied.
+pub fn plan(world: &World, now: Time) -> Plan {
+    let mut planner = Planner::new(world, now);
+    for name in &world.order {
+        if let Some(program) = world.programs.get(name) {
+            planner.program(program);
+        }
+    }
+    planner.auxiliaries();
+    planner.finish()
+}
+
+struct Planner<'a> {
+    world: &'a World,
+    now: Time,
+    plan: Plan,
+    spawns: Vec<Command>,
+    last_incarnation: Incarnation,
+    may_start: u32,
+}
+
+impl<'a> Planner<'a> {
+    fn new(world: &'a World, now: Time) -> Self {
+        let starting: u32 = world
+            .programs
+            .values()
+            .filter(|program| program.scaler.is_some())
+            .map(|program| program.fleet().starting.len() as u32)
+            .sum();
+        Self {
+            world,
+            now,
+            plan: Plan::default(),
+            spawns: Vec::new(),
+            last_incarnation: world.last_incarnation,
+            may_start: world.limits.starting.saturating_sub(starting),
+        }
+    }
+
+    fn program(&mut self, program: &Program) {
+        let wanted = program.wanted(self.world.shutdown.is_some());
+        self.program_gaps(program);
+        let mut may_scale_in = self.scale_in_allowance(program, &wanted.slots);
+        for (number, slot) in &program.slots {
+            let process = ProcessId::new(program.spec.name.clone(), *number);
+            let stop_for = self.reason_to_stop(program, *number, slot, &wanted.slots, wanted.rest);
+            self.slot(program, &process, slot, stop_for, &mut may_scale_in);
+            self.leftovers(program, &process, slot);
+        }
+        self.starts(program, &wanted.slots);
+    }
+
+    /// How many running processes may be asked to end only because there are more than are wanted.
+    fn scale_in_allowance(&mut self, program: &Program, wanted: &BTreeSet<u32>) -> u32 {
+        let draining = |slot: &Slot| matches!(&slot.phase, Phase::Stopping(_, _, stop) if stop.cause == StopCause::ScaleIn);
+        if program.scaler.is_none() {
+            return u32::MAX;
+        }
+        match program.manners {
+            StopManners::Finishes => u32::MAX,
+            StopManners::Unknown => u32::from(!program.slots.values().any(draining)),
+            StopManners::DiesOfIt => {
+                let running = |(number, slot): &(&u32, &Slot)| {
+                    matches!(slot.phase, Phase::Running(..)) && !wanted.contains(number)
+                };
+                let surplus = program.slots.iter().filter(running).count() as u32;
+                let stopped =
+                    program.wish.stopped.is_some() || program.retiring || self.world.shutdown.is_some();
+                if surplus > 0 && !stopped {
+                    let signal = signal_text(program.spec.stop.signal);
+                    self.gap(program, None, Gap::NoStopHandler { signal, surplus });
+                }
+                0
+            }
+        }
+    }
+
+    /// On whose behalf a live process should be asked to end, if it should.
+    fn reason_to_stop(
+        &self,
+        program: &Program,
+        number: u32,
+        slot: &Slot,
+        wanted: &BTreeSet<u32>,
+        rest: StopCause,
+    ) -> Option<StopCause> {
+        let life = slot.phase.life()?;
+        if !wanted.contains(&number) {
+            let by_hand = program.wish.stopped_slots.contains(&number);
+            return Some(if rest == StopCause::ScaleIn && by_hand { StopCause::Operator } else { rest });
+        }
+        if program.wish.replace.covers(number, life.incarnation) {
+            return Some(StopCause::Restart);
+        }
+        (life.fingerprint != program.fingerprint).then_some(StopCause::Changed)
+    }
+
+    fn slot(
+        &mut self,
+        program: &Program,
+        process: &ProcessId,
+        slot: &Slot,
+        stop_for: Option<StopCause>,
+        may_scale_in: &mut u32,
+    ) {
+        let number = Some(process.slot);
+        match &slot.phase {
+            // A start that is unanswered cannot be taken back; its answer is a matter of milliseconds.
+            Phase::Spawning(_) => self.gap(program, number, Gap::Starting),
+            Phase::Starting(life, main) => {
+                self.wake(main.started_at + program.startup());
+                self.gap(program, number, Gap::Starting);
+                if let Some(cause) = stop_for {
+                    self.stop(program, process, life.incarnation, cause);
+                }
+            }
+            Phase::Running(life, _) => match stop_for {
+                Some(StopCause::ScaleIn) if *may_scale_in == 0 => {}
+                Some(cause) => {
+                    if cause == StopCause::ScaleIn {
+                        *may_scale_in -= 1;
+                    }
+                    self.stop(program, process, life.incarnation, cause);
+                }
+                None => {}
+            },
+            Phase::Stopping(life, _, stop) => {
+                let gap = Gap::Draining { since: stop.since, deadline: stop.deadline, cause: stop.cause };
+                self.gap(program, number, gap);
+                self.pursue(program, process, life.incarnation, *stop, stop_for);
+            }
+            Phase::LeaderGone(life, gone, stop) => {
+                self.gap(program, number, Gap::LeaderGone { left: gone.left, deadline: stop.deadline });
+                if gone.left > 0 && !gone.left_asked {
+                    self.plan.commands.push(Command::StopLeft {
+                        process: process.clone(),
+                        incarnation: life.incarnation,
+                        stop: *stop,
+                        signal: program.spec.stop.signal,
+                    });
+                }
+                self.pursue(program, process, life.incarnation, *stop, stop_for);
+            }
+            Phase::Empty | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => {}
+        }
+    }
+
+    fn stop(&mut self, program: &Program, process: &ProcessId, incarnation: Incarnation, cause: StopCause) {
+        let stop = new_stop(&program.spec, cause, self.now);
+        let scope = match program.spec.stop.to {
+            StopTarget::Main => Scope::Main,
+            StopTarget::Group => Scope::Group,
+        };
+        let signal = program.spec.stop.signal;
+        let process = process.clone();
+        self.plan.commands.push(Command::Stop { process, incarnation, stop, signal, scope });
+    }
+
+    /// A stop under way: give it a limit when somebody now insists, and kill the tree when the limit is over.
+    fn pursue(
+        &mut self,
+        program: &Program,
+        process: &ProcessId,
+        incarnation: Incarnation,
+        stop: Stop,
+        stop_for: Option<StopCause>,
+    ) {
+        let insists = stop_for.filter(|cause| cause.has_limit() && stop.deadline.is_none());
+        let stop = match insists {
+            Some(cause) => {
+                let limited = Stop { cause, deadline: Some(self.now + program.spec.stop.timeout), ..stop };
+                let process = process.clone();
+                self.plan.commands.push(Command::Limit { process, incarnation, stop: limited });
+                limited
+            }
+            None => stop,
+        };
+        let Some(due) = kill_due(&stop) else { return };
+        if due <= self.now {
+            self.plan.commands.push(Command::Kill { process: process.clone(), incarnation });
+        } else {
+            self.wake(due);
+        }
+    }
+
+    fn leftovers(&mut self, program: &Program, process: &ProcessId, slot: &Slot) {
+        for (incarnation, leftover) in &slot.leftovers {
+            match leftover.stop {
+                None => {
+                    let stop = new_stop(&program.spec, StopCause::LeaderEnded, self.now);
+                    let (process, incarnation) = (process.clone(), *incarnation);
+                    let signal = program.spec.stop.signal;
+                    self.plan.commands.push(Command::StopLeft { process, incarnation, stop, signal });
+                }
+                Some(stop) => {
+                    let gap = Gap::LeaderGone { left: leftover.left, deadline: stop.deadline };
+                    self.gap(program, Some(process.slot), gap);
+                    self.pursue(program, process, *incarnation, stop, None);
+                }
+            }
+        }
+    }
+
+    fn starts(&mut self, program: &Program, wanted: &BTreeSet<u32>) {
+        let mut alive = program.alive();
+        for number in wanted {
+            let slot = program.slots.get(number);
+            if !self.may_begin(program, *number, slot) {
+                continue;
+            }
+            if let Some(scale) = program.spec.scale() {
+                if let Some(broker) = self.world.broker_unreachable(program) {
+                    self.gap(program, Some(*number), Gap::BrokerUnreachable { broker: broker.to_owned() });
+                    continue;
+                }
+                if alive >= scale.max {
+                    let draining = program.fleet().draining;
+                    self.gap(program, Some(*number), Gap::AtMax { max: scale.max, draining });
+                    continue;
+                }
+                if self.may_start == 0 {
+                    self.gap(program, Some(*number), Gap::StartLimit { limit: self.world.limits.starting });
+                    continue;
+                }
+                self.may_start -= 1;
+            }
+            alive += 1;
+            self.spawn(program, *number);
+        }
+    }
+
+    /// Whether nothing in the slot itself stands in the way of a start.
+    fn may_begin(&mut self, program: &Program, number: u32, slot: Option<&Slot>) -> bool {
+        let Some(slot) = slot else { return true };
+        let forgiven = |moment| program.wish.forgives(number, moment);
+        match &slot.phase {
+            Phase::Empty => true,
+            Phase::Backoff { since, until } => {
+                if *until <= self.now || forgiven(*since) {
+                    return true;
+                }
+                self.wake(*until);
+                let gap = Gap::Backoff { until: *until, trouble: trouble(slot), failures: slot.failures };
+                self.gap(program, Some(number), gap);
+                false
+            }
+            Phase::Exited { at } => {
+                if forgiven(*at) {
+                    return true;
+                }
+                let ended = trouble(slot);
+                self.gap(program, Some(number), Gap::Rests { ended });
+                false
+            }
+            Phase::Failed { at } => {
+                if forgiven(*at) {
+                    return true;
+                }
+                let gap = Gap::GaveUp { trouble: trouble(slot), failures: slot.failures };
+                self.gap(program, Some(number), gap);
+                false
+            }
+            Phase::Spawning(_)
+            | Phase::Starting(..)
+            | Phase::Running(..)
+            | Phase::Stopping(..)
+            | Phase::LeaderGone(..) => false,
+        }
+    }
+
+    fn spawn(&mut self, program: &Program, number: u32) {
+        self.last_incarnation = self.last_incarnation.next();
+        let life = super::observed::Life {
+            incarnation: self.last_incarnation,
+            fingerprint: program.fingerprint,
+            ordered_at: self.now,
+        };
+        let process = ProcessId::new(program.spec.name.clone(), number);
+        self.spawns.push(Command::Spawn { process, life });
+    }
+
+    fn program_gaps(&mut self, program: &Program) {
+        if self.world.shutdown.is_some() {
+            self.gap(program, None, Gap::ShuttingDown);
+            return;
+        }
+        match &program.wish.stopped {
+            Some(StoppedBy::Autostart) => self.gap(program, None, Gap::NotStartedYet),
+            Some(StoppedBy::Operator(by)) => {
+                self.gap(program, None, Gap::StoppedByOperator { by: by.clone() });
+            }
+            None => {}
+        }
+        if let Some(hold) = &program.wish.hold {
+            if let Some(until) = hold.until {
+                self.wake(until);
+            }
+            let gap =
+                Gap::HeldByOperator { processes: hold.processes, by: hold.by.clone(), until: hold.until };
+            self.gap(program, None, gap);
+        }
+        if program.follows_engine()
+            && let Some(decision) = program.scaler.as_ref().and_then(|scaler| scaler.decision.as_ref())
+            && let Some(review_at) = decision.review_at
+        {
+            self.wake(review_at);
+        }
+    }
+
+    fn auxiliaries(&mut self) {
+        for (id, auxiliary) in &self.world.auxiliaries {
+            match auxiliary.phase {
+                AuxiliaryPhase::Wanted => {
+                    self.last_incarnation = self.last_incarnation.next();
+                    let incarnation = self.last_incarnation;
+                    let deadline = self.now + auxiliary.timeout;
+                    self.spawns.push(Command::SpawnAuxiliary { id: *id, incarnation, deadline });
+                }
+                AuxiliaryPhase::Running { incarnation, deadline, killed } => {
+                    let over = deadline <= self.now || self.world.shutdown.is_some();
+                    if over && !killed {
+                        self.plan.commands.push(Command::KillAuxiliary { id: *id, incarnation });
+                    } else if !killed {
+                        self.wake(deadline);
+                    }
+                }
+            }
+        }
+    }
+
+    fn gap(&mut self, program: &Program, slot: Option<u32>, gap: Gap) {
+        self.plan.gaps.push((program.spec.name.clone(), slot, gap));
+    }
+
+    fn wake(&mut self, moment: Time) {
+        if moment > self.now {
+            self.plan.wake_at = Some(self.plan.wake_at.map_or(moment, |earlier| earlier.min(moment)));
+        }
+    }
+
+    /// Ends make room before starts take it.
+    fn finish(mut self) -> Plan {
+        self.plan.commands.append(&mut self.spawns);
+        self.plan.finished =
+            self.world.shutdown.is_some() && self.world.lives.is_empty() && self.plan.commands.is_empty();
+        self.plan
+    }
+}
+
+fn new_stop(spec: &ProgramSpec, cause: StopCause, now: Time) -> Stop {
+    let deadline = cause.has_limit().then(|| now + spec.stop.timeout);
+    Stop { cause, since: now, deadline, killed_at: None }
+}
+
+/// When the tree is to be killed, for the first time or again.
+fn kill_due(stop: &Stop) -> Option<Time> {
+    match stop.killed_at {
+        Some(killed_at) => Some(killed_at + KILL_AGAIN),
+        None => stop.deadline,
+    }
+}
+
+fn trouble(slot: &Slot) -> String {
+    match (&slot.trouble, slot.last_exit) {
+        (Some(trouble), _) => format!("cannot start: {trouble}"),
+        (None, Some(status)) => status.to_string(),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// A signal as people write it.
+pub fn signal_text(number: i32) -> String {
+    signal_name(number).map_or_else(|| format!("signal {number}"), str::to_owned)
+}

@@ -1,0 +1,181 @@
+//! What follows an exit that nobody asked for: start again now, later, or never, and why.
+
+use std::time::Duration;
+
+use super::event::RestartReason;
+use super::exit::ExitStatus;
+use super::observed::{Phase, Slot};
+use super::spec::{Backoff, RestartPolicy};
+use super::time::{Time, human};
+
+/// What is known about an exit that nobody asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    /// How it ended, or nothing when it could not even be started.
+    pub status: Option<ExitStatus>,
+    /// How long it had lived.
+    pub lived: Duration,
+    /// When it ended.
+    pub at: Time,
+    /// The least life after which a clean exit is a recycle.
+    pub useful_life: Duration,
+    /// The program's policy.
+    pub policy: RestartPolicy,
+    /// The program's backoff.
+    pub backoff: &'a Backoff,
+    /// Whether failures are not the process's fault at present, because its broker cannot be reached.
+    pub excused: bool,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// Puts the slot into the phase that follows, and says what follows in a sentence.
+pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
+    let how = match ending.status {
+        Some(status) => format!("ended with {status} after {}", human(ending.lived)),
+        None => format!("cannot start: {}", slot.trouble.as_deref().unwrap_or("unknown")),
+    };
+    let clean = ending.status.is_some_and(ExitStatus::is_clean);
+    let rests = match ending.policy {
+        RestartPolicy::Always => false,
+        RestartPolicy::OnFailure => clean,
+        RestartPolicy::Never => ending.status.is_some(),
+    };
+    if rests {
+        slot.phase = Phase::Exited { at: ending.at };
+        slot.failures = 0;
+        slot.again = None;
+        return format!("{how}; its restart policy lets it rest");
+    }
+    if clean && ending.lived >= ending.useful_life {
+        slot.phase = Phase::Empty;
+        slot.failures = 0;
+        slot.again = Some(RestartReason::CleanExit);
+        return format!("{how}; a new one starts at once");
+    }
+    slot.again =
+        Some(if ending.status.is_some() { RestartReason::Crash } else { RestartReason::SpawnFailed });
+    if ending.excused {
+        slot.phase = Phase::Backoff { since: ending.at, until: ending.at };
+        return format!("{how}; starts again when its broker can be reached");
+    }
+    if ending.lived >= ending.backoff.reset_after {
+        slot.failures = 0;
+    }
+    slot.failures += 1;
+    if ending.backoff.give_up_after.is_some_and(|limit| slot.failures >= limit) {
+        slot.phase = Phase::Failed { at: ending.at };
+        return format!("{how}; given up after {} failures in a row", slot.failures);
+    }
+    let wait = delay(ending.backoff, slot.failures, ending.seed);
+    slot.phase = Phase::Backoff { since: ending.at, until: ending.at + wait };
+    if wait.is_zero() {
+        format!("{how}; starts again at once")
+    } else {
+        format!("{how}; starts again in {}", human(wait))
+    }
+}
+
+/// The wait after the `failures`th failure in a row: doubling from `initial` to `max`, less up to a quarter of jitter, so
+/// that processes that failed together do not come back together.
+pub fn delay(backoff: &Backoff, failures: u32, seed: u64) -> Duration {
+    let doublings = failures.saturating_sub(1).min(31);
+    let full = backoff.initial.saturating_mul(1 << doublings).min(backoff.max);
+    full - full.mul_f64(0.25 * fraction(seed))
+}
+
+/// A number from 0 to 1 that a seed always gives (the finalizer of SplitMix64).
+pub fn fraction(seed: u64) -> f64 {
+    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff {
+        initial: Duration::from_secs(1),
+        max: Duration::from_secs(60),
+        reset_after: Duration::from_secs(10),
+        give_up_after: Some(5),
+    };
+
+    fn ending(status: ExitStatus, lived_seconds: u64) -> Ending<'static> {
+        Ending {
+            status: Some(status),
+            lived: Duration::from_secs(lived_seconds),
+            at: Time::from_millis(100_000),
+            useful_life: Duration::from_secs(10),
+            policy: RestartPolicy::Always,
+            backoff: &BACKOFF,
+            excused: false,
+            seed: 7,
+        }
+    }
+
+    #[test]
+    fn a_clean_exit_after_a_useful_life_starts_again_at_once_and_is_not_counted() {
+        let mut slot = Slot { failures: 3, ..Slot::default() };
+        after_ending(&mut slot, ending(ExitStatus::Code(0), 11));
+        assert_eq!((slot.phase, slot.failures), (Phase::Empty, 0));
+    }
+
+    #[test]
+    fn an_early_clean_exit_is_a_failure_like_any_other() {
+        let mut slot = Slot::default();
+        after_ending(&mut slot, ending(ExitStatus::Code(0), 2));
+        assert!(matches!(slot.phase, Phase::Backoff { .. }));
+        assert_eq!(slot.failures, 1);
+    }
+
+    #[test]
+    fn each_failure_doubles_the_wait_up_to_the_maximum() {
+        for (failures, full) in [(1, 1.0), (2, 2.0), (3, 4.0), (6, 32.0), (7, 60.0), (40, 60.0)] {
+            let wait = delay(&BACKOFF, failures, u64::from(failures)).as_secs_f64();
+            assert!(wait <= full && wait >= 0.75 * full, "{failures}: {wait}");
+        }
+    }
+
+    #[test]
+    fn a_healthy_life_forgives_earlier_failures() {
+        let mut slot = Slot { failures: 4, ..Slot::default() };
+        after_ending(&mut slot, ending(ExitStatus::Signal(11), 3_600));
+        assert_eq!(slot.failures, 1);
+    }
+
+    #[test]
+    fn it_gives_up_only_when_told_to() {
+        let mut slot = Slot { failures: 4, ..Slot::default() };
+        after_ending(&mut slot, ending(ExitStatus::Code(1), 0));
+        assert!(matches!(slot.phase, Phase::Failed { .. }));
+        let never = Backoff { give_up_after: None, ..BACKOFF };
+        let mut slot = Slot { failures: 400, ..Slot::default() };
+        after_ending(&mut slot, Ending { backoff: &never, ..ending(ExitStatus::Code(1), 0) });
+        assert!(matches!(slot.phase, Phase::Backoff { .. }));
+    }
+
+    #[test]
+    fn policies_decide_who_rests() {
+        let rests = |policy, status| {
+            let mut slot = Slot::default();
+            after_ending(&mut slot, Ending { policy, ..ending(status, 1) });
+            matches!(slot.phase, Phase::Exited { .. })
+        };
+        assert!(!rests(RestartPolicy::Always, ExitStatus::Code(0)));
+        assert!(rests(RestartPolicy::OnFailure, ExitStatus::Code(0)));
+        assert!(!rests(RestartPolicy::OnFailure, ExitStatus::Code(1)));
+        assert!(!rests(RestartPolicy::OnFailure, ExitStatus::Unknown));
+        assert!(rests(RestartPolicy::Never, ExitStatus::Signal(9)));
+    }
+
+    #[test]
+    fn an_exit_while_the_broker_is_away_is_not_counted() {
+        let mut slot = Slot { failures: 2, ..Slot::default() };
+        after_ending(&mut slot, Ending { excused: true, ..ending(ExitStatus::Code(255), 1) });
+        assert_eq!(slot.failures, 2);
+        assert!(matches!(slot.phase, Phase::Backoff { since, until } if since == until));
+    }
+}

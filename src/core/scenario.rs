@@ -1,0 +1,190 @@
+//! A machine with a hand-driven clock and processes that do as they are told, for tests.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::command::Command;
+use super::event::{Edit, EditError, Fact, Notice};
+use super::exit::ExitStatus;
+use super::ids::{Incarnation, ProcessId, ProgramName, Target};
+use super::machine::Machine;
+use super::observed::{BrokerHealth, Phase};
+use super::spec::{
+    Backoff, Kind, LogSpec, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, StopSpec,
+};
+use super::time::Time;
+use super::world::Limits;
+use crate::scaling::input::Observation;
+
+/// A service of `processes` processes.
+pub(super) fn service(name: &str, processes: u32) -> ProgramSpec {
+    ProgramSpec {
+        name: ProgramName::new(name).unwrap(),
+        project: None,
+        run: RunSpec { argv: vec!["run".into(), name.into()], ..RunSpec::default() },
+        kind: Kind::Service { processes },
+        autostart: true,
+        restart: RestartPolicy::Always,
+        backoff: Backoff::default(),
+        stop: StopSpec { timeout: Duration::from_secs(10), ..StopSpec::default() },
+        log: LogSpec::default(),
+    }
+}
+
+/// A scaled program on the queue of its own name.
+pub(super) fn scaled(name: &str, min: u32, max: u32) -> ProgramSpec {
+    let scale = ScaleSpec {
+        broker: "default".into(),
+        queue: name.into(),
+        wait: Duration::from_secs(5),
+        min,
+        max,
+        mode: ScaleMode::Auto,
+    };
+    ProgramSpec { kind: Kind::Scaled(scale), ..service(name, 0) }
+}
+
+/// A machine, its clock, and what was done on its orders.
+pub(super) struct Scenario {
+    pub(super) machine: Machine,
+    pub(super) now: Time,
+    /// Every command, in order.
+    pub(super) done: Vec<Command>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) wake_at: Option<Time>,
+    pub(super) finished: bool,
+    pids: BTreeMap<Incarnation, i32>,
+}
+
+impl Scenario {
+    /// Starts with these programs; every ordered spawn is answered at once.
+    pub(super) fn new(specs: Vec<ProgramSpec>) -> Self {
+        let mut machine = Machine::new(Limits::default());
+        machine.configure(specs, Limits::default());
+        let mut scenario = Self {
+            machine,
+            now: Time::from_millis(1_000_000),
+            done: Vec::new(),
+            notices: Vec::new(),
+            wake_at: None,
+            finished: false,
+            pids: BTreeMap::new(),
+        };
+        scenario.settle();
+        scenario
+    }
+
+    /// Plans and carries out until nothing more is to be done at this moment.
+    pub(super) fn settle(&mut self) {
+        loop {
+            let plan = self.machine.step(self.now);
+            self.notices.append(&mut self.machine.take_notices());
+            self.wake_at = plan.wake_at;
+            self.finished = plan.finished;
+            if plan.commands.is_empty() {
+                return;
+            }
+            for command in plan.commands {
+                if let Command::Spawn { life, .. } = &command {
+                    let pid = 1_000 + life.incarnation.0 as i32;
+                    self.pids.insert(life.incarnation, pid);
+                    let (incarnation, at) = (life.incarnation, self.now);
+                    self.machine.observe(Fact::Spawned { incarnation, pid, at });
+                }
+                self.done.push(command);
+            }
+        }
+    }
+
+    /// Lets time pass in steps no longer than the machine asked for.
+    pub(super) fn wait(&mut self, seconds: f64) {
+        let until = Time::from_seconds(self.now.as_seconds() + seconds);
+        while self.now < until {
+            self.now = self.wake_at.map_or(until, |wake_at| wake_at.min(until));
+            self.settle();
+        }
+    }
+
+    pub(super) fn edit(&mut self, edit: Edit) -> Result<(), EditError> {
+        self.machine.edit(&edit, "test", self.now)?;
+        self.settle();
+        Ok(())
+    }
+
+    pub(super) fn observe(&mut self, fact: Fact) {
+        self.machine.observe(fact);
+        self.settle();
+    }
+
+    /// The main process of a process ends, and with it everything unless `left`.
+    pub(super) fn exit(&mut self, process: &str, status: ExitStatus, left: u32) {
+        let incarnation = self.incarnation(process).expect("it lives");
+        let at = self.now;
+        self.machine.observe(Fact::Exited { incarnation, status, left, at });
+        if left == 0 {
+            self.machine.observe(Fact::Left { incarnation, left, at });
+        }
+        self.settle();
+    }
+
+    pub(super) fn left(&mut self, incarnation: Incarnation, left: u32) {
+        let at = self.now;
+        self.observe(Fact::Left { incarnation, left, at });
+    }
+
+    pub(super) fn broker(&mut self, health: BrokerHealth) {
+        let (broker, at) = ("default".to_owned(), self.now);
+        self.observe(Fact::Broker { broker, health, at });
+    }
+
+    pub(super) fn sample(&mut self, queue: &str, ready: u64, consumers: u64) {
+        let observation = Observation::Sample { at: self.now, ready, consumers };
+        let (broker, queue) = ("default".to_owned(), queue.to_owned());
+        self.observe(Fact::Queue { broker, queue, observation });
+    }
+
+    pub(super) fn phase(&self, process: &str) -> Phase {
+        let id: ProcessId = process.parse().unwrap();
+        self.machine.world().slot(&id).map(|slot| slot.phase.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn incarnation(&self, process: &str) -> Option<Incarnation> {
+        self.phase(process).life().map(|life| life.incarnation)
+    }
+
+    /// Running or starting processes of a program.
+    pub(super) fn live(&self, program: &str) -> u32 {
+        self.machine
+            .world()
+            .programs
+            .get(&ProgramName::new(program).unwrap())
+            .map_or(0, |program| program.live())
+    }
+
+    /// Processes that were asked to end and have not.
+    pub(super) fn ending(&self, program: &str) -> Vec<String> {
+        let name = ProgramName::new(program).unwrap();
+        let Some(program) = self.machine.world().programs.get(&name) else { return Vec::new() };
+        let ending = program.slots.iter().filter(|(_, slot)| slot.phase.is_ending());
+        ending.map(|(slot, _)| format!("{name}:{slot}")).collect()
+    }
+
+    /// Lets every process that was asked to end do so.
+    pub(super) fn obey(&mut self, program: &str) {
+        for process in self.ending(program) {
+            self.exit(&process, ExitStatus::Code(0), 0);
+        }
+    }
+
+    pub(super) fn spawns(&self) -> usize {
+        self.done.iter().filter(|command| matches!(command, Command::Spawn { .. })).count()
+    }
+
+    pub(super) fn kills(&self) -> usize {
+        self.done.iter().filter(|command| matches!(command, Command::Kill { .. })).count()
+    }
+}
+
+pub(super) fn target(text: &str) -> Target {
+    text.parse().unwrap()
+}

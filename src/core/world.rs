@@ -1,0 +1,300 @@
+//! Everything the core knows: what is configured, wanted and observed, by program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::auxiliary::{Auxiliary, AuxiliaryId};
+use super::desired::{Hold, StoppedBy, Wish};
+use super::event::RestartReason;
+use super::ids::{Incarnation, ProcessId, ProgramName};
+use super::observed::{BrokerHealth, Phase, Slot, StopCause, StopManners};
+use super::spec::{Kind, ProgramSpec, ScaleMode, ScaleSpec};
+use super::time::Time;
+use crate::scaling::decision::Decision;
+use crate::scaling::engine::Engine;
+use crate::scaling::input::{Fleet, Goal, Learned};
+
+/// How long a process is `starting` where nothing tells when it is of use.
+pub const STARTUP: Duration = Duration::from_secs(1);
+
+/// The least life after which a clean exit is a recycle and not a failure.
+pub const USEFUL_LIFE: Duration = Duration::from_secs(10);
+
+/// How often a tree that outlives a kill is killed again.
+pub const KILL_AGAIN: Duration = Duration::from_secs(2);
+
+/// Everything the core knows.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// The programs by name, those included that a reload removed and whose processes are still ending.
+    pub programs: BTreeMap<ProgramName, Program>,
+    /// The names in the order of the configuration file; removed ones last.
+    pub order: Vec<ProgramName>,
+    /// Whose each life is, until nothing of it is left.
+    pub lives: BTreeMap<Incarnation, Owner>,
+    /// The highest life ever ordered.
+    pub last_incarnation: Incarnation,
+    /// How the brokers stand.
+    pub brokers: BTreeMap<String, BrokerHealth>,
+    /// When the shutdown was asked for.
+    pub shutdown: Option<Time>,
+    /// Auxiliary processes that are wanted or running.
+    pub auxiliaries: BTreeMap<AuxiliaryId, Auxiliary>,
+    /// The number of the newest request for an auxiliary process.
+    pub last_auxiliary: AuxiliaryId,
+    /// Limits of the machine.
+    pub limits: Limits,
+}
+
+/// Whose a life is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A process of a program.
+    Process(ProcessId),
+    /// An auxiliary process.
+    Auxiliary(AuxiliaryId),
+}
+
+/// Limits of the machine, and the seed of all jitter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many scaled processes may be starting at one time.
+    pub starting: u32,
+    /// How often queues are read.
+    pub probe_interval: Duration,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { starting: 4, probe_interval: Duration::from_secs(1), seed: 0 }
+    }
+}
+
+/// A program: what it should be, what is wanted of it, what there is of it.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// As configured.
+    pub spec: ProgramSpec,
+    /// [`super::spec::RunSpec::fingerprint`] of `spec.run`.
+    pub fingerprint: u64,
+    /// Removed by a reload; forgotten once nothing of it lives.
+    pub retiring: bool,
+    /// What is wanted.
+    pub wish: Wish,
+    /// What there is.
+    pub slots: BTreeMap<u32, Slot>,
+    /// Where it is scaled: the engine and what it said.
+    pub scaler: Option<Scaler>,
+    /// How its processes take their stop signal.
+    pub manners: StopManners,
+    /// Restarts by reason.
+    pub restarts: BTreeMap<RestartReason, u64>,
+    /// Whether it once had all that it wanted.
+    pub was_complete: bool,
+}
+
+/// The engine of a scaled program and what it said.
+#[derive(Clone, Debug)]
+pub struct Scaler {
+    /// The engine.
+    pub engine: Engine,
+    /// How many there should be, as far as the engine is asked.
+    pub target: u32,
+    /// The newest decision.
+    pub decision: Option<Decision>,
+    /// The consumers that the newest sample showed.
+    pub consumers: Option<u64>,
+    /// Decisions that raised the target.
+    pub ups: u64,
+    /// Decisions that lowered it.
+    pub downs: u64,
+    /// Times that missing data began to hold it.
+    pub holds: u64,
+}
+
+impl Scaler {
+    /// A scaler at its minimum.
+    pub fn new(scale: &ScaleSpec, limits: &Limits, learned: Learned) -> Self {
+        let engine = Engine::new(goal(scale, limits), learned);
+        Self { engine, target: scale.min, decision: None, consumers: None, ups: 0, downs: 0, holds: 0 }
+    }
+}
+
+/// The goal of a scaled program in the engine's words.
+pub fn goal(scale: &ScaleSpec, limits: &Limits) -> Goal {
+    Goal { wait: scale.wait, min: scale.min, max: scale.max, interval: limits.probe_interval }
+}
+
+/// Which slots should have a process, and on whose behalf the others end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The slots.
+    pub slots: BTreeSet<u32>,
+    /// On whose behalf processes in other slots are asked to end.
+    pub rest: StopCause,
+}
+
+impl Program {
+    /// A program of which nothing is there yet.
+    pub fn new(spec: ProgramSpec, limits: &Limits) -> Self {
+        let stopped = (!spec.autostart).then_some(StoppedBy::Autostart);
+        let scaler = spec.scale().map(|scale| Scaler::new(scale, limits, Learned::default()));
+        Self {
+            fingerprint: spec.run.fingerprint(),
+            spec,
+            retiring: false,
+            wish: Wish { stopped, ..Wish::default() },
+            slots: BTreeMap::new(),
+            scaler,
+            manners: StopManners::default(),
+            restarts: BTreeMap::new(),
+            was_complete: false,
+        }
+    }
+
+    /// How a slot is shown: `orders:3`, or `web` where there is just one fixed process.
+    pub fn label(&self, slot: u32) -> String {
+        let single = self.spec.is_single() && slot == 0 && self.wish.hold.is_none() && self.slots.len() <= 1;
+        if single { self.spec.name.to_string() } else { format!("{}:{slot}", self.spec.name) }
+    }
+
+    /// How many processes there should be when nothing stops the program as a whole.
+    pub fn count(&self) -> u32 {
+        match (&self.wish.hold, &self.spec.kind, &self.scaler) {
+            (Some(Hold { processes, .. }), Kind::Service { .. }, _) => *processes,
+            (Some(Hold { processes, .. }), Kind::Scaled(scale), _) => (*processes).min(scale.max),
+            (None, Kind::Service { processes }, _) => *processes,
+            (None, Kind::Scaled(scale), None) => scale.min,
+            (None, Kind::Scaled(scale), Some(scaler)) => match scale.mode {
+                ScaleMode::Auto => scaler.target.clamp(scale.min, scale.max),
+                ScaleMode::DryRun => scale.min,
+            },
+        }
+    }
+
+    /// Whether the engine's word counts at present.
+    pub fn follows_engine(&self) -> bool {
+        self.scaler.is_some()
+            && self.wish.hold.is_none()
+            && !self.wish.paused
+            && self.wish.stopped.is_none()
+            && !self.retiring
+    }
+
+    /// Which slots should have a process.
+    ///
+    /// A scaled program keeps those that run longest, then those that start, then those that wait to start again; so
+    /// that the first to go are those that are not running yet, then the youngest.
+    pub fn wanted(&self, shutting_down: bool) -> Wanted {
+        let none = |rest| Wanted { slots: BTreeSet::new(), rest };
+        if shutting_down {
+            return none(StopCause::Shutdown);
+        }
+        if self.retiring {
+            return none(StopCause::Removed);
+        }
+        if self.wish.stopped.is_some() {
+            return none(StopCause::Operator);
+        }
+        let count = self.count();
+        let slots = match self.spec.kind {
+            Kind::Service { .. } => {
+                (0..count).filter(|slot| !self.wish.stopped_slots.contains(slot)).collect()
+            }
+            Kind::Scaled(_) => self.wanted_of_scaled(count),
+        };
+        Wanted { slots, rest: StopCause::ScaleIn }
+    }
+
+    fn wanted_of_scaled(&self, count: u32) -> BTreeSet<u32> {
+        let rank = |slot: u32, phase: &Phase| match phase {
+            Phase::Running(_, main) => Some((0, main.started_at, slot)),
+            Phase::Starting(life, _) | Phase::Spawning(life) => Some((1, life.ordered_at, slot)),
+            Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } | Phase::Empty => {
+                Some((2, Time::default(), slot))
+            }
+            Phase::Stopping(..) | Phase::LeaderGone(..) => None,
+        };
+        let mut present: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(slot, _)| !self.wish.stopped_slots.contains(slot))
+            .filter_map(|(slot, state)| rank(*slot, &state.phase))
+            .collect();
+        present.sort_unstable();
+        let mut wanted: BTreeSet<u32> =
+            present.iter().take(count as usize).map(|(_, _, slot)| *slot).collect();
+        // A process that is to be replaced, or that ended and left others behind, keeps its place.
+        for (slot, state) in &self.slots {
+            let keeps = matches!(
+                &state.phase,
+                Phase::Stopping(_, _, stop) | Phase::LeaderGone(_, _, stop)
+                    if matches!(stop.cause, StopCause::Restart | StopCause::Changed | StopCause::LeaderEnded)
+            );
+            if keeps && wanted.len() < count as usize && !self.wish.stopped_slots.contains(slot) {
+                wanted.insert(*slot);
+            }
+        }
+        let mut fresh =
+            (0..).filter(|slot| !self.slots.contains_key(slot) && !self.wish.stopped_slots.contains(slot));
+        while wanted.len() < count as usize {
+            wanted.extend(fresh.next());
+        }
+        wanted
+    }
+
+    /// How long a process of this program is `starting`.
+    pub fn startup(&self) -> Duration {
+        match &self.scaler {
+            Some(scaler) => {
+                scaler.engine.startup().clamp(Duration::from_millis(200), Duration::from_secs(60))
+            }
+            None => STARTUP,
+        }
+    }
+
+    /// The consumers as the engine wants to know them.
+    pub fn fleet(&self) -> Fleet {
+        let mut fleet = Fleet::default();
+        for slot in self.slots.values() {
+            match &slot.phase {
+                Phase::Running(_, main) => {
+                    fleet.running += 1;
+                    let oldest =
+                        fleet.oldest_running.map_or(main.started_at, |oldest| oldest.min(main.started_at));
+                    fleet.oldest_running = Some(oldest);
+                }
+                Phase::Spawning(life) | Phase::Starting(life, _) => fleet.starting.push(life.ordered_at),
+                Phase::Stopping(..) | Phase::LeaderGone(..) => fleet.draining += 1,
+                Phase::Empty | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => {}
+            }
+        }
+        fleet.starting.sort_unstable();
+        fleet
+    }
+
+    /// Lives that count against the maximum: everything that has not ended.
+    pub fn alive(&self) -> u32 {
+        self.slots.values().filter(|slot| slot.phase.life().is_some()).count() as u32
+    }
+
+    /// How many are running or starting: started and not asked to end.
+    pub fn live(&self) -> u32 {
+        self.slots.values().filter(|slot| slot.phase.is_live()).count() as u32
+    }
+}
+
+impl World {
+    /// Whether the broker of a scaled program keeps its consumers from being of any use.
+    pub fn broker_unreachable<'a>(&self, program: &'a Program) -> Option<&'a str> {
+        let scale = program.spec.scale()?;
+        (self.brokers.get(&scale.broker) == Some(&BrokerHealth::Unreachable)).then_some(scale.broker.as_str())
+    }
+
+    /// The slot of a process.
+    pub fn slot(&self, process: &ProcessId) -> Option<&Slot> {
+        self.programs.get(&process.program)?.slots.get(&process.slot)
+    }
+}

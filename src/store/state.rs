@@ -1,0 +1,190 @@
+//! `state.json` in the state directory: what people set and what the engine learned.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::memory::Memory;
+use crate::core::time::Time;
+
+/// The version of the file's form.
+pub const VERSION: u32 = 1;
+
+const FILE: &str = "state.json";
+
+/// The file's content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The file's [`VERSION`].
+    pub version: u32,
+    /// The keeper whose processes the memory speaks of.
+    pub keeper: KeeperIdentity,
+    /// When it was written, on the monotonic clock of that boot.
+    pub at: Time,
+    /// When it was written, in seconds since 1970.
+    pub wall_seconds: f64,
+    /// What is remembered.
+    pub memory: Memory,
+}
+
+/// Tells one keeper from every other one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeeperIdentity {
+    /// Its process id.
+    pub pid: i32,
+    /// When it started.
+    pub started_at: Time,
+}
+
+impl Saved {
+    /// Moves the moments that are kept over a restart of the machine or of Leveret from the clock they were written on to
+    /// the present one. `now` and `wall_seconds` are the same moment.
+    pub fn shift_to(&mut self, now: Time, wall_seconds: f64) {
+        let elapsed = (wall_seconds - self.wall_seconds).max(0.0);
+        for program in self.memory.programs.values_mut() {
+            if let Some(hold) = &mut program.wish.hold
+                && let Some(until) = hold.until
+            {
+                let left = until.since(self.at).as_secs_f64() - elapsed;
+                hold.until = Some(Time::from_seconds(now.as_seconds() + left.max(0.0)));
+            }
+        }
+    }
+}
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file is there and cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what this version writes. It was moved aside, so that nothing is lost.
+    #[error("cannot understand {path}, it was kept as {aside}; Leveret goes on without what it said")]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Where it is now.
+        aside: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {path}; what you set would be forgotten at the next start")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Reads the state, if there is any.
+///
+/// # Errors
+/// [`StateError::Read`] and [`StateError::Form`]; after the latter the next call finds nothing.
+pub fn load(directory: &Path) -> Result<Option<Saved>, StateError> {
+    let path = directory.join(FILE);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StateError::Read { path, source }),
+    };
+    match serde_json::from_slice::<Saved>(&bytes) {
+        Ok(saved) => Ok(Some(saved)),
+        Err(source) => {
+            let aside = directory.join("state.json.unreadable");
+            fs::rename(&path, &aside).map_err(|source| StateError::Write { path: aside.clone(), source })?;
+            Err(StateError::Form { path, aside, source })
+        }
+    }
+}
+
+/// Replaces the state whole. With `durable` it is on the disk when this returns; otherwise it survives the end of any
+/// process, but perhaps not that of the machine.
+///
+/// # Errors
+/// [`StateError::Write`]; the earlier state is then still there.
+pub fn save(directory: &Path, saved: &Saved, durable: bool) -> Result<(), StateError> {
+    let path = directory.join(FILE);
+    write(directory, &path, saved, durable).map_err(|source| StateError::Write { path, source })
+}
+
+fn write(directory: &Path, path: &Path, saved: &Saved, durable: bool) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    serde_json::to_writer(io::BufWriter::new(file.as_file_mut()), saved)?;
+    file.flush()?;
+    if durable {
+        file.as_file().sync_all()?;
+    }
+    file.persist(path)?;
+    if durable {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::desired::{Hold, Wish};
+    use crate::core::ids::ProgramName;
+    use crate::core::memory::ProgramMemory;
+
+    fn saved() -> Saved {
+        let hold = Hold { processes: 7, until: Some(Time::from_millis(160_000)), by: "command line".into() };
+        let wish = Wish { hold: Some(hold), ..Wish::default() };
+        let program = ProgramMemory { wish, ..ProgramMemory::default() };
+        let mut memory = Memory::default();
+        memory.programs.insert(ProgramName::new("orders").unwrap(), program);
+        Saved {
+            version: VERSION,
+            keeper: KeeperIdentity { pid: 12, started_at: Time::from_millis(1) },
+            at: Time::from_millis(100_000),
+            wall_seconds: 1_000.0,
+            memory,
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(load(directory.path()).unwrap(), None);
+        for durable in [false, true] {
+            save(directory.path(), &saved(), durable).unwrap();
+            assert_eq!(load(directory.path()).unwrap(), Some(saved()));
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_kept_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(FILE), "{\"version\": \"x\"").unwrap();
+        assert!(matches!(load(directory.path()), Err(StateError::Form { .. })));
+        assert_eq!(load(directory.path()).unwrap(), None);
+        assert!(directory.path().join("state.json.unreadable").exists());
+    }
+
+    #[test]
+    fn a_hold_keeps_its_end_over_a_restart_of_the_machine() {
+        let mut state = saved();
+        // 20 s of the remaining 60 passed; the new boot's clock stands at 5 s.
+        state.shift_to(Time::from_millis(5_000), 1_020.0);
+        let program = state.memory.programs.values().next().unwrap();
+        assert_eq!(program.wish.hold.as_ref().unwrap().until, Some(Time::from_millis(45_000)));
+    }
+
+    #[test]
+    fn a_state_directory_that_is_not_writable_is_an_error_with_its_path() {
+        let missing = Path::new("/nonexistent/leveret");
+        let error = save(missing, &saved(), false).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/leveret/state.json"), "{error}");
+    }
+}
