@@ -1,4 +1,18 @@
 //! The parent of all processes. It knows no program, only incarnations; it spawns, signals, reaps, and holds pipes and
 //! sockets for a controller that may be replaced at any moment. It must never block and never decide.
+//!
+//! To be read in this order: [`protocol`] (what is said), [`frame`] (how it travels), `run` (the loop), `children` (the
+//! table of incarnations), [`shim`] (from spawn to exec), `tree` (which processes belong to an incarnation), `signals`,
+//! `controller` (the keeper's view of its controller) and [`link`] (the controller's view of its keeper).
 
+mod children;
+mod controller;
+pub mod frame;
+pub mod link;
 pub mod protocol;
+mod run;
+pub mod shim;
+mod signals;
+mod tree;
+
+pub use run::{KeeperError, KeeperOptions, run};

@@ -1,3 +1,5 @@
 //! Linux facts without policy: clocks, `/proc`, locks.
 
 pub mod clock;
+pub mod lock;
+pub mod process;

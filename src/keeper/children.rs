@@ -1,0 +1,324 @@
+//! The table of incarnations, and how a process is started: a named pipe, the order in a memory file, a pipe for the
+//! shim's report, and the shim. Starting never waits for the program; the report pipe tells later how it went.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use serde_json::Value;
+
+use super::protocol::{InventoryProcess, InventoryState, SpawnOrder};
+use super::shim::{ShimOrder, ShimReport, cause};
+use super::tree::Tree;
+use crate::core::exit::ExitStatus;
+use crate::core::ids::Incarnation;
+use crate::core::time::Time;
+use crate::sys::clock;
+
+/// File descriptors that spawns leave free, for a new controller's socket and for reading `/proc`.
+const RESERVED_DESCRIPTORS: u64 = 16;
+
+/// The longest report that is read from a shim, in bytes.
+const REPORT_BYTES_MAX: u64 = 4096;
+
+/// One incarnation, from its order until it is released.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) note: Value,
+    pub(super) phase: Phase,
+    pub(super) tree: Tree,
+    /// Whether the whole tree is being killed.
+    pub(super) is_killed: bool,
+    /// Whether the controller has no more use for it.
+    pub(super) is_released: bool,
+    output: PathBuf,
+    /// Held so that neither the program nor the controller ever finds the pipe without its other end.
+    held: Option<OwnedFd>,
+}
+
+/// How far an incarnation got.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The shim was started; its report has not ended yet.
+    Spawning { pid: i32, report: File, said: Vec<u8> },
+    /// The program was exec'd.
+    Running { pid: i32, at: Time },
+    /// It could not be.
+    CouldNotSpawn { failure: ShimReport, at: Time },
+    /// The leader was reaped.
+    Exited { pid: i32, started_at: Time, status: ExitStatus, left: u32, is_gone: bool, at: Time },
+}
+
+impl Child {
+    /// The leader's number while it was not reaped.
+    pub(super) fn leader(&self) -> Option<i32> {
+        match &self.phase {
+            Phase::Spawning { pid, .. } | Phase::Running { pid, .. } => Some(*pid),
+            Phase::CouldNotSpawn { .. } | Phase::Exited { .. } => None,
+        }
+    }
+
+    /// Whether no process of it can be left.
+    pub(super) fn is_gone(&self) -> bool {
+        match &self.phase {
+            Phase::Spawning { .. } | Phase::Running { .. } => false,
+            Phase::CouldNotSpawn { .. } => true,
+            Phase::Exited { is_gone, .. } => *is_gone,
+        }
+    }
+
+    /// Whether its leader has ended and the rest is not known to be gone.
+    pub(super) fn is_left_to_count(&self) -> bool {
+        matches!(self.phase, Phase::Exited { is_gone: false, .. })
+    }
+
+    fn remove_output(&mut self) {
+        self.held = None;
+        // A pipe that the controller or an administrator removed already is removed.
+        let _ = std::fs::remove_file(&self.output);
+    }
+}
+
+/// Every incarnation that was not released.
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    table: BTreeMap<Incarnation, Child>,
+    by_pid: BTreeMap<i32, Incarnation>,
+    by_report: BTreeMap<RawFd, Incarnation>,
+    pub(super) last_incarnation: Incarnation,
+}
+
+impl Children {
+    pub(super) fn get_mut(&mut self, incarnation: Incarnation) -> Option<&mut Child> {
+        self.table.get_mut(&incarnation)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Incarnation, &Child)> {
+        self.table.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Incarnation, &mut Child)> {
+        self.table.iter_mut()
+    }
+
+    pub(super) fn by_pid(&self, pid: i32) -> Option<Incarnation> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    pub(super) fn by_report(&self, report: RawFd) -> Option<Incarnation> {
+        self.by_report.get(&report).copied()
+    }
+
+    /// How many leaders live.
+    pub(super) fn living(&self) -> usize {
+        self.by_pid.len()
+    }
+
+    /// Whether no process of any incarnation is left.
+    pub(super) fn are_gone(&self) -> bool {
+        self.table.values().all(Child::is_gone)
+    }
+
+    pub(super) fn inventory(&self) -> Vec<InventoryProcess> {
+        let describe = |(incarnation, child): (&Incarnation, &Child)| InventoryProcess {
+            incarnation: *incarnation,
+            output: child.output.clone(),
+            note: child.note.clone(),
+            state: match &child.phase {
+                Phase::Spawning { .. } => InventoryState::Spawning,
+                Phase::Running { pid, at } => InventoryState::Running { pid: *pid, at: *at },
+                Phase::CouldNotSpawn { failure: ShimReport { step, cause }, at } => {
+                    InventoryState::CouldNotSpawn { step: step.clone(), cause: cause.clone(), at: *at }
+                }
+                Phase::Exited { pid, started_at, status, left, is_gone, at } => InventoryState::Exited {
+                    pid: *pid,
+                    started_at: *started_at,
+                    status: *status,
+                    // 0 says that all are gone and no more will be told; until that is certain it is at least 1.
+                    left: if *is_gone { 0 } else { (*left).max(1) },
+                    at: *at,
+                },
+            },
+        };
+        self.table.iter().map(describe).collect()
+    }
+
+    /// Starts the shim for an order. The report pipe is to be watched; a failure is recorded like one of the shim's.
+    ///
+    /// An order that is refused for its number is not recorded: the number belongs to another or is spent.
+    pub(super) fn spawn(&mut self, order: SpawnOrder, shim: &Shim) -> Result<RawFd, ShimReport> {
+        let incarnation = order.incarnation;
+        if incarnation <= self.last_incarnation {
+            let cause = format!("incarnation {incarnation} was ordered before");
+            return Err(ShimReport { step: "order".to_owned(), cause });
+        }
+        self.last_incarnation = incarnation;
+        let mut child = Child {
+            note: Value::Null,
+            phase: Phase::CouldNotSpawn { failure: ShimReport::default(), at: clock::now() },
+            tree: Tree::new(incarnation, &order.environment),
+            is_killed: false,
+            is_released: false,
+            output: order.output.clone(),
+            held: None,
+        };
+        let started = start(&order, shim, &mut child);
+        child.note = order.note;
+        let result = match started {
+            Ok((pid, report)) => {
+                let descriptor = report.as_raw_fd();
+                child.tree.leader_started(pid);
+                child.phase = Phase::Spawning { pid, report, said: Vec::new() };
+                self.by_pid.insert(pid, incarnation);
+                self.by_report.insert(descriptor, incarnation);
+                Ok(descriptor)
+            }
+            Err(failure) => {
+                child.phase = Phase::CouldNotSpawn { failure: failure.clone(), at: clock::now() };
+                Err(failure)
+            }
+        };
+        self.table.insert(incarnation, child);
+        result
+    }
+
+    /// Looks whether the shim's report has ended: with nothing said the program was exec'd. A leader that was reaped,
+    /// `is_reaped`, says no more.
+    ///
+    /// Returns the incarnation's outcome once: the leader's number, or what failed.
+    pub(super) fn settle(
+        &mut self,
+        incarnation: Incarnation,
+        is_reaped: bool,
+    ) -> Option<Result<i32, ShimReport>> {
+        let child = self.table.get_mut(&incarnation)?;
+        let Phase::Spawning { pid, report, said } = &mut child.phase else { return None };
+        // The pipe ends when the program is exec'd or the shim exits; until then there may be more.
+        match report.take(REPORT_BYTES_MAX).read_to_end(said) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !is_reaped {
+                    return None;
+                }
+            }
+            Err(error) => said.extend_from_slice(error.to_string().as_bytes()),
+        }
+        self.by_report.remove(&report.as_raw_fd());
+        let (pid, said, at) = (*pid, std::mem::take(said), clock::now());
+        if said.is_empty() {
+            child.phase = Phase::Running { pid, at };
+            return Some(Ok(pid));
+        }
+        // Anything but a report is what the shim or its loader said on stderr before it could report.
+        let failure: ShimReport = serde_json::from_slice(&said).unwrap_or_else(|_| ShimReport {
+            step: "start".to_owned(),
+            cause: String::from_utf8_lossy(&said).trim().to_owned(),
+        });
+        child.phase = Phase::CouldNotSpawn { failure: failure.clone(), at };
+        child.tree.leader_ended();
+        child.remove_output();
+        // The shim's own exit is nobody's business: it is reaped like an orphan.
+        self.by_pid.remove(&pid);
+        Some(Err(failure))
+    }
+
+    /// The leader was reaped. It must have been settled before.
+    pub(super) fn exited(
+        &mut self,
+        incarnation: Incarnation,
+        status: ExitStatus,
+        left: u32,
+        exited_at: Time,
+    ) {
+        let Some(child) = self.table.get_mut(&incarnation) else { return };
+        let Phase::Running { pid, at } = child.phase else { return };
+        self.by_pid.remove(&pid);
+        child.tree.leader_ended();
+        child.phase = Phase::Exited { pid, started_at: at, status, left, is_gone: false, at: exited_at };
+    }
+
+    /// Forgets an incarnation whose processes are gone, and removes its pipe; one that is not gone yet is forgotten then.
+    pub(super) fn release(&mut self, incarnation: Incarnation) {
+        let Some(child) = self.table.get_mut(&incarnation) else { return };
+        if child.leader().is_some() {
+            return;
+        }
+        child.is_released = true;
+        if child.is_gone() {
+            child.remove_output();
+            self.table.remove(&incarnation);
+        }
+    }
+
+    /// Removes every pipe, at the end of everything.
+    pub(super) fn remove_outputs(&mut self) {
+        for child in self.table.values_mut() {
+            child.remove_output();
+        }
+    }
+}
+
+/// What is the same for every spawn.
+#[derive(Debug)]
+pub(super) struct Shim {
+    /// The binary that is the shim when its first argument says so.
+    pub(super) binary: PathBuf,
+    /// The soft limit on open files as Leveret found it, for the programs; none is unlimited.
+    pub(super) open_files: Option<u64>,
+    /// The keeper's own limit.
+    pub(super) open_files_max: Option<u64>,
+}
+
+/// Makes the pipe, hands the order over and starts the shim; whatever fails, nothing is left of it.
+fn start(order: &SpawnOrder, shim: &Shim, child: &mut Child) -> Result<(i32, File), ShimReport> {
+    let failed = |step: String| move |error: io::Error| ShimReport { step, cause: cause(&error) };
+    if order.argv.is_empty() {
+        return Err(ShimReport { step: "order".to_owned(), cause: "there is no command".to_owned() });
+    }
+    let output = || format!("open output {}", order.output.display());
+    rustix::fs::mkfifoat(CWD, &order.output, Mode::from_raw_mode(0o600))
+        .map_err(|error| failed(format!("make pipe {}", order.output.display()))(error.into()))?;
+    let launched = hold(&order.output, shim.open_files_max).map_err(failed(output())).and_then(|held| {
+        child.held = Some(held);
+        launch(order, shim).map_err(failed("start process".to_owned()))
+    });
+    if launched.is_err() {
+        child.remove_output();
+    }
+    launched
+}
+
+fn hold(output: &Path, open_files_max: Option<u64>) -> io::Result<OwnedFd> {
+    let held = rustix::fs::open(output, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    // The kernel gives the lowest free number, so a high one means that few are free.
+    if open_files_max.is_some_and(|max| held.as_raw_fd() as u64 + RESERVED_DESCRIPTORS >= max) {
+        return Err(Errno::MFILE.into());
+    }
+    Ok(held)
+}
+
+fn launch(order: &SpawnOrder, shim: &Shim) -> io::Result<(i32, File)> {
+    let mut memory = File::from(rustix::fs::memfd_create("order", MemfdFlags::CLOEXEC)?);
+    let shim_order = ShimOrder { spawn: std::borrow::Cow::Borrowed(order), open_files: shim.open_files };
+    memory.write_all(&serde_json::to_vec(&shim_order)?)?;
+    memory.rewind()?;
+    let (report, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&report, true)?;
+    let spawned = Command::new(&shim.binary)
+        .arg0("leveret: starting")
+        .arg(super::shim::ARGUMENT)
+        .env_clear()
+        .stdin(Stdio::from(memory))
+        // On stderr as well: if the shim cannot even begin, its loader's or runtime's words become the cause.
+        .stderr(Stdio::from(theirs.as_fd().try_clone_to_owned()?))
+        .stdout(Stdio::from(theirs))
+        .spawn()?;
+    Ok((spawned.id() as i32, File::from(report)))
+}

@@ -1,0 +1,245 @@
+//! The exec shim: the same binary, started for one order, which it turns into session, output, limits, user, directory
+//! and environment in safe code before it becomes the program. It runs before anything else of Leveret does, must stay
+//! fast, and reports the step that failed; a report that ends with nothing said means that the program was exec'd.
+
+use std::borrow::Cow;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use nix::sys::signal::SigSet;
+use nix::unistd::{Gid, Group, Uid, User, fchown, initgroups, setgid, setgroups, setuid};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
+use serde::{Deserialize, Serialize};
+
+use super::protocol::SpawnOrder;
+
+/// The first argument that makes the binary a shim.
+pub const ARGUMENT: &str = "__exec";
+
+/// The exit code of a shim that could not exec, as shells use it.
+const COULD_NOT_EXEC: u8 = 127;
+
+/// What the keeper writes for the shim.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ShimOrder<'a> {
+    pub(super) spawn: Cow<'a, SpawnOrder>,
+    /// The soft limit on open files; none is unlimited.
+    pub(super) open_files: Option<u64>,
+}
+
+/// What the shim writes for the keeper: the step that failed, and the system's word for why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ShimReport {
+    pub(super) step: String,
+    pub(super) cause: String,
+}
+
+/// The system's word for an error, without its number.
+pub(super) fn cause(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
+    }
+}
+
+/// Becomes the program that the order on stdin describes. It returns only if that failed, after reporting on stdout.
+pub fn run() -> ExitCode {
+    // Above the standard streams, which the program's own output replaces; exec closes it.
+    if let Ok(report) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3) {
+        let failure = match read_order() {
+            Ok(order) => become_program(&order),
+            Err(error) => ShimReport { step: "read order".to_owned(), cause: cause(&error) },
+        };
+        let text = serde_json::to_vec(&failure).expect("two texts are always JSON");
+        // With nobody to read the report, the exit code has to do.
+        let _ = File::from(report).write_all(&text);
+    }
+    ExitCode::from(COULD_NOT_EXEC)
+}
+
+fn read_order() -> io::Result<ShimOrder<'static>> {
+    let mut text = Vec::new();
+    io::stdin().read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// Returns what failed, if anything does.
+fn become_program(order: &ShimOrder<'_>) -> ShimReport {
+    match prepare(order) {
+        Ok(mut command) => {
+            let error = command.exec();
+            ShimReport { step: format!("exec {}", order.spawn.argv[0]), cause: cause(&error) }
+        }
+        Err(report) => report,
+    }
+}
+
+/// Does everything up to exec, in the order that privileges allow.
+fn prepare(order: &ShimOrder<'_>) -> Result<Command, ShimReport> {
+    let spawn = &order.spawn;
+    let identity = Identity::of(spawn)?;
+    rustix::process::setsid().map_err(failed("setsid"))?;
+    connect_output(spawn, &identity)?;
+    let limit = Rlimit { current: order.open_files, maximum: getrlimit(Resource::Nofile).maximum };
+    setrlimit(Resource::Nofile, limit).map_err(failed("limit open files"))?;
+    if let Some(mask) = spawn.umask {
+        rustix::process::umask(Mode::from_raw_mode(mask));
+    }
+    if let Some(nice) = spawn.nice {
+        let step = || format!("nice {nice}");
+        let priority = getpriority_process(None).map_err(failed(step()))?;
+        setpriority_process(None, priority.saturating_add(nice)).map_err(failed(step()))?;
+    }
+    identity.assume()?;
+    if let Some(directory) = &spawn.directory {
+        std::env::set_current_dir(directory).map_err(failed(format!("chdir {}", directory.display())))?;
+    }
+    // The keeper's mask is inherited; a signal that came meanwhile is delivered here and ends the shim, as it should.
+    SigSet::empty().thread_set_mask().map_err(failed("signal mask"))?;
+    let mut command = Command::new(&spawn.argv[0]);
+    command.args(&spawn.argv[1..]).env_clear().envs(&spawn.environment);
+    Ok(command)
+}
+
+fn failed<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> ShimReport {
+    move |error| ShimReport { step: step.into(), cause: cause(&error.into()) }
+}
+
+/// Makes `/dev/null` stdin and the named pipe stdout and stderr. It is opened for reading as well, so that writing
+/// neither waits for a reader nor ends with SIGPIPE when the reader is replaced.
+fn connect_output(spawn: &SpawnOrder, identity: &Identity) -> Result<(), ShimReport> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed("open /dev/null"))?;
+    rustix::stdio::dup2_stdin(&null).map_err(failed("open /dev/null"))?;
+    let step = || format!("open output {}", spawn.output.display());
+    let output = rustix::fs::open(&spawn.output, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed(step()))?;
+    if identity.uid.is_some() {
+        // Without it the program could not open /dev/stdout anew.
+        fchown(&output, identity.uid, identity.gid).map_err(failed(step()))?;
+    }
+    rustix::stdio::dup2_stdout(&output).map_err(failed(step()))?;
+    rustix::stdio::dup2_stderr(&output).map_err(failed(step()))?;
+    Ok(())
+}
+
+/// Whom the program runs as; nothing where Leveret's own is kept.
+#[derive(Debug, Default)]
+struct Identity {
+    uid: Option<Uid>,
+    gid: Option<Gid>,
+    /// The account's name, for its further groups.
+    account: Option<CString>,
+    user_step: String,
+    group_step: String,
+}
+
+impl Identity {
+    fn of(spawn: &SpawnOrder) -> Result<Self, ShimReport> {
+        let mut identity = Self::default();
+        if let Some(user) = &spawn.user {
+            identity.user_step = format!("user {user}");
+            let account = match user.parse::<u32>() {
+                Ok(number) => {
+                    identity.uid = Some(Uid::from_raw(number));
+                    User::from_uid(Uid::from_raw(number))
+                }
+                Err(_) => User::from_name(user),
+            };
+            let account = account.map_err(failed(&identity.user_step))?;
+            identity.uid = account.as_ref().map(|account| account.uid).or(identity.uid);
+            identity.gid = account.as_ref().map(|account| account.gid);
+            identity.account = account.and_then(|account| CString::new(account.name).ok());
+            if identity.uid.is_none() {
+                return Err(ShimReport { step: identity.user_step, cause: "no such user".to_owned() });
+            }
+        }
+        if let Some(group) = &spawn.group {
+            identity.group_step = format!("group {group}");
+            identity.gid = match group.parse::<u32>() {
+                Ok(number) => Some(Gid::from_raw(number)),
+                Err(_) => {
+                    Group::from_name(group).map_err(failed(&identity.group_step))?.map(|group| group.gid)
+                }
+            };
+            if identity.gid.is_none() {
+                return Err(ShimReport { step: identity.group_step, cause: "no such group".to_owned() });
+            }
+        }
+        if identity.uid.is_some() && identity.gid.is_none() {
+            // Keeping Leveret's group, root's as a rule, would give away more than anybody meant.
+            let cause = "a number without an account needs a group as well".to_owned();
+            return Err(ShimReport { step: identity.user_step, cause });
+        }
+        Ok(identity)
+    }
+
+    /// Groups first: without root's rights they cannot be changed any more.
+    fn assume(&self) -> Result<(), ShimReport> {
+        let Some(gid) = self.gid else { return Ok(()) };
+        if let Some(uid) = self.uid {
+            let groups = match &self.account {
+                Some(account) => initgroups(account, gid),
+                None => setgroups(&[gid]),
+            };
+            match groups {
+                // Whoever is this user already has its groups, and may not be allowed to set them again.
+                Err(nix::errno::Errno::EPERM) if uid == Uid::effective() => {}
+                result => result.map_err(failed(&self.user_step))?,
+            }
+        }
+        let group_step = if self.group_step.is_empty() { &self.user_step } else { &self.group_step };
+        setgid(gid).map_err(failed(group_step))?;
+        match self.uid {
+            Some(uid) => setuid(uid).map_err(failed(&self.user_step)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order_for(user: Option<&str>, group: Option<&str>) -> SpawnOrder {
+        SpawnOrder { user: user.map(str::to_owned), group: group.map(str::to_owned), ..SpawnOrder::default() }
+    }
+
+    #[test]
+    fn users_and_groups_are_found_by_name_and_by_number() {
+        for user in ["root", "0"] {
+            let identity = Identity::of(&order_for(Some(user), None)).unwrap();
+            assert_eq!((identity.uid, identity.gid), (Some(Uid::from_raw(0)), Some(Gid::from_raw(0))));
+            assert_eq!(identity.account.unwrap().to_str(), Ok("root"));
+        }
+        let identity = Identity::of(&order_for(Some("0"), Some("54321"))).unwrap();
+        assert_eq!(identity.gid, Some(Gid::from_raw(54321)));
+        assert_eq!(Identity::of(&order_for(None, None)).unwrap().uid, None);
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_as_it_was_written() {
+        let failure = Identity::of(&order_for(Some("nobody-has-this-name"), None)).unwrap_err();
+        assert_eq!(failure.step, "user nobody-has-this-name");
+        assert_eq!(failure.cause, "no such user");
+        let failure = Identity::of(&order_for(None, Some("nobody-has-this-name"))).unwrap_err();
+        assert_eq!(failure.step, "group nobody-has-this-name");
+    }
+
+    #[test]
+    fn a_number_without_an_account_does_not_keep_the_group_of_leveret() {
+        let failure = Identity::of(&order_for(Some("4123456"), None)).unwrap_err();
+        assert_eq!(failure.step, "user 4123456");
+        assert!(Identity::of(&order_for(Some("4123456"), Some("4123456"))).is_ok());
+    }
+
+    #[test]
+    fn a_cause_is_the_systems_word_without_a_number() {
+        assert_eq!(cause(&io::Error::from_raw_os_error(2)), "No such file or directory");
+        assert_eq!(cause(&io::Error::other("broken")), "broken");
+    }
+}
