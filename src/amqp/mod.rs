@@ -1,3 +1,21 @@
 //! Reads queues: one connection per broker that never publishes, passive declares only. No policy.
+//!
+//! [`probe::Probe`] is the door. It tells what it finds as [`fact::Fact`]s, among them every failure, and never gives
+//! up. lapin logs at error level whatever its caller does about an error, and its trace level shows logins: a
+//! subscriber must switch the target `lapin` off.
 
+mod address;
+mod backoff;
+mod dial;
 pub mod fact;
+pub mod probe;
+mod quarantine;
+mod reader;
+mod refusal;
+mod rounds;
+mod watch;
+
+pub(crate) use dial::{Dial, DialError, Link};
+
+#[cfg(test)]
+mod tests;
