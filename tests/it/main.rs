@@ -1,1 +1,3 @@
 //! Leveret from the outside: real processes, a real broker, a real browser.
+
+mod cli;

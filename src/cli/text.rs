@@ -1,0 +1,148 @@
+//! Values as people read and write them: sizes, percentages, durations. Pure.
+
+use std::time::Duration;
+
+use crate::core::time::human;
+
+/// What stands where there is nothing to say.
+pub(crate) const NOTHING: &str = "-";
+
+/// A size in bytes with the unit that keeps it short: `512 B`, `18.0 MiB`, `2.5 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1_024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1_024.0;
+    let mut unit = 0;
+    // 1023.95 would be shown as 1024.0 of its own unit.
+    while value >= 1_023.95 && unit + 1 < UNITS.len() {
+        value /= 1_024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// Seconds as a person writes a duration; whole seconds from one second on. Negative and non-finite values are 0s.
+pub(crate) fn seconds(seconds: f64) -> String {
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    if duration.as_millis() == 0 {
+        return "0s".to_owned();
+    }
+    human(duration)
+}
+
+/// A time that something has lasted, in whole seconds, so that a table does not flicker.
+pub(crate) fn lasted(seconds: f64) -> String {
+    human(Duration::from_secs(Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs()))
+        .replace("0ms", "0s")
+}
+
+/// A number without needless digits: `3`, `3.1`, `0.052`.
+pub(crate) fn number(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        return format!("{value:.0}");
+    }
+    let digits = if value.abs() >= 100.0 {
+        0
+    } else if value.abs() >= 1.0 {
+        1
+    } else {
+        3
+    };
+    format!("{value:.digits$}")
+}
+
+/// `1 process`, `3 processes`.
+pub(crate) fn processes(count: usize) -> String {
+    if count == 1 { "1 process".to_owned() } else { format!("{count} processes") }
+}
+
+/// Reads a duration that a person wrote: `90s`, `30m`, `1h30m`, `1h 30m`, `250ms`, `2d`.
+///
+/// # Errors
+/// Says how a duration is written.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong =
+        || format!("\"{text}\" is not a duration: write a number and a unit, as in 90s, 30m or 1h30m");
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let count: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        let after = rest[digits..].trim_start();
+        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let unit_ms: u64 = match &after[..letters] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong()),
+        };
+        let part_ms = count.checked_mul(unit_ms).ok_or_else(wrong)?;
+        total = total.checked_add(Duration::from_millis(part_ms)).ok_or_else(wrong)?;
+        rest = after[letters..].trim_start();
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_stay_short() {
+        let cases = [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_024, "1.0 KiB"),
+            (18_874_368, "18.0 MiB"),
+            (1_048_575, "1.0 MiB"),
+            (2_684_354_560, "2.5 GiB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn numbers_have_no_needless_digits() {
+        for (value, text) in
+            [(3.0, "3"), (3.12, "3.1"), (0.0521, "0.052"), (1234.5, "1234"), (-0.5, "-0.500")]
+        {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn a_time_that_lasts_is_shown_in_whole_seconds() {
+        for (value, text) in [(0.4, "0s"), (9.1, "9s"), (-1.0, "0s"), (f64::NAN, "0s"), (4_325.0, "1h 12m")] {
+            assert_eq!(lasted(value), text);
+        }
+        assert_eq!(seconds(0.0), "0s");
+        assert_eq!(seconds(0.25), "250ms");
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let cases = [
+            ("90s", 90_000),
+            ("30m", 1_800_000),
+            ("1h30m", 5_400_000),
+            ("1h 30m", 5_400_000),
+            ("250ms", 250),
+        ];
+        for (text, ms) in cases {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in
+            ["", "5", "s", "5 apples", "-5s", "1.5h", "99999999999999999999s", "18446744073709551615d", "5s,"]
+        {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}
