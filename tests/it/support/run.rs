@@ -31,7 +31,8 @@ struct Run {
 /// A name that nothing else in this run and in no other run has, beginning with `prefix`: for queues, users, nodes.
 pub(crate) fn unique(prefix: &str) -> String {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{prefix}-{}-{number}", current().marker)
+    // Always six digits: no name may be the beginning of another, because processes are found by a part of their environment.
+    format!("{prefix}-{}-{number:06}", current().marker)
 }
 
 /// A new directory below the run's own, which other users can enter. It goes with the run.
