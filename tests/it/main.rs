@@ -1,3 +1,5 @@
 //! Leveret from the outside: real processes, a real broker, a real browser.
 
 mod cli;
+mod harness;
+mod support;

@@ -1,0 +1,51 @@
+# Everything that a person or a machine does with this project; `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Where rustup puts cargo, for shells that were not told.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+SETUP_STAMP := $(TARGET_DIR)/tests-setup.stamp
+
+.PHONY: help demo test check setup cargo
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: | cargo ## Build Leveret and show it at work on its own small broker (needs Rust only; Ctrl-C ends it)
+	$(CARGO) build --release --locked
+	exec $(TARGET_DIR)/release/leveret demo
+
+test: setup check ## Install what the tests need, run the checks, then all tests
+	$(CARGO) test --locked --doc
+	$(CARGO) test --locked --lib --bins --tests --no-fail-fast
+
+check: | cargo ## Formatting, lints, documentation, licences and sources of the dependencies
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		echo "$(CARGO) deny check bans licenses sources"; \
+		$(CARGO) deny --locked check bans licenses sources; \
+	else \
+		echo "check: cargo-deny is not installed, so deny.toml was not checked (cargo install cargo-deny --locked)"; \
+	fi
+
+setup: $(SETUP_STAMP) ## Install the Debian packages that the tests need (as root or with sudo; nothing is left listening)
+
+# The stamp makes a second run instant; it is older than tests/setup when the list of packages changes.
+$(SETUP_STAMP): tests/setup
+	tests/setup
+	@mkdir -p $(TARGET_DIR)
+	@touch $@
+
+cargo:
+	@command -v $(CARGO) >/dev/null || { \
+		echo "Rust is missing: install it from https://rustup.rs (or your system's rustup package), then run make again." >&2; \
+		exit 1; \
+	}

@@ -1,0 +1,338 @@
+//! The daemon under test: `leveret run` in a directory of its own, asked over its Unix socket.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::command::Finished;
+use super::http::{self, Request, Response};
+use super::port::ReservedPort;
+use super::proc::Process;
+use super::wait::{wait_for, wait_for_state};
+use super::{command, proc, run};
+
+const LEVERET: &str = env!("CARGO_BIN_EXE_leveret");
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// A shutdown takes as long as the longest `stop.timeout` of the test's own programs; theirs are short.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
+const CLI_LIMIT: Duration = Duration::from_secs(60);
+
+/// A daemon. Dropping it shuts it down (SIGTERM) and kills what is left; see [`Daemon::shut_down`] for a test of just that.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    /// Marker of the daemon and of every process that descends from it.
+    id: String,
+    directory: PathBuf,
+    port: ReservedPort,
+    environment: Vec<(String, String)>,
+    /// None after a shutdown or a kill.
+    keeper: Option<Child>,
+}
+
+impl Daemon {
+    /// Starts `leveret run` with this configuration and waits until it answers. `listen`, `state_dir` and `runtime_dir` are
+    /// added and must not be in `yaml`.
+    pub(crate) fn start(yaml: &str) -> Self {
+        Self::start_with_environment(yaml, &[])
+    }
+
+    /// Like [`Daemon::start`], with variables added to the daemon's environment.
+    pub(crate) fn start_with_environment(yaml: &str, environment: &[(&str, &str)]) -> Self {
+        let mut daemon = Self::new(yaml, environment);
+        daemon.start_again();
+        daemon
+    }
+
+    /// Runs `leveret run` with a configuration that it must refuse, and returns how it ended.
+    pub(crate) fn refuse(yaml: &str) -> Finished {
+        let daemon = Self::new(yaml, &[]);
+        command::finish("leveret run", daemon.run_command(), START_LIMIT)
+    }
+
+    /// Starts another keeper in the same directory, after [`Daemon::shut_down`] or [`Daemon::kill_keeper`].
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.keeper.is_none(), "the daemon runs already");
+        let mut keeper = self
+            .run_command()
+            .stdout(self.output_file("leveret.out"))
+            .stderr(self.output_file("leveret.err"))
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {LEVERET}: {error}"));
+        wait_for_state("the daemon to answer", START_LIMIT, || {
+            if let Some(status) = command::exit_of(&mut keeper) {
+                panic!("the daemon ended at its start, {status}:\n{}", self.output());
+            }
+            match self.try_request("GET", "/api/v1/status", "") {
+                Ok(Response { status: 200, .. }) => Ok(()),
+                Ok(response) => Err(format!("{response:?}")),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        self.keeper = Some(keeper);
+    }
+
+    /// Replaces the configuration file, whole or not at all. The daemon reads it at the next reload.
+    pub(crate) fn write_config(&self, yaml: &str) {
+        let Self { directory, port, .. } = self;
+        let head = format!(
+            "listen: 127.0.0.1:{}\nstate_dir: {}\nruntime_dir: {}\n",
+            port.number(),
+            directory.join("state").display(),
+            self.runtime_directory().display()
+        );
+        let new = directory.join("leveret.yaml.new");
+        fs::write(&new, head + yaml).expect("the directory is ours");
+        fs::rename(&new, self.config_path()).expect("the directory is ours");
+    }
+
+    /// The number of lines that [`Daemon::write_config`] puts before the test's own: what error messages count from.
+    pub(crate) const CONFIG_HEAD_LINES: usize = 3;
+
+    /// The configuration file.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.directory.join("leveret.yaml")
+    }
+
+    /// The daemon's own directory; tests may put files of theirs into it.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The marker in the environment of the daemon and of all that descends from it, as in [`proc::marked`].
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The TCP port of the page.
+    pub(crate) fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// The Unix socket.
+    pub(crate) fn socket_path(&self) -> PathBuf {
+        self.runtime_directory().join("leveret.sock")
+    }
+
+    /// The directory of the log files of programs without `log.path`.
+    pub(crate) fn logs_directory(&self) -> PathBuf {
+        self.directory.join("state/logs")
+    }
+
+    /// GET over the Unix socket; the body as JSON. Panics unless the answer is 200.
+    pub(crate) fn api_get(&self, path: &str) -> Value {
+        let response = self.request("GET", path, "");
+        assert_eq!(response.status, 200, "GET {path}: {response:?}");
+        response.json()
+    }
+
+    /// POST of JSON (or of nothing) over the Unix socket.
+    pub(crate) fn api_post(&self, path: &str, body: &str) -> Response {
+        self.request("POST", path, body)
+    }
+
+    /// One request over TCP with exactly these headers, as a browser or an attacker would send it.
+    pub(crate) fn tcp(&self, request: Request<'_>) -> Response {
+        http::send_tcp(self.port(), request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    }
+
+    /// `/api/v1/status`.
+    pub(crate) fn status(&self) -> Value {
+        self.api_get("/api/v1/status")
+    }
+
+    /// The part of the status about one program; panics if there is none.
+    pub(crate) fn program(&self, name: &str) -> Value {
+        find_program(&self.status(), name).unwrap_or_else(|| panic!("no program {name} in the status"))
+    }
+
+    /// Asks for the status until `look` finds what it is looking for; panics with `what` and the last status. An answer that
+    /// does not come (the controller is being replaced) is looked for again.
+    pub(crate) fn wait_status<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut look: impl FnMut(&Value) -> Option<T>,
+    ) -> T {
+        wait_for_state(what, limit, || {
+            let response =
+                self.try_request("GET", "/api/v1/status", "").map_err(|error| error.to_string())?;
+            let status: Value = serde_json::from_str(&response.body).map_err(|error| error.to_string())?;
+            look(&status).ok_or_else(|| format!("{status:#}"))
+        })
+    }
+
+    /// Like [`Daemon::wait_status`], for one program.
+    pub(crate) fn wait_program<T>(
+        &self,
+        name: &str,
+        what: &str,
+        limit: Duration,
+        mut look: impl FnMut(&Value) -> Option<T>,
+    ) -> T {
+        self.wait_status(&format!("{name}: {what}"), limit, |status| look(&find_program(status, name)?))
+    }
+
+    /// The keeper: the process that this harness started.
+    pub(crate) fn keeper_pid(&self) -> i32 {
+        command::pid_of(self.keeper.as_ref().expect("the daemon runs"))
+    }
+
+    /// The controller, as the status names it.
+    pub(crate) fn controller_pid(&self) -> i32 {
+        let pid = self.status()["controller_pid"].as_i64().expect("the status has a controller_pid");
+        i32::try_from(pid).expect("pids are small")
+    }
+
+    /// Kills the controller and waits until the keeper has put another in its place, which is returned.
+    pub(crate) fn kill_controller(&self) -> i32 {
+        let old = self.controller_pid();
+        proc::signal(old, Signal::KILL);
+        self.wait_status("another controller", START_LIMIT, |status| {
+            let pid = i32::try_from(status["controller_pid"].as_i64()?).ok()?;
+            (pid != old).then_some(pid)
+        })
+    }
+
+    /// Kills the keeper as the last resort of an operator would. The controller and the programs are not touched.
+    pub(crate) fn kill_keeper(&mut self) {
+        let mut keeper = self.keeper.take().expect("the daemon runs");
+        proc::signal(command::pid_of(&keeper), Signal::KILL);
+        command::wait_for_exit("the keeper", &mut keeper, SHUTDOWN_LIMIT);
+    }
+
+    /// Sends a signal to the keeper: HUP for a reload.
+    pub(crate) fn signal(&self, signal: Signal) {
+        assert!(proc::signal(self.keeper_pid(), signal), "the keeper is gone");
+    }
+
+    /// Sends SIGTERM to the keeper and waits until it has ended.
+    pub(crate) fn shut_down(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait_exit()
+    }
+
+    /// Waits until the keeper has ended by itself or by a command.
+    pub(crate) fn wait_exit(&mut self) -> ExitStatus {
+        let mut keeper = self.keeper.take().expect("the daemon runs");
+        command::wait_for_exit("the daemon", &mut keeper, SHUTDOWN_LIMIT)
+    }
+
+    /// Panics if a process that descends from this daemon is alive, whatever session, parent or user it has now.
+    pub(crate) fn assert_nothing_left(&self) {
+        let left = proc::marked(&self.id);
+        assert!(left.is_empty(), "left behind by the daemon:{}", proc::describe(&left));
+    }
+
+    /// Every living process that descends from this daemon, itself included.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        proc::marked(&self.id)
+    }
+
+    /// The unreaped children of the keeper and the controller.
+    pub(crate) fn zombies(&self) -> Vec<Process> {
+        let ours: Vec<i32> = self.processes().into_iter().map(|process| process.pid).collect();
+        proc::all()
+            .into_iter()
+            .filter(|process| process.is_zombie() && ours.contains(&process.parent))
+            .collect()
+    }
+
+    /// Runs `leveret` with these arguments against this daemon, found by its Unix socket.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Finished {
+        let mut command = run::command(LEVERET, &self.id);
+        command
+            .args(arguments)
+            .env("RUNTIME_DIRECTORY", self.runtime_directory())
+            .env_remove("LEVERET_SERVER");
+        command::finish(&format!("leveret {arguments:?}"), command, CLI_LIMIT)
+    }
+
+    /// What the daemon itself has written to standard output and standard error.
+    pub(crate) fn output(&self) -> String {
+        let read = |name: &str| fs::read_to_string(self.directory.join(name)).unwrap_or_default();
+        read("leveret.out") + &read("leveret.err")
+    }
+
+    /// Waits until the daemon itself has written `text`.
+    pub(crate) fn wait_output(&self, text: &str, limit: Duration) {
+        wait_for(&format!("{text:?} in the daemon's output"), limit, || {
+            self.output().contains(text).then_some(())
+        });
+    }
+
+    fn new(yaml: &str, environment: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let daemon = Self {
+            id: run::unique("daemon"),
+            directory: run::directory("daemon"),
+            port: ReservedPort::reserve(),
+            environment: environment.iter().map(owned).collect(),
+            keeper: None,
+        };
+        daemon.write_config(yaml);
+        daemon
+    }
+
+    fn run_command(&self) -> std::process::Command {
+        let mut command = run::command(LEVERET, &self.id);
+        command
+            .args(["run", "-c"])
+            .arg(self.config_path())
+            .current_dir(&self.directory)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn runtime_directory(&self) -> PathBuf {
+        self.directory.join("run")
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> Response {
+        self.try_request(method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    fn try_request(&self, method: &str, path: &str, body: &str) -> std::io::Result<Response> {
+        let headers = [("Host", "localhost"), ("Content-Type", "application/json")];
+        http::send_unix(&self.socket_path(), Request { method, path, headers: &headers, body })
+    }
+
+    fn output_file(&self, name: &str) -> File {
+        let path = self.directory.join(name);
+        File::options().create(true).append(true).open(path).expect("the directory is ours")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            show(&format!("--- the daemon's own output ---\n{}", self.output()));
+        }
+        if let Some(mut keeper) = self.keeper.take() {
+            // A test that fails has waited long enough; one that succeeds has had its shutdown in order.
+            if !std::thread::panicking() {
+                proc::signal(command::pid_of(&keeper), Signal::TERM);
+                command::wait_for_exit("the daemon", &mut keeper, SHUTDOWN_LIMIT);
+            } else {
+                command::kill_and_reap("the daemon", &mut keeper, &self.id);
+            }
+        }
+        let left = proc::kill_marked(&self.id);
+        if !std::thread::panicking() {
+            assert!(left.is_empty(), "left behind by the daemon:{}", proc::describe(&left));
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the test runner shows it with the failure")]
+fn show(text: &str) {
+    eprintln!("{text}");
+}
+
+fn find_program(status: &Value, name: &str) -> Option<Value> {
+    let programs = status["programs"].as_array()?;
+    programs.iter().find(|program| program["name"] == name).cloned()
+}

@@ -1,0 +1,18 @@
+//! What the tests stand on: a private RabbitMQ node, the daemon under test, publishers, consumers, and ways to wait and to look.
+//!
+//! Nothing here ever waits for a guess of time, uses a port that it did not ask the system for, or outlives the test
+//! process: see [`run`].
+
+pub(crate) mod command;
+pub(crate) mod consumer;
+#[expect(dead_code, reason = "goes as soon as the tests of the daemon use all of it")]
+pub(crate) mod daemon;
+#[expect(dead_code, reason = "goes as soon as the tests of the daemon use all of it")]
+pub(crate) mod http;
+pub(crate) mod ledger;
+pub(crate) mod port;
+pub(crate) mod proc;
+pub(crate) mod publish;
+pub(crate) mod rabbit;
+pub(crate) mod run;
+pub(crate) mod wait;

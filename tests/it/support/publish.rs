@@ -1,0 +1,155 @@
+//! The other side of the queue: declares queues, publishes numbered messages with confirms, counts and takes what is left.
+//!
+//! Every function opens a connection of its own and has a limit; none is for measuring speed.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
+};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind};
+
+/// How long one function here may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Delivery mode 2: the message survives a restart of the broker in a durable queue.
+const PERSISTENT: u8 = 2;
+
+/// What a passive declare tells of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct QueueCounts {
+    /// Messages that wait; those in the hands of a consumer are not among them.
+    pub(crate) ready: u32,
+    pub(crate) consumers: u32,
+}
+
+/// A message that was still in the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) message: u32,
+    pub(crate) redelivered: bool,
+}
+
+/// Whether the broker lets us in at `url`.
+pub(crate) fn can_connect(url: &str) -> Result<(), String> {
+    block_on(async {
+        let connection = connect(url).await.map_err(|error| error.to_string())?;
+        close(connection).await;
+        Ok(())
+    })
+}
+
+/// Declares a durable queue.
+pub(crate) fn declare_queue(url: &str, queue: &str) {
+    with_channel(url, async |channel| {
+        channel
+            .queue_declare(queue.into(), QueueDeclareOptions::durable(), FieldTable::default())
+            .await
+            .expect("a queue can be declared");
+    });
+}
+
+/// Deletes a queue with what is in it.
+pub(crate) fn delete_queue(url: &str, queue: &str) {
+    with_channel(url, async |channel| {
+        channel
+            .queue_delete(queue.into(), QueueDeleteOptions::default())
+            .await
+            .expect("the queue can be deleted");
+    });
+}
+
+/// Publishes one persistent message for each number, whose body is the number; returns when the broker has confirmed all.
+pub(crate) fn publish(url: &str, queue: &str, numbers: Range<u32>) {
+    with_channel(url, async |channel| {
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("the broker confirms");
+        let mut waiting = Vec::new();
+        for number in numbers {
+            let text = number.to_string();
+            let properties = BasicProperties::default()
+                .with_delivery_mode(PERSISTENT)
+                .with_message_id(text.as_str().into());
+            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+            waiting.push(
+                channel
+                    .basic_publish("".into(), queue.into(), options, text.as_bytes(), properties)
+                    .await
+                    .expect("a message can be published"),
+            );
+        }
+        for confirm in waiting {
+            let confirmation = confirm.await.expect("the broker answers");
+            // With `mandatory` a message that no queue took is acknowledged too, but comes back.
+            assert!(
+                matches!(confirmation, Confirmation::Ack(None)),
+                "not taken by {queue}: {confirmation:?}"
+            );
+        }
+    });
+}
+
+/// What a passive declare says; None if there is no such queue.
+pub(crate) fn counts(url: &str, queue: &str) -> Option<QueueCounts> {
+    with_channel(url, async |channel| {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        match channel.queue_declare(queue.into(), options, FieldTable::default()).await {
+            Ok(found) => {
+                Some(QueueCounts { ready: found.message_count(), consumers: found.consumer_count() })
+            }
+            Err(error) if is_not_found(&error) => None,
+            Err(error) => panic!("cannot read {queue}: {error}"),
+        }
+    })
+}
+
+/// Takes everything that is ready.
+pub(crate) fn drain(url: &str, queue: &str) -> Vec<Left> {
+    with_channel(url, async |channel| {
+        let mut left = Vec::new();
+        while let Some(got) =
+            channel.basic_get(queue.into(), BasicGetOptions::default()).await.expect("the queue can be read")
+        {
+            let text = std::str::from_utf8(&got.data).expect("our messages are text");
+            let message = text.parse().expect("our messages are numbers");
+            left.push(Left { message, redelivered: got.redelivered });
+            got.ack(BasicAckOptions::default()).await.expect("a message can be acknowledged");
+        }
+        left
+    })
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    let ErrorKind::ProtocolError(error) = error.kind() else { return false };
+    *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)
+}
+
+fn with_channel<T>(url: &str, work: impl AsyncFnOnce(&Channel) -> T) -> T {
+    block_on(async {
+        let connection =
+            connect(url).await.unwrap_or_else(|error| panic!("cannot reach the broker: {error}"));
+        let channel = connection.create_channel().await.expect("the broker opens a channel");
+        // The channel must outlive the close of its connection: dropped before, it begins a close of its own.
+        let result = work(&channel).await;
+        close(connection).await;
+        result
+    })
+}
+
+async fn connect(url: &str) -> lapin::Result<Connection> {
+    Connection::connect(url, ConnectionProperties::default()).await
+}
+
+async fn close(connection: Connection) {
+    connection.close(200, "done".into()).await.expect("the connection closes");
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be made")
+        .block_on(async { tokio::time::timeout(LIMIT, work).await.expect("the broker answers in time") })
+}

@@ -1,0 +1,214 @@
+//! A private RabbitMQ node: own name, ports, cookie, port mapper and directory, loopback only, no plugins.
+//!
+//! Debian's packaged scripts are run directly, which works for root and for any other user alike. A cold start takes about
+//! eight seconds, so tests share one node unless they stop or break it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::port::ReservedPort;
+use super::wait::wait_for_state;
+use super::{command, proc, publish, run};
+
+const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
+/// A start takes 8 s on two idle cores; tests may keep them busy.
+const START_LIMIT: Duration = Duration::from_secs(120);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// One call of rabbitmqctl takes 1 to 2 s, nearly all of it for the start of its own Erlang machine.
+const CONTROL_LIMIT: Duration = Duration::from_secs(60);
+
+/// One node. Dropping it kills it; the shared one ends with the run (see [`run`]).
+#[derive(Debug)]
+pub(crate) struct Rabbit {
+    /// Name of the node before the @, and marker of its processes.
+    id: String,
+    directory: PathBuf,
+    amqp: ReservedPort,
+    distribution: ReservedPort,
+    port_mapper: ReservedPort,
+    /// None while the node is stopped.
+    server: Option<Child>,
+}
+
+impl Rabbit {
+    /// The node that the tests of this run share. Use queues, users and vhosts with [`run::unique`] names; never stop it.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Rabbit> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A node of the test's own, which it may stop and break. Returns when clients can connect.
+    pub(crate) fn start() -> Self {
+        let directory = run::directory("rabbit");
+        write_files(&directory);
+        let mut node = Self {
+            id: run::unique("rabbit"),
+            directory,
+            amqp: ReservedPort::reserve(),
+            distribution: ReservedPort::reserve(),
+            port_mapper: ReservedPort::reserve(),
+            server: None,
+        };
+        node.start_again();
+        node
+    }
+
+    /// Starts the stopped node on the same ports with what it had on disk.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.server.is_none(), "the node runs already");
+        let mut server = self
+            .command("rabbitmq-server")
+            .stdout(self.log_file("server.out"))
+            .stderr(self.log_file("server.err"))
+            // A Ctrl-C at the terminal ends the tests, and the guard ends the node after that.
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start RabbitMQ in {SCRIPTS}: {error} (try: make setup)"));
+        wait_for_state("RabbitMQ to let clients in", START_LIMIT, || {
+            if let Some(status) = command::exit_of(&mut server) {
+                panic!("RabbitMQ ended at its start, {status}:\n{}", self.last_output());
+            }
+            publish::can_connect(&self.url())
+        });
+        self.server = Some(server);
+    }
+
+    /// Stops the node as an operator would: it takes leave of its clients and keeps durable queues. The port mapper stays.
+    pub(crate) fn stop(&mut self) {
+        let mut server = self.server.take().expect("the node runs");
+        proc::signal(command::pid_of(&server), Signal::TERM);
+        command::wait_for_exit("RabbitMQ", &mut server, STOP_LIMIT);
+    }
+
+    /// Kills the node without warning, as a power cut would. Does nothing when it is stopped.
+    pub(crate) fn kill(&mut self) {
+        match self.server.take() {
+            Some(mut server) => command::kill_and_reap("RabbitMQ", &mut server, &self.id),
+            // The port mapper outlives a stop.
+            None => drop(proc::kill_marked(&self.id)),
+        }
+    }
+
+    /// The marker of all processes of this node, as in [`proc::marked`].
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The URL for the user guest and the vhost /.
+    pub(crate) fn url(&self) -> String {
+        self.url_with("guest", "guest", "/")
+    }
+
+    /// The URL for others; the three are put in as they are, a vhost / as %2f.
+    pub(crate) fn url_with(&self, user: &str, password: &str, vhost: &str) -> String {
+        let vhost = if vhost == "/" { "%2f" } else { vhost };
+        format!("amqp://{user}:{password}@127.0.0.1:{}/{vhost}", self.amqp.number())
+    }
+
+    /// Runs rabbitmqctl against this node and returns what it printed; panics when it fails. Takes 1 to 2 s.
+    pub(crate) fn control(&self, arguments: &[&str]) -> String {
+        let mut command = self.command("rabbitmqctl");
+        command.arg("--quiet").args(arguments);
+        let finished = command::finish(&format!("rabbitmqctl {arguments:?}"), command, CONTROL_LIMIT);
+        let (stdout, stderr) = (finished.stdout, finished.stderr);
+        assert!(finished.status.success(), "rabbitmqctl {arguments:?} failed:\n{stdout}{stderr}");
+        stdout
+    }
+
+    /// Adds a user who may do everything in the vhost /.
+    pub(crate) fn add_user(&self, user: &str, password: &str) {
+        self.control(&["add_user", user, password]);
+        self.control(&["set_permissions", "--vhost", "/", user, ".*", ".*", ".*"]);
+    }
+
+    /// Gives a user another password. Connections that are open stay open: see [`Rabbit::close_connections`].
+    pub(crate) fn change_password(&self, user: &str, password: &str) {
+        self.control(&["change_password", user, password]);
+    }
+
+    /// Closes all connections of all clients, as an operator would before maintenance.
+    pub(crate) fn close_connections(&self) {
+        self.control(&["close_all_connections", "closed by the test"]);
+    }
+
+    /// Stops the broker but not its Erlang machine: the port refuses connections.
+    pub(crate) fn stop_app(&self) {
+        self.control(&["stop_app"]);
+    }
+
+    /// Starts the broker again after [`Rabbit::stop_app`]; returns when clients can connect.
+    pub(crate) fn start_app(&self) {
+        self.control(&["start_app"]);
+        wait_for_state("RabbitMQ to let clients in", START_LIMIT, || publish::can_connect(&self.url()));
+    }
+
+    /// Messages of `queue` (vhost /) that consumers have in hand. Takes 1 to 2 s.
+    pub(crate) fn unacknowledged(&self, queue: &str) -> u32 {
+        let table = self.control(&["list_queues", "--no-table-headers", "name", "messages_unacknowledged"]);
+        let row = table.lines().find_map(|line| line.strip_prefix(queue)?.strip_prefix('\t'));
+        let row = row.unwrap_or_else(|| panic!("no queue {queue} in:\n{table}"));
+        row.trim().parse().expect("rabbitmqctl prints a number")
+    }
+
+    fn command(&self, script: &str) -> Command {
+        let directory = &self.directory;
+        let mut command = run::command(Path::new(SCRIPTS).join(script), &self.id);
+        command
+            .current_dir(directory)
+            .env("HOME", directory)
+            .env("RABBITMQ_NODENAME", format!("{}@localhost", self.id))
+            .env("RABBITMQ_DIST_PORT", self.distribution.number().to_string())
+            .env("ERL_EPMD_PORT", self.port_mapper.number().to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", self.amqp.number().to_string())
+            // The machine's own node, if there is one, is configured in /etc/rabbitmq; nothing of that is wanted here.
+            .env("RABBITMQ_CONF_ENV_FILE", directory.join("rabbitmq-env.conf"))
+            .env("RABBITMQ_CONFIG_FILE", directory.join("rabbitmq.conf"))
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", directory.join("advanced.config"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", directory.join("enabled_plugins"))
+            .env("RABBITMQ_MNESIA_BASE", directory.join("data"))
+            .env("RABBITMQ_LOG_BASE", directory.join("log"))
+            .env("RABBITMQ_LOGS", directory.join("log/node.log"))
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}");
+        // rabbitmqctl is a node itself and needs a port to be one; the system chooses it.
+        command.env("RABBITMQ_CTL_DIST_PORT_MIN", "0").env("RABBITMQ_CTL_DIST_PORT_MAX", "0");
+        command
+    }
+
+    fn log_file(&self, name: &str) -> File {
+        let path = self.directory.join("log").join(name);
+        File::options().create(true).append(true).open(path).expect("the log directory is ours")
+    }
+
+    fn last_output(&self) -> String {
+        let read = |name: &str| fs::read_to_string(self.directory.join("log").join(name)).unwrap_or_default();
+        read("server.out") + &read("server.err")
+    }
+}
+
+impl Drop for Rabbit {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn write_files(directory: &Path) {
+    for name in ["data", "log"] {
+        fs::create_dir(directory.join(name)).expect("the directory is new");
+    }
+    for (name, content) in [("rabbitmq-env.conf", ""), ("rabbitmq.conf", ""), ("enabled_plugins", "[].\n")] {
+        fs::write(directory.join(name), content).expect("the directory is ours");
+    }
+    // Erlang refuses a cookie that others can read.
+    let cookie = directory.join(".erlang.cookie");
+    fs::write(&cookie, run::unique("cookie")).expect("the directory is ours");
+    fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400)).expect("the file is ours");
+}
