@@ -30,6 +30,7 @@ fn run(arguments: RunArgs) -> ExitCode {
     let options = keeper::KeeperOptions {
         controller_argv: controller.to_vec(),
         binary: PathBuf::from("/proc/self/exe"),
+        controller: PathBuf::from("/proc/self/exe"),
     };
     match keeper::run(options) {
         Ok(code) => ExitCode::from(code),

@@ -6,6 +6,7 @@ mod address;
 mod arguments;
 mod client;
 mod console;
+mod demo;
 mod exit;
 mod explain;
 mod failure;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 pub use self::arguments::{DemoArgs, RunArgs};
+pub use self::demo::{demo, demo_consumer};
 pub use self::exit::Exit;
 
 use self::address::{Address, Surroundings};

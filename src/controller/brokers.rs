@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::handle::Histogram;
 use super::snapshot::BrokerView;
 use crate::amqp::fact::{BrokerState, Fact, Reading};
-use crate::amqp::{Probe, ProbeSettings};
+use crate::amqp::probe::{Probe, ProbeSettings};
 use crate::core::event;
 use crate::core::observed::BrokerHealth;
 use crate::core::spec::{BrokerSpec, ProgramSpec};
@@ -82,7 +82,7 @@ impl Brokers {
                 (_, true) => broker.probe = None,
                 (Some(probe), false) => probe.set_queues(queues),
                 (None, false) => {
-                    let settings = ProbeSettings::new(spec.clone(), interval);
+                    let settings = ProbeSettings { interval, ..ProbeSettings::new(spec.clone()) };
                     broker.probe = Some(Probe::start(settings, queues, self.facts.clone()));
                 }
             }

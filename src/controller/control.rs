@@ -290,6 +290,7 @@ impl Control {
                 self.release_if_done(incarnation);
             }
             Input::Pump(PumpEvent::Trouble(_, sentence)) => warn!("{sentence}"),
+            Input::Pump(PumpEvent::Recovered(_, sentence)) => info!("{sentence}"),
         }
     }
 
@@ -528,12 +529,12 @@ impl Control {
     }
 
     fn keeper_gone(mut self) -> Result<u8, StartError> {
-        self.pump.stop();
-        if self.finishing == Finishing::Told {
-            return Ok(0);
+        let told = self.finishing == Finishing::Told;
+        if !told {
+            self.save(true);
         }
-        self.save(true);
-        Err(StartError::KeeperGone)
+        self.pump.stop();
+        if told { Ok(0) } else { Err(StartError::KeeperGone) }
     }
 }
 
@@ -546,9 +547,9 @@ fn missed(process: &InventoryProcess) -> Vec<protocol::Fact> {
             let (step, cause) = (step.clone(), cause.clone());
             vec![protocol::Fact::CouldNotSpawn { incarnation, step, cause, at: *at }]
         }
-        InventoryState::Exited { status, left, gone, at, .. } => {
+        InventoryState::Exited { status, left, at, .. } => {
             let exited = protocol::Fact::Exited { incarnation, status: *status, left: *left, at: *at };
-            let nothing_left = gone.then_some(protocol::Fact::Left { incarnation, left: 0, at: *at });
+            let nothing_left = (*left == 0).then_some(protocol::Fact::Left { incarnation, left: 0, at: *at });
             [exited].into_iter().chain(nothing_left).collect()
         }
     }

@@ -66,11 +66,6 @@ impl Executor {
         Self { environment, pipes: state_dir.join("pipes"), logs: state_dir.join("logs") }
     }
 
-    /// The directories that must exist.
-    pub(crate) fn directories(&self) -> [&Path; 2] {
-        [&self.pipes, &self.logs]
-    }
-
     /// The orders that carry out one command, in their order. `world` is as it is after the command was applied.
     pub(crate) fn orders(&self, command: &Command, world: &World) -> Vec<Order> {
         match command {

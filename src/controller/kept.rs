@@ -52,7 +52,7 @@ pub(crate) fn read_memory_file(descriptor: impl AsFd) -> io::Result<Vec<u8>> {
 
 /// Why a socket could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ListenError {
+pub enum ListenError {
     /// The address of the page.
     #[error(
         "cannot listen on {address}: {source}; is another program there? `listen` in the configuration chooses another address"

@@ -293,6 +293,23 @@ fn token(kept: Option<OwnedFd>, link: &mut ControllerLink) -> Result<Token, Star
     Ok(token)
 }
 
+/// Sends what the controller has to tell to stderr. `LEVERET_LOG` chooses how much, as in `LEVERET_LOG=debug`.
+pub fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::builder()
+        .with_env_var("LEVERET_LOG")
+        .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
+        .from_env_lossy()
+        // lapin calls errors what its caller treats as facts, and at trace level it shows logins.
+        .add_directive("lapin=off".parse().expect("a constant that parses"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&io::stderr()))
+        .init();
+}
+
 /// Prints why a controller could not come up, for the person who started Leveret.
 pub fn print(error: &StartError) -> io::Result<()> {
     let mut out = io::stderr().lock();

@@ -108,6 +108,11 @@ impl ControllerLink {
         }
     }
 
+    /// A fact that has been read already, if there is one.
+    pub fn take_ready(&mut self) -> Option<(Fact, Option<OwnedFd>)> {
+        self.ready.pop_front()
+    }
+
     fn flush(&mut self) -> Result<(), LinkError> {
         if self.writer.is_empty() {
             return Ok(());

@@ -211,10 +211,8 @@ pub enum InventoryState {
         started_at: Time,
         /// How it ended.
         status: ExitStatus,
-        /// How many of its processes live on.
+        /// How many of its processes live on; 0 says that none does for certain and that the last [`Fact::Left`] was told.
         left: u32,
-        /// Whether it is certain that none does: the last [`Fact::Left`] has been told.
-        gone: bool,
         /// When it ended.
         at: Time,
     },

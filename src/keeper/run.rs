@@ -18,10 +18,11 @@ use rustix::process::{
 
 use super::children::{Child, Children, Phase, Shim};
 use super::controller::{Controller, Next, Received};
-use super::protocol::{Fact, Inventory, Order, Scope, SpawnOrder, VERSION};
+use super::protocol::{Fact, Inventory, Order, SpawnOrder, VERSION};
 use super::shim::ShimReport;
 use super::signals;
 use super::tree::{self, Members, Orphan, Tree};
+use crate::core::command::Scope;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
