@@ -39,4 +39,6 @@ pub enum PumpEvent {
     Drained(Incarnation),
     /// Output could not be written or read, as a sentence; told once until it works again.
     Trouble(Incarnation, String),
+    /// What was in trouble works again, as a sentence that says what was lost meanwhile.
+    Recovered(Incarnation, String),
 }

@@ -1,0 +1,320 @@
+//! The pump over real pipes and real files.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::channel;
+use std::thread;
+
+use rustix::pipe::{fcntl_setpipe_size, pipe};
+
+use super::lines::LINE_BYTES_MAX;
+use super::source::{PumpEvent, Sink};
+use super::testing::{Scene, all_of, parts_of, source, wait_until};
+use crate::core::ids::Incarnation;
+
+fn drained(number: u64) -> PumpEvent {
+    PumpEvent::Drained(Incarnation(number))
+}
+
+#[test]
+fn output_arrives_byte_for_byte_with_whatever_bytes_it_has() {
+    let scene = Scene::new();
+    let log = scene.path("logs/1.log");
+    let mut writer = scene.open(1, Sink::Own(log.clone()), 0, 0);
+    let all: Vec<u8> =
+        (0..1_000_000u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    writer.write_all(&all).unwrap();
+    writer.write_all(b"\n").unwrap();
+    assert_eq!(scene.drain(1), [drained(1)]);
+    let log = fs::read(log).unwrap();
+    assert!(log[..all.len()] == all[..] && log.len() == all.len() + 1);
+}
+
+#[test]
+fn a_new_pump_goes_on_after_the_last_byte_of_the_one_before() {
+    let scene = Scene::new();
+    let log = scene.path("1.log");
+    fs::write(&log, "from before\n").unwrap();
+    let mut writer = scene.open(1, Sink::Own(log.clone()), 0, 0);
+    writer.write_all(b"new\n").unwrap();
+    scene.drain(1);
+    assert_eq!(fs::read(log).unwrap(), b"from before\nnew\n");
+}
+
+#[test]
+fn files_are_rotated_at_line_ends_and_stay_in_order() {
+    let scene = Scene::new();
+    let (own, shared) = (scene.path("own.log"), scene.path("shared.log"));
+    let mut writers = [
+        scene.open(1, Sink::Own(own.clone()), 10_000, 1_000),
+        scene.open(2, Sink::Shared(shared.clone()), 10_000, 1_000),
+    ];
+    let all: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
+    for (writer, (number, log)) in writers.iter_mut().zip([(1, own), (2, shared)]) {
+        writer.write_all(all.as_bytes()).unwrap();
+        assert_eq!(scene.drain(number), [drained(number)]);
+        assert!(all_of(&log) == all.as_bytes());
+        let parts = parts_of(&log);
+        assert!(parts.len() > 20, "{}", parts.len());
+        for part in &parts[1..] {
+            let part = fs::read(part).unwrap();
+            assert!((10_000..10_020).contains(&part.len()) && part.ends_with(b"\n"), "{}", part.len());
+        }
+    }
+}
+
+#[test]
+fn a_line_without_an_end_is_rotated_at_twice_the_size() {
+    let scene = Scene::new();
+    let log = scene.path("1.log");
+    let mut writer = scene.open(1, Sink::Own(log.clone()), 100_000, 100);
+    let all = vec![b'x'; 1_000_000];
+    writer.write_all(&all).unwrap();
+    scene.drain(1);
+    let sizes: Vec<u64> = parts_of(&log).iter().map(|part| fs::metadata(part).unwrap().len()).collect();
+    assert_eq!(sizes, [200_001, 200_000, 200_000, 200_000, 200_000], "and its end is made a line's end");
+}
+
+#[test]
+fn new_limits_hold_from_the_next_line_on() {
+    let scene = Scene::new();
+    let log = scene.path("1.log");
+    let mut writer = scene.open(1, Sink::Own(log.clone()), 0, 0);
+    writer.write_all(b"0123456789\n").unwrap();
+    wait_until("it is written", || fs::read(&log).is_ok_and(|log| log.len() == 11));
+    scene.pump.configure(Incarnation(1), 5, 2);
+    writer.write_all(b"next\n").unwrap();
+    scene.drain(1);
+    let parts: Vec<_> = parts_of(&log).iter().map(|part| fs::read(part).unwrap()).collect();
+    assert_eq!(parts, [b"next\n".to_vec(), b"0123456789\n".to_vec()]);
+}
+
+#[test]
+fn a_file_that_somebody_truncates_gets_no_hole() {
+    let scene = Scene::new();
+    let log = scene.path("1.log");
+    let mut writer = scene.open(1, Sink::Own(log.clone()), 0, 0);
+    writer.write_all(b"before\n").unwrap();
+    wait_until("it is written", || fs::read(&log).is_ok_and(|log| log == b"before\n"));
+    OpenOptions::new().write(true).open(&log).unwrap().set_len(0).unwrap();
+    writer.write_all(b"after\n").unwrap();
+    scene.drain(1);
+    assert_eq!(fs::read(log).unwrap(), b"after\n");
+}
+
+#[test]
+fn a_file_that_somebody_deletes_comes_back() {
+    let scene = Scene::new();
+    for (number, sink) in [(1, Sink::Own as fn(_) -> _), (2, Sink::Shared as fn(_) -> _)] {
+        let log = scene.path(&format!("{number}.log"));
+        let mut writer = scene.open(number, sink(log.clone()), 0, 0);
+        writer.write_all(b"before\n").unwrap();
+        wait_until("it is written", || fs::read(&log).is_ok_and(|log| log == b"before\n"));
+        fs::remove_file(&log).unwrap();
+        wait_until("it comes back", || {
+            writer.write_all(b"after\n").unwrap();
+            fs::read(&log).is_ok_and(|log| log.starts_with(b"after\n"))
+        });
+        scene.drain(number);
+    }
+}
+
+#[test]
+fn lines_of_several_processes_in_one_file_are_never_mixed() {
+    let scene = Scene::new();
+    let log = scene.path("all.log");
+    let writers: Vec<_> = (1..=4u64)
+        .map(|number| {
+            let mut writer = scene.open(number, Sink::Shared(log.clone()), 0, 0);
+            thread::spawn(move || {
+                for line in 0..2_000 {
+                    // In pieces, so that there are always lines that are not finished.
+                    writer.write_all(format!("{number} {line} ").as_bytes()).unwrap();
+                    writer.write_all(format!("end of {number} {line}").as_bytes()).unwrap();
+                    if line < 1_999 {
+                        writer.write_all(b"\n").unwrap();
+                    }
+                }
+                writer
+            })
+        })
+        .collect();
+    let held: Vec<File> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
+    for number in 1..=4 {
+        scene.drain(number);
+    }
+    drop(held);
+    let log = String::from_utf8(all_of(&log)).unwrap();
+    for number in 1..=4 {
+        let of_one: Vec<&str> = log.lines().filter(|line| line.starts_with(&format!("{number} "))).collect();
+        let expected: Vec<String> =
+            (0..2_000).map(|line| format!("{number} {line} end of {number} {line}")).collect();
+        assert_eq!(of_one, expected);
+    }
+    assert_eq!(log.lines().count(), 8_000);
+    assert!(log.ends_with('\n'), "the last words of a process are a line, too");
+}
+
+#[test]
+fn a_line_that_a_killed_pump_has_torn_in_a_shared_file_is_ended() {
+    let scene = Scene::new();
+    let log = scene.path("all.log");
+    fs::write(&log, "whole\nto").unwrap();
+    let mut writer = scene.open(1, Sink::Shared(log.clone()), 0, 0);
+    writer.write_all(b"torn\n").unwrap();
+    scene.drain(1);
+    assert_eq!(fs::read(log).unwrap(), b"whole\nto\ntorn\n");
+}
+
+#[test]
+fn a_long_line_is_cut_even_where_it_can_never_be_whole_in_the_pipe() {
+    let scene = Scene::new();
+    let log = scene.path("all.log");
+    let mut writer = scene.open(1, Sink::Shared(log.clone()), 0, 0);
+    fcntl_setpipe_size(&writer, 4096).unwrap();
+    writer.write_all(&[b"x".repeat(10_000), b"\n".to_vec()].concat()).unwrap();
+    let mut other = scene.open(2, Sink::Shared(log.clone()), 0, 0);
+    other.write_all(&[b"y".repeat(40_000), b"\n".to_vec()].concat()).unwrap();
+    scene.drain(1);
+    scene.drain(2);
+    let log = fs::read_to_string(log).unwrap();
+    assert_eq!(log.matches('x').count(), 10_000);
+    let long: Vec<usize> = log.lines().filter(|line| line.starts_with('y')).map(str::len).collect();
+    assert_eq!(long, [LINE_BYTES_MAX, LINE_BYTES_MAX, 40_000 - 2 * LINE_BYTES_MAX]);
+}
+
+/// A pipe in place of Leveret's own output, and the end that its reader has.
+fn output_pipe() -> (File, File) {
+    let (reader, writer) = pipe().unwrap();
+    (File::from(OwnedFd::from(reader)), File::from(writer))
+}
+
+#[test]
+fn on_leverets_own_output_each_line_has_its_process_in_front() {
+    let (mut reader, output) = output_pipe();
+    let scene = Scene::printing_to(output);
+    let mut writer = scene.open(3, Sink::Stdout, 0, 0);
+    writer.write_all(b"one\n\xFFtwo\nthe end").unwrap();
+    assert_eq!(scene.drain(3), [drained(3)]);
+    scene.pump.stop();
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).unwrap();
+    assert_eq!(text, b"orders:3 | one\norders:3 | \xFFtwo\norders:3 | the end\n");
+}
+
+#[test]
+fn an_output_that_nobody_reads_halts_only_those_who_print_to_it_and_loses_nothing() {
+    let (mut reader, output) = output_pipe();
+    let scene = Scene::printing_to(output);
+    let mut halted = scene.open(1, Sink::Stdout, 0, 0);
+    let all: String = (0..100_000).map(|number| format!("line {number}\n")).collect();
+    let expected: Vec<String> = all.lines().map(|line| format!("orders:1 | {line}")).collect();
+    let (begun, printing) = channel();
+    let printer = thread::spawn(move || {
+        // More than the pipes and the buffer between hold: it is halted in here.
+        for part in all.as_bytes().chunks(50_000) {
+            halted.write_all(part).unwrap();
+            begun.send(()).unwrap_or_default();
+        }
+        halted
+    });
+    printing.recv().unwrap();
+    let log = scene.path("2.log");
+    let mut other = scene.open(2, Sink::Own(log.clone()), 0, 0);
+    other.write_all(b"not halted\n").unwrap();
+    assert_eq!(scene.drain(2), [drained(2)]);
+    assert_eq!(fs::read(log).unwrap(), b"not halted\n");
+    assert!(!printer.is_finished(), "nobody has read yet");
+    let collector = thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
+    });
+    let _held = printer.join().unwrap();
+    assert_eq!(scene.drain(1), [drained(1)]);
+    scene.pump.stop();
+    let text = collector.join().unwrap();
+    assert!(text.lines().eq(expected.iter().map(String::as_str)), "every line once and in order");
+}
+
+#[test]
+fn an_output_whose_reader_is_gone_halts_nobody_and_is_told_once() {
+    let (reader, output) = output_pipe();
+    drop(reader);
+    let scene = Scene::printing_to(output);
+    let mut writer = scene.open(1, Sink::Stdout, 0, 0);
+    writer.write_all(&b"nobody hears it\n".repeat(50_000)).unwrap();
+    let sentence = "the output of orders:1 cannot be written to Leveret's own output: Broken pipe; \
+                    it is dropped until that works";
+    assert_eq!(scene.drain(1), [PumpEvent::Trouble(Incarnation(1), sentence.to_owned()), drained(1)]);
+}
+
+#[test]
+fn a_sink_that_refuses_output_is_told_once_and_halts_nobody() {
+    let scene = Scene::new();
+    let full = std::path::PathBuf::from("/dev/full");
+    for (number, sink) in [(1, Sink::Own(full.clone())), (2, Sink::Shared(full))] {
+        let mut writer = scene.open(number, sink, 0, 0);
+        writer.write_all(&b"lost\n".repeat(100_000)).unwrap();
+        let sentence = format!(
+            "the output of orders:{number} cannot be written to /dev/full: No space left on device; \
+             it is dropped until there is room"
+        );
+        assert_eq!(scene.drain(number), [PumpEvent::Trouble(Incarnation(number), sentence), drained(number)]);
+    }
+}
+
+#[test]
+fn a_missing_pipe_is_told_and_its_process_is_drained_all_the_same() {
+    let scene = Scene::new();
+    let pipe = scene.path("none");
+    scene.pump.open(source(1, pipe.clone(), Sink::Stdout, 0, 0));
+    let sentence = format!(
+        "the output of orders:1 cannot be read from {}: No such file or directory; \
+         it is lost until the process is restarted",
+        pipe.display()
+    );
+    assert_eq!(scene.drain(1), [PumpEvent::Trouble(Incarnation(1), sentence), drained(1)]);
+    assert_eq!(scene.drain(77), [drained(77)], "and so is one that was never opened");
+}
+
+#[test]
+fn a_process_that_prints_nothing_has_no_file() {
+    let scene = Scene::new();
+    let writers: Vec<File> = (0..100)
+        .map(|number| scene.open(number, Sink::Own(scene.path(&format!("logs/{number}.log"))), 0, 0))
+        .collect();
+    for number in 0..100 {
+        assert_eq!(scene.drain(number), [drained(number)]);
+    }
+    assert!(!scene.path("logs").exists());
+    drop(writers);
+}
+
+#[test]
+fn the_last_words_of_a_process_end_before_the_next_process_begins() {
+    let scene = Scene::new();
+    let log = scene.path("1.log");
+    let mut first = scene.open(1, Sink::Own(log.clone()), 0, 0);
+    first.write_all(b"panic: out of").unwrap();
+    scene.drain(1);
+    let mut second = scene.open(2, Sink::Own(log.clone()), 0, 0);
+    second.write_all(b"hello\n").unwrap();
+    scene.drain(2);
+    assert_eq!(fs::read(log).unwrap(), b"panic: out of\nhello\n");
+}
+
+#[test]
+fn what_was_printed_before_the_stop_is_written_and_the_rest_stays_in_the_pipe() {
+    let scene = Scene::new();
+    let log = scene.path("1.log");
+    let mut writer = scene.open(1, Sink::Own(log.clone()), 0, 0);
+    writer.write_all(b"before\n").unwrap();
+    scene.pump.stop();
+    assert_eq!(fs::read(&log).unwrap(), b"before\n");
+    writer.write_all(b"after\n").unwrap();
+    let mut left = [0; 6];
+    writer.read_exact(&mut left).unwrap();
+    assert_eq!(&left, b"after\n");
+}

@@ -1,0 +1,363 @@
+//! One named pipe on its way into its sink, a bounded piece at a time.
+//!
+//! Bytes leave the pipe only when they are where they belong, or when they are given up because the sink refuses
+//! them: a pipe that nobody empties would halt the process behind it.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::file::{Files, Limits, LogFile, Place, Rotation};
+use super::lines::{Gathered, LINE_BYTES_MAX, gather, gather_unfinished};
+use super::plumbing::{Plumbing, ROUND_BYTES, is_full, transfer, waiting_bytes};
+use super::reason::reason;
+use super::source::{PumpEvent, Sink, Source};
+use super::stdout::Stdout;
+use crate::core::time::Time;
+
+/// How often a sink that refused output is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What all streams work with.
+pub(super) struct Equipment {
+    pub(super) plumbing: Plumbing,
+    pub(super) files: Files,
+    pub(super) stdout: Stdout,
+    pub(super) events: Box<dyn Fn(PumpEvent) + Send>,
+}
+
+/// What is to be done about a stream after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// There may be more to move at once.
+    More,
+    /// The pipe is empty.
+    Quiet,
+    /// The pipe holds a part of a line, which stays there until it is whole.
+    ///
+    /// The next write may come without an event: Linux tells readers of a pipe that is not empty when a write is
+    /// complete (pipe_write() in fs/pipe.c), and one that is larger than the room in the pipe waits for us.
+    Unfinished,
+    /// Leveret's own output has to move first.
+    Blocked,
+}
+
+/// One pipe and its sink.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) source: Source,
+    pub(super) pipe: File,
+    /// Nobody will print to it any more.
+    pub(super) finishing: bool,
+    /// Whether its turn is to come.
+    pub(super) queued: bool,
+    /// When to look at an unfinished line again, and after how long that is.
+    pub(super) look_again: Option<(Time, Duration)>,
+    /// The number of bytes in the pipe of which a copy is being written to Leveret's own output.
+    in_flight: Option<usize>,
+    fault: Option<Fault>,
+}
+
+/// Since the sink refused output.
+#[derive(Debug)]
+struct Fault {
+    retry_at: Time,
+    dropped_bytes: u64,
+}
+
+impl Stream {
+    pub(super) fn new(source: Source, pipe: File) -> Self {
+        Self { source, pipe, finishing: false, queued: false, look_again: None, in_flight: None, fault: None }
+    }
+
+    /// Moves at most about [`ROUND_BYTES`].
+    ///
+    /// # Errors
+    /// The pipe itself failed, which no retry will mend.
+    pub(super) fn turn(&mut self, token: u64, equipment: &mut Equipment, now: Time) -> io::Result<Flow> {
+        if self.in_flight.is_some() {
+            return Ok(Flow::Blocked);
+        }
+        if self.fault.as_ref().is_some_and(|fault| now < fault.retry_at) {
+            return self.drop_some(equipment);
+        }
+        match self.write_some(token, equipment, now) {
+            Ok(Moved { bytes, flow }) => {
+                if bytes > 0 && self.in_flight.is_none() {
+                    self.recovered(equipment);
+                }
+                Ok(flow)
+            }
+            Err(error) => {
+                self.refused(&error, equipment, now);
+                self.drop_some(equipment)
+            }
+        }
+    }
+
+    /// Takes note that a copy was written to Leveret's own output, or was not: either way its original goes.
+    ///
+    /// # Errors
+    /// As for [`Stream::turn`].
+    pub(super) fn written(
+        &mut self,
+        result: &io::Result<()>,
+        equipment: &mut Equipment,
+        now: Time,
+    ) -> io::Result<()> {
+        let Some(bytes) = self.in_flight.take() else { return Ok(()) };
+        let gone = equipment.plumbing.discard(&self.pipe, bytes)?;
+        match result {
+            Ok(()) => self.recovered(equipment),
+            Err(error) => {
+                self.refused(error, equipment, now);
+                self.count_dropped(gone);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the last line of a finished process in a file of its own, so that the next process begins a line.
+    ///
+    /// A file that another process has begun to write to by now is left alone.
+    pub(super) fn end_last_line(&self, equipment: &mut Equipment, now: Time) {
+        let Sink::Own(path) = &self.source.sink else { return };
+        if self.fault.is_some() || equipment.files.users(path) != 1 || !path.is_file() {
+            return;
+        }
+        if let Err(error) = end_line(path, &mut equipment.files, now) {
+            (equipment.events)(PumpEvent::Trouble(self.source.incarnation, self.refusal(&error)));
+        }
+    }
+
+    fn write_some(&mut self, token: u64, equipment: &mut Equipment, now: Time) -> io::Result<Moved> {
+        match &self.source.sink {
+            Sink::Own(path) => self.splice_into(path, equipment, now),
+            Sink::Shared(path) => self.write_lines_into(path, equipment, now),
+            Sink::Stdout => {
+                let moved = self.copy_lines(token, equipment)?;
+                self.in_flight = (moved.bytes > 0).then_some(moved.bytes);
+                Ok(moved)
+            }
+        }
+    }
+
+    fn splice_into(&self, path: &Path, equipment: &mut Equipment, now: Time) -> io::Result<Moved> {
+        let mut moved = 0;
+        while moved < ROUND_BYTES {
+            // An empty pipe must not open a file.
+            if waiting_bytes(&self.pipe)? == 0 {
+                return Ok(Moved { bytes: moved, flow: Flow::Quiet });
+            }
+            let max_size = equipment.files.max_size(path, self.limits(), now);
+            let file = equipment.files.file(path, now)?;
+            let left = ROUND_BYTES - moved;
+            moved += match file.place(max_size)? {
+                Place::Rotate => {
+                    self.rotate(path, equipment, now);
+                    continue;
+                }
+                Place::Here { offset, room } => {
+                    let bytes_max = at_most(left, room);
+                    splice_or_copy(&self.pipe, file, offset, bytes_max, &mut equipment.plumbing)?
+                }
+                Place::ToLineEnd { offset, room } => {
+                    let seen = equipment.plumbing.peek(&self.pipe, at_most(ROUND_BYTES, room))?;
+                    let line_end = seen.iter().position(|byte| *byte == b'\n');
+                    let bytes_max = line_end.map_or(seen.len(), |end| end + 1);
+                    splice_or_copy(&self.pipe, file, offset, bytes_max, &mut equipment.plumbing)?
+                }
+            };
+        }
+        Ok(Moved { bytes: moved, flow: Flow::More })
+    }
+
+    fn write_lines_into(&self, path: &Path, equipment: &mut Equipment, now: Time) -> io::Result<Moved> {
+        let mut gathered = match self.gather(b"", ROUND_BYTES, &mut equipment.plumbing)? {
+            Front::Lines(gathered) => gathered,
+            Front::NoLine(flow) => return Ok(Moved { bytes: 0, flow }),
+        };
+        let max_size = equipment.files.max_size(path, self.limits(), now);
+        let mut size = equipment.files.file(path, now)?.size()?;
+        if max_size > 0 && size >= max_size {
+            self.rotate(path, equipment, now);
+            size = equipment.files.file(path, now)?.size()?;
+        }
+        if max_size > size && gathered.text.len() as u64 > max_size - size {
+            let room = at_most(ROUND_BYTES, max_size - size);
+            if let Front::Lines(fewer) = self.gather(b"", room, &mut equipment.plumbing)? {
+                gathered = fewer;
+            }
+        }
+        let file = equipment.files.file(path, now)?;
+        if !file.ends_line(size)? {
+            // Whoever wrote here before was killed, or is an editor: our lines are lines of their own.
+            gathered.text.insert(0, b'\n');
+        }
+        file.write_lines(&gathered.text, size)?;
+        equipment.plumbing.discard(&self.pipe, gathered.consumed)?;
+        Ok(Moved { bytes: gathered.consumed, flow: Flow::More })
+    }
+
+    /// Hands a copy of some lines to the thread that writes to Leveret's own output.
+    fn copy_lines(&self, token: u64, equipment: &mut Equipment) -> io::Result<Moved> {
+        let room = equipment.stdout.room();
+        if room == 0 {
+            return Ok(Moved { bytes: 0, flow: Flow::Blocked });
+        }
+        let prefix = format!("{} | ", self.source.label);
+        let text_bytes_max = room.min(ROUND_BYTES);
+        let gathered = match self.gather(prefix.as_bytes(), text_bytes_max, &mut equipment.plumbing)? {
+            Front::Lines(gathered) => gathered,
+            Front::NoLine(flow) => return Ok(Moved { bytes: 0, flow }),
+        };
+        equipment.stdout.write(token, gathered.text)?;
+        Ok(Moved { bytes: gathered.consumed, flow: Flow::Blocked })
+    }
+
+    /// The lines at the front of the pipe, of which at most about `text_bytes_max` are taken. The last words of a
+    /// finished process are a line, and so is what cannot become longer: a part of a line that fills the pipe, or
+    /// all that the kernel lets us see of it.
+    fn gather(&self, prefix: &[u8], text_bytes_max: usize, plumbing: &mut Plumbing) -> io::Result<Front> {
+        let waiting = waiting_bytes(&self.pipe)?;
+        let seen = plumbing.peek(&self.pipe, ROUND_BYTES)?;
+        let gathered = gather(seen, prefix, text_bytes_max);
+        if gathered.consumed > 0 {
+            return Ok(Front::Lines(gathered));
+        }
+        if seen.is_empty() {
+            return Ok(Front::NoLine(Flow::Quiet));
+        }
+        let hidden = seen.len() < waiting.min(LINE_BYTES_MAX + 1);
+        if self.finishing || hidden || is_full(&self.pipe)? {
+            return Ok(Front::Lines(gather_unfinished(seen, prefix)));
+        }
+        Ok(Front::NoLine(Flow::Unfinished))
+    }
+
+    fn rotate(&self, path: &Path, equipment: &mut Equipment, now: Time) {
+        match equipment.files.rotate(path, self.source.keep, now) {
+            Rotation::Done | Rotation::StillFailing => (),
+            Rotation::Failed(error) => {
+                let sentence = format!(
+                    "the output of {} cannot be rotated at {}: {}; the file grows until that works",
+                    self.source.label,
+                    path.display(),
+                    reason(&error)
+                );
+                (equipment.events)(PumpEvent::Trouble(self.source.incarnation, sentence));
+            }
+        }
+    }
+
+    /// Gives up what is in the pipe: as it is where bytes are spliced, by whole lines elsewhere.
+    fn drop_some(&mut self, equipment: &mut Equipment) -> io::Result<Flow> {
+        let bytes = match &self.source.sink {
+            Sink::Own(_) => ROUND_BYTES,
+            Sink::Shared(_) | Sink::Stdout => {
+                match self.gather(b"", ROUND_BYTES, &mut equipment.plumbing)? {
+                    Front::Lines(gathered) => gathered.consumed,
+                    Front::NoLine(flow) => return Ok(flow),
+                }
+            }
+        };
+        let gone = equipment.plumbing.discard(&self.pipe, bytes)?;
+        self.count_dropped(gone);
+        Ok(if gone > 0 { Flow::More } else { Flow::Quiet })
+    }
+
+    fn count_dropped(&mut self, bytes: usize) {
+        if let Some(fault) = &mut self.fault {
+            fault.dropped_bytes += bytes as u64;
+        }
+    }
+
+    fn refused(&mut self, error: &io::Error, equipment: &Equipment, now: Time) {
+        let retry_at = now + RETRY_INTERVAL;
+        match &mut self.fault {
+            Some(fault) => fault.retry_at = retry_at,
+            None => {
+                let sentence = self.refusal(error);
+                (equipment.events)(PumpEvent::Trouble(self.source.incarnation, sentence));
+                self.fault = Some(Fault { retry_at, dropped_bytes: 0 });
+            }
+        }
+    }
+
+    fn recovered(&mut self, equipment: &Equipment) {
+        let Some(fault) = self.fault.take() else { return };
+        let sentence = format!(
+            "the output of {} is written to {} again; {} bytes were dropped meanwhile",
+            self.source.label,
+            self.sink_name(),
+            fault.dropped_bytes
+        );
+        (equipment.events)(PumpEvent::Recovered(self.source.incarnation, sentence));
+    }
+
+    fn refusal(&self, error: &io::Error) -> String {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+        let until = if full.contains(&error.kind()) { "there is room" } else { "that works" };
+        format!(
+            "the output of {} cannot be written to {}: {}; it is dropped until {until}",
+            self.source.label,
+            self.sink_name(),
+            reason(error)
+        )
+    }
+
+    fn sink_name(&self) -> String {
+        match &self.source.sink {
+            Sink::Own(path) | Sink::Shared(path) => path.display().to_string(),
+            Sink::Stdout => "Leveret's own output".to_owned(),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { max_size: self.source.max_size, keep: self.source.keep }
+    }
+}
+
+/// What a turn has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moved {
+    bytes: usize,
+    flow: Flow,
+}
+
+/// What is at the front of a pipe whose output is written by lines.
+enum Front {
+    Lines(Gathered),
+    NoLine(Flow),
+}
+
+/// Splices, or writes a copy before it empties the pipe where the file cannot be spliced into (some devices, some
+/// network file systems): a kill then may repeat bytes, but does not lose one.
+fn splice_or_copy(
+    pipe: &File,
+    file: &LogFile,
+    offset: u64,
+    bytes_max: usize,
+    plumbing: &mut Plumbing,
+) -> io::Result<usize> {
+    match transfer(pipe, &file.file, offset, bytes_max) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            let seen = plumbing.peek(pipe, bytes_max)?;
+            let written = std::os::unix::fs::FileExt::write_at(&file.file, seen, offset)?;
+            plumbing.discard(pipe, written)
+        }
+        other => other,
+    }
+}
+
+fn end_line(path: &Path, files: &mut Files, now: Time) -> io::Result<()> {
+    let file = files.file(path, now)?;
+    let size = file.size()?;
+    if file.ends_line(size)? { Ok(()) } else { file.write_lines(b"\n", size) }
+}
+
+/// A number of bytes that is in both bounds.
+fn at_most(bytes: usize, room: u64) -> usize {
+    usize::try_from(room).map_or(bytes, |room| room.min(bytes))
+}
