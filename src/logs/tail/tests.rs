@@ -3,11 +3,14 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::position::inode;
 use super::*;
 use crate::logs::lines::LINE_BYTES_MAX;
 use crate::logs::rotate::{rotate, rotated};
+use crate::logs::source::Sink;
+use crate::logs::testing::{Scene, wait_until};
 
 fn log() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -133,6 +136,29 @@ fn following_goes_through_any_number_of_rotations() {
     append(&path, "six\n");
     assert_eq!(read(&mut follower), ["six"]);
     assert_eq!(follower.gap(), None);
+}
+
+#[test]
+fn a_follower_beside_a_pump_that_rotates_all_the_time_sees_every_line_once() {
+    let scene = Scene::new();
+    let path = scene.path("web.log");
+    let mut writer = scene.open(1, Sink::Own(path.clone()), 2_000, 300);
+    let expected: Vec<String> = (0..40_000).map(|number| format!("line {number}")).collect();
+    let all = expected.join("\n") + "\n";
+    let writing = thread::spawn(move || {
+        writer.write_all(all.as_bytes()).unwrap();
+        writer
+    });
+    let mut follower = Follower::new(&path, Position::default());
+    let mut lines = Vec::new();
+    wait_until("all lines are read", || {
+        lines.extend(read(&mut follower));
+        lines.len() >= expected.len()
+    });
+    assert!(lines == expected);
+    assert_eq!(follower.gap(), None);
+    let _held = writing.join().unwrap();
+    assert!(rotated(&path, 200).exists(), "it was rotated beside the reader");
 }
 
 #[test]
