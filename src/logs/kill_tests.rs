@@ -22,7 +22,8 @@ pub(super) const SOURCES_VARIABLE: &str = "LEVERET_TEST_SOURCES";
 #[test]
 #[ignore = "it is the other process of the tests below"]
 fn the_pump_of_another_process() {
-    let list = std::env::var_os(SOURCES_VARIABLE).expect("it is started by a test");
+    // Somebody who runs all ignored tests has no sources for it.
+    let Some(list) = std::env::var_os(SOURCES_VARIABLE) else { return };
     // A write beyond the limit of a file's size is to fail as one to a full disk does, and not to kill.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false))).unwrap();
     say("ready");
@@ -108,7 +109,7 @@ fn over_sixty_kills_every_line_is_in_the_own_file_exactly_once_and_in_a_shared_o
     for _ in 0..60 {
         let process = PumpProcess::start(folder.path(), &sources);
         for (leave, _) in &writers {
-            leave.send(4_000).unwrap();
+            leave.send(1_500).unwrap();
         }
         thread::park_timeout(Duration::from_micros(arbitrary.below(8_000)));
         process.kill();

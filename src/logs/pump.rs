@@ -315,17 +315,14 @@ impl Engine {
         for token in std::mem::take(&mut self.ready) {
             let Some(stream) = self.streams.get_mut(&token) else { continue };
             stream.queued = false;
-            if let Some((at, _)) = stream.look_again {
+            let looked_after = stream.look_again.take().map(|(at, after)| {
                 self.look_again.remove(&(at, token));
-            }
+                after
+            });
             match stream.turn(token, &mut self.equipment, now) {
-                Ok(Flow::More) => {
-                    stream.look_again = None;
-                    self.enqueue(token);
-                }
+                Ok(Flow::More) => self.enqueue(token),
                 Ok(Flow::Unfinished) => {
-                    let after = stream.look_again.map_or(LOOK_AGAIN_MIN, |(_, after)| after * 2);
-                    let after = after.min(LOOK_AGAIN_MAX);
+                    let after = looked_after.map_or(LOOK_AGAIN_MIN, |after| after * 2).min(LOOK_AGAIN_MAX);
                     stream.look_again = Some((now + after, after));
                     self.look_again.insert((now + after, token));
                 }

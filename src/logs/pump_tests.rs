@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -187,7 +186,7 @@ fn a_long_line_is_cut_even_where_it_can_never_be_whole_in_the_pipe() {
 /// A pipe in place of Leveret's own output, and the end that its reader has.
 fn output_pipe() -> (File, File) {
     let (reader, writer) = pipe().unwrap();
-    (File::from(OwnedFd::from(reader)), File::from(writer))
+    (File::from(reader), File::from(writer))
 }
 
 #[test]
