@@ -14,7 +14,6 @@ use super::line::{Line, describe};
 use super::patience::{self, POLL_INTERVAL, within};
 use super::progress::{Assessment, Undertaking, Verb};
 use super::select;
-use super::status;
 use super::text::processes;
 use crate::controller::handle::Accepted;
 use crate::controller::snapshot::Snapshot;
@@ -38,7 +37,7 @@ pub(crate) async fn act(
             }
         }
     }
-    let before: Snapshot = client.read(status::PATH).await?;
+    let before = patience::first_snapshot(client).await?;
     for target in &arguments.names {
         select::programs(&before, target)?;
     }
@@ -46,7 +45,7 @@ pub(crate) async fn act(
     for target in &arguments.names {
         // Each starts from what the ones before it left: `copy a a` adds two.
         let before: Snapshot = match verb {
-            Verb::Copy if !undertakings.is_empty() => client.read(status::PATH).await?,
+            Verb::Copy if !undertakings.is_empty() => patience::first_snapshot(client).await?,
             Verb::Copy | Verb::Start | Verb::Stop | Verb::Restart => before.clone(),
         };
         let accepted: Accepted = client.post(&path(target, verb), None).await?;

@@ -15,6 +15,9 @@ use tokio::time::timeout;
 use super::address::Address;
 use super::failure::Failure;
 
+/// How long it may take to connect. Shorter than a request, so that what was not sent is known not to be.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a plain request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -81,8 +84,13 @@ impl Client {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<T, Failure> {
-        let bytes = self.whole(Method::POST, path, body).await?;
-        self.decode(&bytes)
+        match self.whole(Method::POST, path, body).await {
+            Ok(bytes) => self.decode(&bytes),
+            Err(Failure::Unreachable { server, sent: true, source }) => {
+                Err(Failure::Unanswered { server, source })
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Opens `path` as a stream of server-sent events. Only the beginning is bounded in time.
@@ -170,9 +178,9 @@ impl Client {
                     .map(|stream| Box::new(stream) as Box<dyn Stream>),
             }
         };
-        match timeout(REQUEST_TIMEOUT, connecting).await {
+        match timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected,
-            Err(_) => Err(no_answer()),
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
         }
     }
 
@@ -249,7 +257,8 @@ impl Client {
     }
 }
 
-fn no_answer() -> std::io::Error {
+/// What the system would say if it told of an answer that does not come.
+pub(crate) fn no_answer() -> std::io::Error {
     std::io::Error::new(
         std::io::ErrorKind::TimedOut,
         format!("no answer within {}", crate::core::time::human(REQUEST_TIMEOUT)),
@@ -260,3 +269,57 @@ fn no_answer() -> std::io::Error {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::exit::Exit;
+    use crate::cli::fixture::{self, Answer, FakeServer};
+
+    #[tokio::test]
+    async fn an_order_whose_answer_is_lost_is_not_given_twice() {
+        let server = FakeServer::start(|_, _| Answer::HangUp);
+        let outcome = fixture::run(&server.socket(), "scale orders 3").await;
+        assert_eq!(outcome.exit, Exit::Unreachable);
+        assert!(outcome.err.contains("the order may have been carried out"), "{}", outcome.err);
+        assert_eq!(server.posts().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_reading_whose_answer_is_lost_is_repeated() {
+        let server = FakeServer::start(|_, before| match before {
+            0 => Answer::HangUp,
+            _ => Answer::Json(200, serde_json::to_value(fixture::snapshot()).unwrap_or_default()),
+        });
+        assert_eq!(fixture::run(&server.socket(), "status").await.exit, Exit::Done);
+        assert_eq!(server.seen().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_client_speaks_over_tcp_as_well() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let client = Client::new(Address::parse(&format!("http://{address}")).unwrap());
+        assert_eq!(client.read_bytes("/api/v1/status").await.unwrap(), "{}");
+        let request = answering.await.unwrap();
+        assert!(request.starts_with("GET /api/v1/status HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains(&format!("host: {address}\r\n")), "{request}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_refused() {
+        let server = FakeServer::start(|_, _| Answer::Text(200, "x".repeat(RESPONSE_BYTES_MAX + 1)));
+        let failure = server.client().read_bytes("/api/v1/status").await.unwrap_err();
+        assert!(failure.to_string().contains("more than 64 MiB"), "{failure}");
+    }
+}

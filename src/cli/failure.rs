@@ -21,6 +21,18 @@ pub(crate) enum Failure {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// An order was sent, and the connection ended before the answer.
+    #[error(
+        "Leveret at {server} did not answer: {}; the order may have been carried out, `leveret status` tells",
+        cause_text(source.as_ref())
+    )]
+    Unanswered {
+        /// To whom.
+        server: String,
+        /// What the system or the connection said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Somebody answers, but it is not Leveret, or not one that this client understands.
     #[error(
         "{server} does not answer as Leveret does: {what}; check the address and that both have the same version"
@@ -57,7 +69,7 @@ impl Failure {
     /// The exit code that tells this reason. A reader who went away (`| head`) is no failure.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Unreachable { .. } | Self::NotLeveret { .. } => Exit::Unreachable,
+            Self::Unreachable { .. } | Self::Unanswered { .. } | Self::NotLeveret { .. } => Exit::Unreachable,
             Self::Refused { status: 404, .. } | Self::NoSuchName(_) => Exit::NoSuchName,
             Self::Refused { status: 400 | 422, .. } | Self::Usage(_) => Exit::Usage,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,

@@ -15,6 +15,7 @@ use super::arguments::{Arguments, Command};
 use super::client::Client;
 use super::console::Console;
 use super::exit::Exit;
+use crate::config::settings::Settings;
 use crate::controller::snapshot::{BrokerView, ProcessView, ProgramView, QueueView, Snapshot};
 
 /// A running process.
@@ -81,6 +82,21 @@ pub(crate) fn snapshot() -> Snapshot {
         }],
         programs: vec![orders, mailer, web],
         ..Snapshot::default()
+    }
+}
+
+/// Settings with this runtime directory and one warning.
+pub(crate) fn settings(runtime_dir: &str) -> Settings {
+    Settings {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        allowed_hosts: Vec::new(),
+        state_dir: "/nonexistent".into(),
+        runtime_dir: runtime_dir.into(),
+        socket: Default::default(),
+        probe_interval: std::time::Duration::from_secs(1),
+        brokers: Vec::new(),
+        programs: Vec::new(),
+        warnings: vec!["a directory is missing".to_owned()],
     }
 }
 
@@ -276,7 +292,7 @@ pub(crate) async fn run(socket: &std::path::Path, line: &str) -> Outcome {
     let surroundings = Surroundings { environment, is_root: false };
     let load = |_: &std::path::Path, _: bool| Err("this test has no configuration\n".to_owned());
     let command: Pin<Box<dyn Future<Output = Exit>>> =
-        Box::pin(super::client_command(command, &surroundings, load, &mut console));
+        Box::pin(super::dispatch::client_command(command, &surroundings, load, &mut console));
     let exit = command.await;
     Outcome { exit, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }

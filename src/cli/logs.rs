@@ -16,10 +16,9 @@ use super::client::Client;
 use super::console::Console;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::patience::{POLL_INTERVAL, SILENCE_MAX, is_ready};
+use super::patience::{self, POLL_INTERVAL, SILENCE_MAX, is_ready};
 use super::select;
 use super::sse::{Event, Parser};
-use super::status;
 use super::watch::Ends;
 use crate::controller::snapshot::{ProgramView, Snapshot};
 use crate::core::ids::Target;
@@ -41,7 +40,7 @@ pub(crate) async fn logs(
 ) -> Result<Exit, Failure> {
     // From here on Ctrl-C is the expected end and no accident.
     let mut ends = if arguments.follow { Some(Ends::listen()?) } else { None };
-    let snapshot: Snapshot = client.read(status::PATH).await?;
+    let snapshot = patience::first_snapshot(client).await?;
     let logs = select_logs(&snapshot, &arguments.name)?;
     match &mut ends {
         None => print(&logs, arguments.lines, client, console).await,

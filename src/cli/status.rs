@@ -10,6 +10,7 @@ use super::client::Client;
 use super::console::{Colour, Console, Style};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::patience;
 use super::select;
 use super::table::{Align, Table};
 use super::text::{NOTHING, lasted, processes, size};
@@ -64,7 +65,7 @@ pub(crate) async fn status(
         })
         .await;
     }
-    let bytes = client.read_bytes(PATH).await?;
+    let bytes = patience::first_status(client).await?;
     let snapshot: Snapshot = client.decode(&bytes)?;
     let exit = verdict(&snapshot, target)?;
     if !arguments.json {

@@ -36,7 +36,7 @@ pub(crate) async fn wait(
     let doing = if arguments.drained { "draining" } else { "becoming ready" };
     let condition = if arguments.drained { drained } else { ready };
     // A name that there is not is an error now; later it only means that nothing of it is left.
-    let first: Snapshot = client.read(status::PATH).await?;
+    let first = patience::first_snapshot(client).await?;
     select::processes(&first, &arguments.name).or_else(|failure| match arguments.name {
         // A process that has drained may not be there any more.
         Target::Process(_) if arguments.drained => {
@@ -122,12 +122,12 @@ pub(crate) async fn shutdown(
     client: &Client,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
-    let before: Snapshot = client.read(status::PATH).await?;
+    let before = patience::first_snapshot(client).await?;
     let keeper = Keeper::of(&before, client.address());
     let accepted: Accepted = match client.post::<Value>("/api/v1/shutdown", None).await {
         Ok(answer) => serde_json::from_value(answer).unwrap_or_default(),
         // It was quicker than its answer.
-        Err(Failure::Unreachable { sent: true, .. }) => Accepted::default(),
+        Err(Failure::Unanswered { .. }) => Accepted::default(),
         Err(failure) => return Err(failure),
     };
     if arguments.no_wait {

@@ -9,6 +9,7 @@ use super::client::Client;
 use super::console::{Colour, Console, Style};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::patience;
 use super::status::PATH;
 use super::text::lasted;
 use crate::controller::snapshot::Snapshot;
@@ -30,7 +31,7 @@ pub(crate) async fn watch(
     }
     let mut ends = Ends::listen()?;
     // What is wrong from the start is an error and not a screen.
-    let first: Snapshot = client.read(PATH).await?;
+    let first = patience::first_snapshot(client).await?;
     let mut body = render(&first, console.style)?;
     let mut heading = title_of(title, &first);
     let mut ticks = tokio::time::interval(interval);
@@ -86,9 +87,13 @@ impl Frame<'_> {
         let mut picture = String::from("\x1b[H\x1b[?7l");
         for (index, line) in lines.iter().enumerate() {
             let newline = if index == 0 { "" } else { "\r\n" };
-            picture.push_str(&format!("{newline}{line}\x1b[K"));
+            // Erased before and not after: in the last column the cursor stands on the last character.
+            picture.push_str(&format!("{newline}\x1b[2K{line}"));
         }
-        picture.push_str("\x1b[J\x1b[?7h");
+        if lines.len() < height {
+            picture.push_str("\r\n\x1b[J");
+        }
+        picture.push_str("\x1b[?7h");
         console.out.write_all(picture.as_bytes())?;
         Ok(console.out.flush()?)
     }
@@ -146,13 +151,13 @@ mod tests {
     fn a_picture_is_drawn_over_the_one_before() {
         assert_eq!(
             drawn(&["one", "two"], 10),
-            "\x1b[H\x1b[?7ltitle\x1b[K\r\n\x1b[K\r\none\x1b[K\r\ntwo\x1b[K\x1b[J\x1b[?7h"
+            "\x1b[H\x1b[?7l\x1b[2Ktitle\r\n\x1b[2K\r\n\x1b[2Kone\r\n\x1b[2Ktwo\r\n\x1b[J\x1b[?7h"
         );
     }
 
     #[test]
     fn what_does_not_fit_is_counted() {
-        assert!(drawn(&["a", "b", "c", "d"], 4).contains("\r\na\x1b[K\r\n3 lines more\x1b[K"));
+        assert!(drawn(&["a", "b", "c", "d"], 4).contains("\r\n\x1b[2Ka\r\n\x1b[2K3 lines more"));
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! talks to is a thread that answers as told.
 
 #![expect(clippy::disallowed_methods, reason = "these tests run the client and wait for it themselves")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
