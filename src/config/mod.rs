@@ -1,3 +1,33 @@
 //! The configuration file: the only place that knows YAML. From the file as written to validated values.
+//!
+//! A file goes through these hands: `source` reads it, `tree` parses it into values that know their places,
+//! `secrets` finds what must not be shown, `interpolation` expands `${NAME}`, `check` compares the tree with the schema
+//! of `raw` and leaves what deserializes, and `load`, `broker` and `program` make settings of that. Everyone adds to
+//! one list of problems and nobody stops at the first.
 
+mod broker;
+mod check;
+mod directories;
+mod document;
+pub mod durations;
+mod include;
+mod interpolation;
+mod leaves;
+mod load;
+mod machine;
+mod problem;
+mod program;
+mod raw;
+mod schema;
+mod secrets;
 pub mod settings;
+mod source;
+mod suggestion;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use directories::default_paths;
+pub use load::load;
+pub use problem::{Excerpt, Problem, Problems};
+pub use schema::schema;

@@ -1,0 +1,103 @@
+//! One file of the configuration, read, expanded and checked, with what is needed to point at its keys.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+use super::source::{Place, Source};
+use super::tree::{Kind, Mistake, Node};
+use super::{check, interpolation, schema, secrets, tree};
+
+/// A file and the places of its keys.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// The file.
+    pub(super) source: Source,
+    root: Node,
+}
+
+impl Document {
+    /// Reads what the file says as a `T`, without what is wrong with it, which goes to `problems`. Nothing is left of a
+    /// file that is not YAML.
+    pub(super) fn open<T: JsonSchema + DeserializeOwned + Default>(
+        mut source: Source,
+        environment: &BTreeMap<String, String>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<(Self, T)> {
+        let (root, mistakes) = tree::parse(&source);
+        let hidden = match &root {
+            Some(root) => secrets::in_tree(source.text(), root),
+            None => secrets::in_lines(source.text()),
+        };
+        source.hide(hidden);
+        problems.extend(mistakes.into_iter().map(|mistake| problem_of(&source, mistake)));
+        let mut root = root?;
+
+        interpolation::expand_all(&mut root, &source, environment, problems);
+        let checked = check::check(&source, &root, &schema::of::<T>(), problems);
+        // The error is not shown, because it may quote a secret; the check leaves nothing that could cause one.
+        let Ok(raw) = serde_yaml::from_value(checked) else {
+            let message = "Leveret accepts this file and cannot read it; please report it".to_owned();
+            problems.push(Problem::of_file(&source.name, message));
+            return None;
+        };
+        Some((Self { source, root }, raw))
+    }
+
+    /// The names in a section at the top of the file, also of entries with mistakes.
+    pub(super) fn names_in(&self, section: &str) -> impl Iterator<Item = &str> {
+        let entries = self.root.entry(section).map_or(&[][..], |entry| entry.value.entries());
+        entries.iter().map(|entry| entry.key.as_str())
+    }
+
+    /// Whether there is something at a path of keys.
+    pub(super) fn has(&self, path: &[&str]) -> bool {
+        self.walk(path).1 == path.len()
+    }
+
+    /// A problem with the value at a path of keys, or with the nearest key above it that is written.
+    pub(super) fn problem(&self, path: &[&str], message: impl Into<String>) -> Problem {
+        Problem::new(&self.source, self.walk(path).0, &path.join("."), message.into())
+    }
+
+    /// Whether a problem with a key, or with one below it, is known.
+    pub(super) fn is_reported(&self, problems: &[Problem], path: &[&str]) -> bool {
+        let path = path.join(".");
+        problems.iter().filter(|problem| problem.file == self.source.name).any(|problem| {
+            problem.key.strip_prefix(&path).is_some_and(|below| below.is_empty() || below.starts_with('.'))
+        })
+    }
+
+    /// The line of a key, from 1.
+    pub(super) fn line(&self, path: &[&str]) -> usize {
+        self.source.line(self.walk(path).0)
+    }
+
+    /// Where the value at `path` is, or of the last key on the way there that exists, and how many keys exist.
+    fn walk(&self, path: &[&str]) -> (Place, usize) {
+        let mut node = &self.root;
+        let mut place = Place::default();
+        for (depth, key) in path.iter().enumerate() {
+            let Some(entry) = node.entry(key) else { return (place, depth) };
+            node = &entry.value;
+            place = match &node.kind {
+                Kind::Scalar(_) if node.place.start < node.place.end => node.place,
+                Kind::Scalar(_) | Kind::List(_) | Kind::Map(_) => entry.place,
+            };
+        }
+        (place, path.len())
+    }
+}
+
+fn problem_of(source: &Source, mistake: Mistake) -> Problem {
+    let mut problem = Problem::new(source, mistake.place, &mistake.key, mistake.message);
+    if let Some(suggestion) = mistake.suggestion {
+        problem = problem.suggest(suggestion);
+    }
+    match mistake.first {
+        Some(first) => problem.because_of(source, first, "first written here"),
+        None => problem,
+    }
+}

@@ -1,0 +1,316 @@
+//! The kinds of single values: how each is written, read and described in the schema.
+//!
+//! The functions at the end describe the kinds for the fields of `raw`; the word under [`READS`] names the reader,
+//! which makes of the text what the field deserializes from.
+
+use std::net::SocketAddr;
+
+use nix::sys::signal::Signal;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_yaml::Value;
+
+use super::durations;
+use super::suggestion::nearest;
+use crate::core::ids::ProgramName;
+
+/// The key of a schema that names the reader of a value.
+pub(super) const READS: &str = "x-reads";
+
+/// Why a text is not what it should be. It may quote the text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// What is wrong.
+    pub(super) message: String,
+    /// What to try.
+    pub(super) suggestion: Option<String>,
+}
+
+/// The kinds of single values that have a reader of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaf {
+    Text,
+    Duration,
+    Size,
+    Mode,
+    Signal,
+    Address,
+    Name,
+    Variable,
+    HostName,
+}
+
+impl Leaf {
+    /// The kind that a schema names.
+    pub(super) fn of(schema: &serde_json::Value) -> Self {
+        schema.get(READS).and_then(serde_json::Value::as_str).and_then(Self::named).unwrap_or(Self::Text)
+    }
+
+    /// The kind with this name under [`READS`].
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "duration" => Some(Self::Duration),
+            "size" => Some(Self::Size),
+            "mode" => Some(Self::Mode),
+            "signal" => Some(Self::Signal),
+            "address" => Some(Self::Address),
+            "name" => Some(Self::Name),
+            "variable" => Some(Self::Variable),
+            "host name" => Some(Self::HostName),
+            _ => None,
+        }
+    }
+
+    /// What a value of this kind is, for a sentence like "must be a duration".
+    pub(super) fn expected(self) -> &'static str {
+        match self {
+            Self::Text => "a text",
+            Self::Duration => "a duration as in 250ms, 5s or 1h30m",
+            Self::Size => "a size as in 50MiB or 1GB",
+            Self::Mode => "an octal number as in \"022\"",
+            Self::Signal => "a signal as in TERM",
+            Self::Address => "an address with a port as in 127.0.0.1:7865",
+            Self::Name => "a name of letters, digits, `_`, `-` and `.`",
+            Self::Variable => "the name of an environment variable",
+            Self::HostName => "a host name as in leveret.example.org",
+        }
+    }
+
+    /// Reads a text.
+    pub(super) fn read(self, text: &str) -> Result<Value, Refusal> {
+        if text.contains('\0') {
+            return Err(refusal("a text cannot contain the character with the number 0"));
+        }
+        match self {
+            Self::Text => Ok(text.into()),
+            Self::Duration => {
+                let duration = durations::duration(text).map_err(|error| refusal(&error.to_string()))?;
+                serde_yaml::to_value(duration).map_err(|error| refusal(&error.to_string()))
+            }
+            Self::Size => durations::size(text).map(Value::from).map_err(|error| refusal(&error.to_string())),
+            Self::Mode => read_mode(text),
+            Self::Signal => read_signal(text),
+            Self::Address => read_address(text),
+            Self::Name => match ProgramName::new(text) {
+                Ok(name) => Ok(name.as_str().into()),
+                Err(error) => Err(refusal(&error.to_string())),
+            },
+            Self::Variable => read_variable(text),
+            Self::HostName => read_host_name(text),
+        }
+    }
+}
+
+fn refusal(message: &str) -> Refusal {
+    Refusal { message: message.to_owned(), suggestion: None }
+}
+
+fn read_mode(text: &str) -> Result<Value, Refusal> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    match u32::from_str_radix(digits, 8) {
+        Ok(mode) if mode <= 0o777 && !digits.starts_with('+') => Ok(mode.into()),
+        _ => Err(refusal("this is an octal number from 000 to 777, as in \"022\"")),
+    }
+}
+
+fn read_signal(text: &str) -> Result<Value, Refusal> {
+    let upper = text.trim().to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let by_number = || Signal::try_from(name.parse::<i32>().ok()?).ok();
+    let signal = format!("SIG{name}").parse::<Signal>().ok().or_else(by_number);
+    match signal {
+        Some(signal) => Ok((signal as i32).into()),
+        None => {
+            let names = Signal::iterator().map(|signal| signal.as_str().trim_start_matches("SIG"));
+            let suggestion = nearest(name, names).map(|name| format!("did you mean {name}?"));
+            Err(Refusal { message: format!("there is no signal {name}"), suggestion })
+        }
+    }
+}
+
+fn read_address(text: &str) -> Result<Value, Refusal> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address.to_string().into());
+    }
+    let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+    let local = text.strip_suffix(&port.map(|port| port.to_string()).unwrap_or_default());
+    let suggestion = match (port, local) {
+        (Some(port), Some("" | ":" | "localhost:")) => Some(format!("write 127.0.0.1:{port}")),
+        (Some(port), Some("*:")) => Some(format!("write 0.0.0.0:{port}")),
+        _ if text.parse::<std::net::IpAddr>().is_ok() => Some("add a port, as in 127.0.0.1:7865".to_owned()),
+        _ => None,
+    };
+    Err(Refusal { message: "this is an address with a port, as in 127.0.0.1:7865".to_owned(), suggestion })
+}
+
+fn read_variable(text: &str) -> Result<Value, Refusal> {
+    if text.is_empty() || text.contains('=') {
+        return Err(refusal("the name of an environment variable is not empty and has no `=`"));
+    }
+    if text.starts_with("LEVERET_") {
+        return Err(refusal("variables that begin with LEVERET_ are set by Leveret itself"));
+    }
+    Ok(text.into())
+}
+
+fn read_host_name(text: &str) -> Result<Value, Refusal> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if text.is_empty() || !text.chars().all(plain) {
+        return Err(refusal("this is a host name alone, without `http://`, port or path"));
+    }
+    Ok(text.to_ascii_lowercase().into())
+}
+
+/// A text that says something.
+pub(super) fn text(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1})
+}
+
+/// A text that may be empty and must not be shown.
+pub(super) fn secret(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "writeOnly": true})
+}
+
+/// A duration.
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string", READS: "duration", "minLength": 1,
+        "pattern": r"^[0-9][0-9. ]*(ms|s|m|h|[a-z ]+)"
+    })
+}
+
+/// A size in bytes.
+pub(super) fn size(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["string", "integer"], READS: "size", "minLength": 1,
+        "pattern": "^[0-9]+ ?(B|[kKMGT]B|[KMGT]iB)?$"
+    })
+}
+
+/// Permission bits.
+pub(super) fn mode(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["string", "integer"], READS: "mode", "minLength": 1,
+        "pattern": "^(0o)?[0-7]+$"
+    })
+}
+
+/// A signal.
+pub(super) fn signal(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "integer"], READS: "signal", "minLength": 1})
+}
+
+/// An address with a port.
+pub(super) fn address(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", READS: "address", "minLength": 1})
+}
+
+/// The name of a program or a project.
+pub(super) fn name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string", READS: "name", "minLength": 1, "maxLength": 64,
+        "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+    })
+}
+
+/// A list of host names.
+pub(super) fn host_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": {"type": "string", READS: "host name", "minLength": 1}})
+}
+
+/// A list of texts.
+pub(super) fn texts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": {"type": "string", "minLength": 1}})
+}
+
+/// A name or a number.
+pub(super) fn account(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "integer"], "minLength": 1})
+}
+
+/// A command: one text, or a list of words.
+pub(super) fn command(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"anyOf": [
+        {"type": "string", "minLength": 1},
+        {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1}
+    ]})
+}
+
+/// Environment variables.
+pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": {READS: "variable", "pattern": "^[^=]+$"},
+        "additionalProperties": {"type": ["string", "number", "boolean"]}
+    })
+}
+
+/// When to start again.
+pub(super) fn restart(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["always", "on-failure", "never"]})
+}
+
+/// Whom the stop signal is for.
+pub(super) fn stop_to(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["main", "group"]})
+}
+
+/// Whether decisions are carried out.
+pub(super) fn scale_mode(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["auto", "dry-run"]})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(leaf: Leaf, text: &str) -> String {
+        let Refusal { message, suggestion } = leaf.read(text).unwrap_err();
+        match suggestion {
+            Some(suggestion) => format!("{message}; {suggestion}"),
+            None => message,
+        }
+    }
+
+    #[test]
+    fn signals_are_read_with_and_without_sig_and_as_numbers() {
+        for text in ["TERM", "SIGTERM", "term", "15"] {
+            assert_eq!(Leaf::Signal.read(text), Ok(15.into()), "{text}");
+        }
+        assert_eq!(refused(Leaf::Signal, "TREM"), "there is no signal TREM; did you mean TERM?");
+        assert_eq!(refused(Leaf::Signal, "99"), "there is no signal 99");
+    }
+
+    #[test]
+    fn permission_bits_are_octal_however_they_are_written() {
+        for text in ["022", "22", "0o22"] {
+            assert_eq!(Leaf::Mode.read(text), Ok(0o22.into()), "{text}");
+        }
+        for text in ["018", "1000", "-1", "+7", "", "rw"] {
+            assert!(Leaf::Mode.read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_nearly_one_is_completed() {
+        assert_eq!(Leaf::Address.read("[::1]:80"), Ok("[::1]:80".into()));
+        for (text, hint) in [
+            (":7865", "write 127.0.0.1:7865"),
+            ("7865", "write 127.0.0.1:7865"),
+            ("localhost:7865", "write 127.0.0.1:7865"),
+            ("*:80", "write 0.0.0.0:80"),
+            ("10.0.0.1", "add a port, as in 127.0.0.1:7865"),
+        ] {
+            assert!(refused(Leaf::Address, text).ends_with(&format!("; {hint}")), "{text}");
+        }
+        assert!(!refused(Leaf::Address, "here:there").contains(';'));
+    }
+
+    #[test]
+    fn names_of_hosts_and_variables_are_checked() {
+        assert_eq!(Leaf::HostName.read("Leveret.example"), Ok("leveret.example".into()));
+        assert!(Leaf::HostName.read("http://leveret.example").is_err());
+        assert!(Leaf::Variable.read("A=B").is_err());
+        assert!(Leaf::Variable.read("LEVERET_SLOT").is_err());
+        assert!(Leaf::Text.read("a\0b").is_err());
+    }
+}

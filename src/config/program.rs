@@ -1,0 +1,233 @@
+//! Programs: from what the file says, and the defaults, to a specification.
+
+use std::path::{Path, PathBuf};
+
+use super::document::Document;
+use super::problem::Problem;
+use super::raw;
+use super::suggestion::nearest;
+use crate::core::ids::ProgramName;
+use crate::core::spec::{
+    Backoff, Kind, LogSpec, LogTarget, ProgramSpec, RunSpec, ScaleMode, ScaleSpec, StopSpec,
+};
+use crate::core::time::human;
+
+/// What a program needs to know of the rest of the configuration.
+pub(super) struct Surroundings<'a> {
+    /// The file that the program is in.
+    pub(super) document: &'a Document,
+    /// What the main file says for all programs.
+    pub(super) defaults: &'a raw::Defaults,
+    /// The directory that relative paths in the defaults begin in.
+    pub(super) defaults_directory: &'a Path,
+    /// The names of all brokers.
+    pub(super) brokers: &'a [String],
+}
+
+/// Makes a program of what the file says, or nothing where a value is missing that was reported before.
+pub(super) fn program(
+    name: &str,
+    raw: &raw::Program,
+    surroundings: &Surroundings<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<ProgramSpec> {
+    let Surroundings { document, defaults, defaults_directory, brokers } = surroundings;
+    let own_directory = document.source.directory.as_path();
+    // What is built on a value that was refused would only be the same mistake again.
+    let backoff_refused = document.is_reported(problems, &["programs", name, "backoff"])
+        || document.is_reported(problems, &["defaults", "backoff"]);
+    let broker_refused = document.is_reported(problems, &["programs", name, "scale", "broker"]);
+    let mut wrong = |path: &[&str], message: String, suggestion: Option<String>| {
+        let problem = document.problem(&[&["programs", name], path].concat(), message);
+        problems.push(match suggestion {
+            Some(suggestion) => problem.suggest(suggestion),
+            None => problem,
+        });
+    };
+
+    let shell = raw.shell.or(defaults.shell).unwrap_or(false);
+    let argv = raw.command.as_ref().and_then(|command| match words(command, shell) {
+        Ok(argv) => Some(argv),
+        Err((message, suggestion)) => {
+            wrong(&["command"], message, suggestion);
+            None
+        }
+    });
+    let backoff = backoff(raw.backoff.as_ref(), defaults.backoff.as_ref());
+    if backoff.initial > backoff.max && !backoff_refused {
+        let message = format!(
+            "the first wait, {}, is longer than the longest, {}",
+            human(backoff.initial),
+            human(backoff.max)
+        );
+        let place = if document.has(&["programs", name, "backoff", "initial"]) {
+            ["backoff", "initial"]
+        } else {
+            ["backoff", "max"]
+        };
+        wrong(&place, message, Some("set both `initial` and `max`".to_owned()));
+    }
+    let kind = match &raw.scale {
+        Some(scale) => {
+            if raw.processes.is_some() {
+                let message = "a program has either `processes` or `scale`".to_owned();
+                wrong(&["processes"], message, Some("leave one of them out".to_owned()));
+            }
+            let broker = if broker_refused {
+                None
+            } else {
+                choose_broker(scale.broker.as_deref(), brokers, &mut wrong)
+            };
+            scaled(scale, broker, &mut wrong).map(Kind::Scaled)
+        }
+        None => Some(Kind::Service { processes: raw.processes.unwrap_or(1) }),
+    };
+
+    let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| directory.join(path));
+    let mut environment = defaults.environment.clone().unwrap_or_default();
+    environment.extend(raw.environment.clone().unwrap_or_default());
+    Some(ProgramSpec {
+        // The name was checked with the keys of the file.
+        name: ProgramName::new(name).ok()?,
+        project: raw.project.clone(),
+        run: RunSpec {
+            argv: argv?,
+            directory: under(own_directory, &raw.directory)
+                .or_else(|| under(defaults_directory, &defaults.directory)),
+            user: raw.user.clone().or_else(|| defaults.user.clone()),
+            group: raw.group.clone().or_else(|| defaults.group.clone()),
+            environment,
+            umask: raw.umask.or(defaults.umask),
+            nice: raw.nice.or(defaults.nice),
+        },
+        kind: kind?,
+        autostart: raw.autostart.or(defaults.autostart).unwrap_or(true),
+        restart: raw.restart.or(defaults.restart).unwrap_or_default(),
+        backoff,
+        stop: stop(raw.stop.as_ref(), defaults.stop.as_ref()),
+        log: log((raw.log.as_ref(), own_directory), (defaults.log.as_ref(), defaults_directory)),
+    })
+}
+
+/// The program and its arguments.
+fn words(command: &raw::Command, shell: bool) -> Result<Vec<String>, (String, Option<String>)> {
+    let words = match (command, shell) {
+        (raw::Command::Line(line), true) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
+        (raw::Command::Words(_), true) => {
+            let message = "with `shell: true` the command is one line, not a list".to_owned();
+            return Err((message, Some("set `shell: false` to run the words as they are".to_owned())));
+        }
+        (raw::Command::Line(line), false) => shell_words::split(line)
+            .map_err(|_| ("a quote in this command is not closed".to_owned(), None))?,
+        (raw::Command::Words(words), false) => words.clone(),
+    };
+    match words.first() {
+        Some(program) if !program.trim().is_empty() => Ok(words),
+        Some(_) | None => Err(("the command names no program".to_owned(), None)),
+    }
+}
+
+fn scaled(
+    raw: &raw::Scale,
+    broker: Option<String>,
+    wrong: &mut impl FnMut(&[&str], String, Option<String>),
+) -> Option<ScaleSpec> {
+    if raw.wait.is_some_and(|wait| wait.is_zero()) {
+        let message = "`wait` must be longer than nothing".to_owned();
+        wrong(&["scale", "wait"], message, Some("write how long a message may wait, as in 1s".to_owned()));
+    }
+    let min = raw.min.unwrap_or(1);
+    let max = raw.max?;
+    if min > max {
+        wrong(&["scale", "min"], format!("`min` is {min}, which is more than `max`, {max}"), None);
+    }
+    Some(ScaleSpec {
+        broker: broker?,
+        queue: raw.queue.clone()?,
+        wait: raw.wait?,
+        min,
+        max,
+        mode: raw.mode.unwrap_or(ScaleMode::Auto),
+    })
+}
+
+/// The broker that is named; else the only one, or the one that is called `default`.
+fn choose_broker(
+    named: Option<&str>,
+    brokers: &[String],
+    wrong: &mut impl FnMut(&[&str], String, Option<String>),
+) -> Option<String> {
+    let known = || brokers.iter().map(String::as_str);
+    let list = || brokers.join(", ");
+    let found = match (named, brokers) {
+        (_, []) => {
+            let message = "there is no broker to read the queue from".to_owned();
+            let hint = "add `brokers: {default: {url: amqp://user:password@host:5672/vhost}}`".to_owned();
+            wrong(&["scale"], message, Some(hint));
+            None
+        }
+        (Some(name), _) => {
+            let found = known().find(|broker| *broker == name);
+            if found.is_none() {
+                let hint = match nearest(name, known()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("the brokers are: {}", list()),
+                };
+                wrong(&["scale", "broker"], "there is no such broker".to_owned(), Some(hint));
+            }
+            found
+        }
+        (None, [only]) => Some(only.as_str()),
+        (None, _) => {
+            let found = known().find(|broker| *broker == "default");
+            if found.is_none() {
+                let message = "there are several brokers, and none is called `default`".to_owned();
+                wrong(&["scale"], message, Some(format!("add `broker:` with one of {}", list())));
+            }
+            found
+        }
+    };
+    found.map(str::to_owned)
+}
+
+fn backoff(own: Option<&raw::Backoff>, shared: Option<&raw::Backoff>) -> Backoff {
+    let usual = Backoff::default();
+    Backoff {
+        initial: first(own, shared, |raw| raw.initial).unwrap_or(usual.initial),
+        max: first(own, shared, |raw| raw.max).unwrap_or(usual.max),
+        reset_after: first(own, shared, |raw| raw.reset_after).unwrap_or(usual.reset_after),
+        give_up_after: first(own, shared, |raw| raw.give_up_after),
+    }
+}
+
+fn stop(own: Option<&raw::Stop>, shared: Option<&raw::Stop>) -> StopSpec {
+    let usual = StopSpec::default();
+    StopSpec {
+        signal: first(own, shared, |raw| raw.signal).unwrap_or(usual.signal),
+        to: first(own, shared, |raw| raw.to).unwrap_or(usual.to),
+        timeout: first(own, shared, |raw| raw.timeout).unwrap_or(usual.timeout),
+    }
+}
+
+/// Where output goes: each side with the directory that its relative paths begin in.
+fn log(own: (Option<&raw::Log>, &Path), shared: (Option<&raw::Log>, &Path)) -> LogSpec {
+    let usual = LogSpec::default();
+    let target = |(raw, directory): (Option<&raw::Log>, &Path)| {
+        let path = raw?.path.as_ref()?;
+        Some(if path == Path::new("stdout") {
+            LogTarget::Stdout
+        } else {
+            LogTarget::File(directory.join(path))
+        })
+    };
+    LogSpec {
+        to: target(own).or_else(|| target(shared)).unwrap_or(usual.to),
+        max_size: first(own.0, shared.0, |raw| raw.max_size).unwrap_or(usual.max_size),
+        keep: first(own.0, shared.0, |raw| raw.keep).unwrap_or(usual.keep),
+    }
+}
+
+/// What the program says, else what the defaults say.
+fn first<R, V>(own: Option<&R>, shared: Option<&R>, value: impl Fn(&R) -> Option<V>) -> Option<V> {
+    own.and_then(&value).or_else(|| shared.and_then(&value))
+}

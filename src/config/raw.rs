@@ -1,0 +1,383 @@
+//! The keys of a configuration file, once: from these types come the schema, the check of every file with its
+//! suggestions, and what deserializes the checked values. A key that is not here does not exist.
+//!
+//! All fields are optional because a value that was refused is left out and the rest is still looked at. Extensions
+//! of the schema that begin with `x-` are for the check alone: `x-not-yet` lists keys of features to come, `x-renamed`
+//! what other supervisors call our keys, `x-required` the keys that must be there, `x-shorthand` the key that a single
+//! value stands for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::leaves;
+use crate::core::secret::Secret;
+use crate::core::spec::{RestartPolicy, ScaleMode, StopTarget};
+
+/// Configuration of Leveret. In every value `${NAME}`, `${NAME:-default}` and `${file:PATH}` are expanded; `$${` is a
+/// literal `${`. Relative paths are relative to the file's own directory.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-not-yet" = ["budget", "budgets"]))]
+pub(super) struct File {
+    /// The address and port of the page and the API. There is no sign-in yet, so keep it on loopback or behind a proxy
+    /// that asks who is there.
+    #[schemars(schema_with = "leaves::address", extend("default" = "127.0.0.1:7865"))]
+    pub(super) listen: Option<SocketAddr>,
+    /// Names, beside the listen address and localhost, under which browsers may reach the page.
+    #[schemars(schema_with = "leaves::host_names", extend("default" = []))]
+    pub(super) allowed_hosts: Option<Vec<String>>,
+    /// Where logs, holds and decisions are kept. Without it: $STATE_DIRECTORY; for root /var/lib/leveret; else
+    /// $XDG_STATE_HOME/leveret or ~/.local/state/leveret.
+    #[schemars(schema_with = "leaves::text")]
+    pub(super) state_dir: Option<PathBuf>,
+    /// Where the Unix socket is. Without it: $RUNTIME_DIRECTORY; for root /run/leveret; else $XDG_RUNTIME_DIR/leveret,
+    /// or the state directory.
+    #[schemars(schema_with = "leaves::text")]
+    pub(super) runtime_dir: Option<PathBuf>,
+    /// Who may use the Unix socket.
+    pub(super) socket: Option<Socket>,
+    /// How often every queue is read: 100ms to 60s.
+    #[schemars(schema_with = "leaves::duration", extend("default" = "1s"))]
+    pub(super) probe_interval: Option<Duration>,
+    /// The brokers whose queues are watched, by name.
+    pub(super) brokers: Option<Entries<Broker>>,
+    /// What holds for every program that does not say otherwise.
+    pub(super) defaults: Option<Defaults>,
+    /// Files with more `programs` and `brokers`, relative to this file. `*` and `?` may stand in the last part of a path.
+    #[schemars(schema_with = "leaves::texts", extend("default" = []))]
+    pub(super) include: Option<Vec<String>>,
+    /// The programs, by name.
+    pub(super) programs: Option<Entries<Program>>,
+}
+
+/// A file that another one includes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-main-only" = [
+    "listen", "allowed_hosts", "state_dir", "runtime_dir", "socket", "probe_interval", "defaults", "include",
+    "budget", "budgets"
+]))]
+pub(super) struct Included {
+    /// More brokers.
+    pub(super) brokers: Option<Entries<Broker>>,
+    /// More programs.
+    pub(super) programs: Option<Entries<Program>>,
+}
+
+/// Who may use the Unix socket.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Socket {
+    /// The group that owns the socket: a name or a number. Without it, Leveret's own.
+    #[schemars(schema_with = "leaves::account")]
+    pub(super) group: Option<String>,
+    /// The socket's permissions, octal.
+    #[schemars(schema_with = "leaves::mode", extend("default" = "0600"))]
+    pub(super) mode: Option<u32>,
+}
+
+/// A broker: its address, or the parts of the address.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-shorthand" = "url", "x-not-yet" = ["management"]))]
+pub(super) struct Broker {
+    /// `amqp://user:password@host:5672/vhost`, or amqps:// for TLS. Special characters are percent-encoded: the virtual
+    /// host `/` is `%2f`.
+    #[schemars(schema_with = "leaves::secret")]
+    pub(super) url: Option<Secret>,
+    /// The broker's host, in place of `url`.
+    #[schemars(schema_with = "leaves::text")]
+    pub(super) host: Option<String>,
+    /// The broker's port. Without it: 5672, or 5671 with TLS.
+    #[schemars(range(min = 1, max = 65535))]
+    pub(super) port: Option<u16>,
+    /// The user's name as it is, nothing encoded.
+    #[schemars(schema_with = "leaves::text", extend("default" = "guest"))]
+    pub(super) user: Option<String>,
+    /// The password as it is; better `${file:PATH}` or `${NAME}`.
+    #[schemars(schema_with = "leaves::secret", extend("default" = "guest"))]
+    pub(super) password: Option<Secret>,
+    /// The virtual host as it is.
+    #[schemars(schema_with = "leaves::text", extend("default" = "/"))]
+    pub(super) vhost: Option<String>,
+    /// Whether to use TLS.
+    #[schemars(extend("default" = false))]
+    pub(super) tls: Option<bool>,
+}
+
+/// What holds for every program that does not say otherwise.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-not-yet" = ["ready", "health", "recycle", "limits", "env_file"]))]
+pub(super) struct Defaults {
+    /// Whether commands are run by /bin/sh.
+    #[schemars(extend("default" = false))]
+    pub(super) shell: Option<bool>,
+    /// The working directory.
+    #[schemars(schema_with = "leaves::text")]
+    pub(super) directory: Option<PathBuf>,
+    /// The user that programs run as: a name or a number.
+    #[schemars(schema_with = "leaves::account")]
+    pub(super) user: Option<String>,
+    /// The group that programs run as: a name or a number.
+    #[schemars(schema_with = "leaves::account")]
+    pub(super) group: Option<String>,
+    /// Variables for all programs; a program's own come on top.
+    #[schemars(schema_with = "leaves::environment", extend("default" = {}))]
+    pub(super) environment: Option<BTreeMap<String, String>>,
+    /// The file mode creation mask, octal. Without it, Leveret's own.
+    #[schemars(schema_with = "leaves::mode")]
+    pub(super) umask: Option<u32>,
+    /// Added to the scheduling priority.
+    #[schemars(range(min = -20, max = 19))]
+    pub(super) nice: Option<i32>,
+    /// Whether programs start with Leveret.
+    #[schemars(extend("default" = true))]
+    pub(super) autostart: Option<bool>,
+    /// What follows an exit that nobody asked for.
+    #[schemars(schema_with = "leaves::restart", extend("default" = "always"))]
+    pub(super) restart: Option<RestartPolicy>,
+    /// How long to wait before a restart after a failure.
+    pub(super) backoff: Option<Backoff>,
+    /// How a process is asked to end.
+    pub(super) stop: Option<Stop>,
+    /// Where output goes.
+    pub(super) log: Option<Log>,
+}
+
+/// A program: a command and how to treat it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "x-required" = ["command"],
+    "x-not-yet" = [
+        "schedule", "ready", "health", "depends_on", "recycle", "limits", "env_file", "critical", "extends", "uses",
+        "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
+    ],
+    "x-renamed" = {
+        "numprocs": "processes", "instances": "processes", "replicas": "processes", "count": "processes",
+        "autorestart": "restart", "startretries": "backoff.give_up_after", "startsecs": "backoff.reset_after",
+        "stopsignal": "stop.signal", "stopwaitsecs": "stop.timeout", "stopasgroup": "stop.to",
+        "stdout_logfile": "log.path", "stderr_logfile": "log.path", 
+        "stdout_logfile_maxbytes": "log.max_size", "stdout_logfile_backups": "log.keep",
+        "cmd": "command", "exec": "command", "cwd": "directory", "working_directory": "directory",
+        "env": "environment", "enabled": "autostart"
+    }
+))]
+pub(super) struct Program {
+    /// The project that every command addresses as `@project`.
+    #[schemars(schema_with = "leaves::name")]
+    pub(super) project: Option<String>,
+    /// What to run: one line that is split into words as a shell does, without expanding anything; or a list of words.
+    #[schemars(schema_with = "leaves::command", extend("examples" = ["php worker.php"]))]
+    pub(super) command: Option<Command>,
+    /// Whether /bin/sh runs the command; it is one line then. Have the shell `exec` what it runs last, or set
+    /// `stop: {to: group}`, so that the stop signal arrives.
+    #[schemars(extend("default" = false))]
+    pub(super) shell: Option<bool>,
+    /// The working directory. Without it, Leveret's own.
+    #[schemars(schema_with = "leaves::text")]
+    pub(super) directory: Option<PathBuf>,
+    /// The user that it runs as: a name or a number. Without it, Leveret's own.
+    #[schemars(schema_with = "leaves::account")]
+    pub(super) user: Option<String>,
+    /// The group that it runs as: a name or a number. Without it, the user's primary group.
+    #[schemars(schema_with = "leaves::account")]
+    pub(super) group: Option<String>,
+    /// Variables added to Leveret's own environment.
+    #[schemars(schema_with = "leaves::environment", extend("default" = {}))]
+    pub(super) environment: Option<BTreeMap<String, String>>,
+    /// The file mode creation mask, octal. Without it, Leveret's own.
+    #[schemars(schema_with = "leaves::mode")]
+    pub(super) umask: Option<u32>,
+    /// Added to the scheduling priority.
+    #[schemars(range(min = -20, max = 19))]
+    pub(super) nice: Option<i32>,
+    /// Whether it starts with Leveret.
+    #[schemars(extend("default" = true))]
+    pub(super) autostart: Option<bool>,
+    /// What follows an exit that nobody asked for.
+    #[schemars(schema_with = "leaves::restart", extend("default" = "always"))]
+    pub(super) restart: Option<RestartPolicy>,
+    /// How long to wait before a restart after a failure.
+    pub(super) backoff: Option<Backoff>,
+    /// How a process is asked to end.
+    pub(super) stop: Option<Stop>,
+    /// Where output goes.
+    pub(super) log: Option<Log>,
+    /// How many processes run, where the number is fixed.
+    #[schemars(range(min = 0, max = 1000), extend("default" = 1))]
+    pub(super) processes: Option<u32>,
+    /// The queue that the program consumes, where the number of processes follows it.
+    pub(super) scale: Option<Scale>,
+}
+
+/// A goal for a queue.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "x-required" = ["queue", "wait", "max"],
+    "x-not-yet" = ["prefetch", "concurrency", "profile", "queues", "observe", "floors", "rate", "ordered", "share"
+    ],
+    "x-renamed" = {"min_processes": "min", "max_processes": "max", "goal": "wait", "target_wait": "wait"}
+))]
+pub(super) struct Scale {
+    /// The queue's name.
+    #[schemars(schema_with = "leaves::text", extend("examples" = ["orders"]))]
+    pub(super) queue: Option<String>,
+    /// The broker's name. Without it: the only one, or the one called `default`.
+    #[schemars(schema_with = "leaves::text")]
+    pub(super) broker: Option<String>,
+    /// How long a message may wait before a consumer begins it; more than zero.
+    #[schemars(schema_with = "leaves::duration", extend("examples" = ["5s"]))]
+    pub(super) wait: Option<Duration>,
+    /// The fewest processes.
+    #[schemars(range(min = 0, max = 1000), extend("default" = 1))]
+    pub(super) min: Option<u32>,
+    /// The most processes, those included that are finishing their last message.
+    #[schemars(range(min = 1, max = 1000), extend("examples" = [20]))]
+    pub(super) max: Option<u32>,
+    /// `dry-run` computes and shows decisions and runs `min` processes.
+    #[schemars(schema_with = "leaves::scale_mode", extend("default" = "auto"))]
+    pub(super) mode: Option<ScaleMode>,
+}
+
+/// Waiting between failures: each failure in a row doubles the wait.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backoff {
+    /// The wait after the first failure; 0s starts again at once.
+    #[schemars(schema_with = "leaves::duration", extend("default" = "1s"))]
+    pub(super) initial: Option<Duration>,
+    /// The longest wait.
+    #[schemars(schema_with = "leaves::duration", extend("default" = "60s"))]
+    pub(super) max: Option<Duration>,
+    /// A process that ran this long is healthy: the failures before it are forgotten.
+    #[schemars(schema_with = "leaves::duration", extend("default" = "10s"))]
+    pub(super) reset_after: Option<Duration>,
+    /// How many failures in a row end the attempts. Without it they never end.
+    #[schemars(range(min = 1))]
+    pub(super) give_up_after: Option<u32>,
+}
+
+/// How a process is asked to end.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-list-not-yet" = "a ladder of stop signals"))]
+pub(super) struct Stop {
+    /// The signal that asks.
+    #[schemars(schema_with = "leaves::signal", extend("default" = "TERM"))]
+    pub(super) signal: Option<i32>,
+    /// Who gets it: the process that was started, or its group, for wrappers that do not pass it on.
+    #[schemars(schema_with = "leaves::stop_to", extend("default" = "main"))]
+    pub(super) to: Option<StopTarget>,
+    /// How long a stop by an operator or the shutdown waits before it kills. Scaling in never kills.
+    #[schemars(schema_with = "leaves::duration", extend("default" = "60s"))]
+    pub(super) timeout: Option<Duration>,
+}
+
+/// Where output goes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-not-yet" = ["compress", "format"]))]
+pub(super) struct Log {
+    /// A file for all processes of the program, or `stdout` for Leveret's own output. Without it, a file per process in
+    /// the state directory.
+    #[schemars(schema_with = "leaves::text")]
+    pub(super) path: Option<PathBuf>,
+    /// The size at which a file is rotated; 0 never rotates.
+    #[schemars(schema_with = "leaves::size", extend("default" = "50MiB"))]
+    pub(super) max_size: Option<u64>,
+    /// How many rotated files are kept.
+    #[schemars(range(min = 0, max = 1000), extend("default" = 5))]
+    pub(super) keep: Option<u32>,
+}
+
+/// A command as it is written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// One line.
+    Line(String),
+    /// A list of words.
+    Words(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Command;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one line or a list of words")
+            }
+
+            fn visit_str<E>(self, line: &str) -> Result<Command, E> {
+                Ok(Command::Line(line.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Command, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = list.next_element()? {
+                    words.push(word);
+                }
+                Ok(Command::Words(words))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// Named entries in the order of the file.
+#[derive(Debug)]
+pub(super) struct Entries<T>(pub(super) Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
+            type Value = Entries<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("named entries")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Entries<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("EntriesOf{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let name = leaves::name(generator);
+        json_schema!({
+            "type": "object",
+            "propertyNames": name,
+            "additionalProperties": T::json_schema(generator),
+            "default": {}
+        })
+    }
+}
