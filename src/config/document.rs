@@ -1,6 +1,6 @@
 //! One file of the configuration, read, expanded and checked, with what is needed to point at its keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -62,12 +62,10 @@ impl Document {
         Problem::new(&self.source, self.walk(path).0, &path.join("."), message.into())
     }
 
-    /// Whether a problem with a key, or with one below it, is known.
-    pub(super) fn is_reported(&self, problems: &[Problem], path: &[&str]) -> bool {
-        let path = path.join(".");
-        problems.iter().filter(|problem| problem.file == self.source.name).any(|problem| {
-            problem.key.strip_prefix(&path).is_some_and(|below| below.is_empty() || below.starts_with('.'))
-        })
+    /// The keys of this file that there are problems with so far.
+    pub(super) fn reported(&self, problems: &[Problem]) -> Reported {
+        let own = problems.iter().filter(|problem| problem.file == self.source.name);
+        Reported(own.map(|problem| problem.key.clone()).collect())
     }
 
     /// The line of a key, from 1.
@@ -88,6 +86,20 @@ impl Document {
             };
         }
         (place, path.len())
+    }
+}
+
+/// Keys with a known problem. What is built on a value that was refused would only be the same mistake again.
+#[derive(Debug)]
+pub(super) struct Reported(BTreeSet<String>);
+
+impl Reported {
+    /// Whether there is a problem with the key at `path` or with one below it.
+    pub(super) fn has(&self, path: &[&str]) -> bool {
+        let path = path.join(".");
+        let below = format!("{path}.");
+        self.0.contains(&path)
+            || self.0.range(below.clone()..).next().is_some_and(|key| key.starts_with(&below))
     }
 }
 

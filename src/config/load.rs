@@ -157,11 +157,12 @@ fn all_brokers(parts: &[Part], problems: &mut Vec<Problem>) -> Vec<BrokerSpec> {
     refuse_repeated(parts, "brokers", problems);
     let mut brokers = Vec::new();
     for Part { document, brokers: entries, .. } in parts {
+        let reported = document.reported(problems);
         for (name, raw) in entries {
             match broker::broker(name, raw) {
                 Ok(broker) => brokers.push(broker),
                 // Where a part of it was refused, what is missing now may just be that part.
-                Err(error) if error.key.is_none() && document.is_reported(problems, &["brokers", name]) => {}
+                Err(error) if error.key.is_none() && reported.has(&["brokers", name]) => {}
                 Err(error) => {
                     let mut path = vec!["brokers", name.as_str()];
                     path.extend(error.key.filter(|key| document.has(&["brokers", name, key])));
@@ -185,6 +186,7 @@ fn all_programs(parts: &[Part], defaults: &raw::Defaults, problems: &mut Vec<Pro
     for Part { document, programs: entries, .. } in parts {
         let surroundings = Surroundings {
             document,
+            reported: &document.reported(problems),
             defaults,
             defaults_directory: &parts[0].document.source.directory,
             brokers: &brokers,

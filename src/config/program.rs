@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::document::Document;
+use super::document::{Document, Reported};
 use super::problem::Problem;
 use super::raw;
 use super::suggestion::nearest;
@@ -16,6 +16,8 @@ use crate::core::time::human;
 pub(super) struct Surroundings<'a> {
     /// The file that the program is in.
     pub(super) document: &'a Document,
+    /// What of that file was refused already.
+    pub(super) reported: &'a Reported,
     /// What the main file says for all programs.
     pub(super) defaults: &'a raw::Defaults,
     /// The directory that relative paths in the defaults begin in.
@@ -31,12 +33,11 @@ pub(super) fn program(
     surroundings: &Surroundings<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<ProgramSpec> {
-    let Surroundings { document, defaults, defaults_directory, brokers } = surroundings;
+    let Surroundings { document, reported, defaults, defaults_directory, brokers } = surroundings;
     let own_directory = document.source.directory.as_path();
-    // What is built on a value that was refused would only be the same mistake again.
-    let backoff_refused = document.is_reported(problems, &["programs", name, "backoff"])
-        || document.is_reported(problems, &["defaults", "backoff"]);
-    let broker_refused = document.is_reported(problems, &["programs", name, "scale", "broker"]);
+    let backoff_refused =
+        reported.has(&["programs", name, "backoff"]) || reported.has(&["defaults", "backoff"]);
+    let broker_refused = reported.has(&["programs", name, "scale", "broker"]);
     let mut wrong = |path: &[&str], message: String, suggestion: Option<String>| {
         let problem = document.problem(&[&["programs", name], path].concat(), message);
         problems.push(match suggestion {

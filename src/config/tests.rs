@@ -772,35 +772,3 @@ mod any_file {
         }
     }
 }
-#[test]
-fn zz_big() {
-    let one_line = format!(
-        "programs: {{a: {{command: x, environment: {{{}}}}}}}",
-        (0..45000)
-            .map(|n| format!("K{n}: ${{U{n}}}, "))
-            .collect::<String>()
-            .replace("${", "'${")
-            .replace("},", "}',")
-    );
-    let lines = format!(
-        "programs:\n{}",
-        (0..30000).map(|n| format!("  p{n}: {{comand: x{n}}}\n")).collect::<String>()
-    );
-    let valid = format!(
-        "programs:\n{}",
-        (0..20000).map(|n| format!("  p{n}: {{command: x{n}}}\n")).collect::<String>()
-    );
-    for text in [one_line, lines, valid] {
-        let start = std::process::Command::new("date").arg("+%s.%N").output().unwrap();
-        let n =
-            load_text(&text).map(|s| s.programs.len()).map_err(|p| (p.iter().count(), p.to_string().len()));
-        let end = std::process::Command::new("date").arg("+%s.%N").output().unwrap();
-        eprintln!(
-            "{} {:?} {} {}",
-            text.len(),
-            n,
-            String::from_utf8_lossy(&start.stdout).trim(),
-            String::from_utf8_lossy(&end.stdout).trim()
-        );
-    }
-}
