@@ -153,6 +153,7 @@ impl Keeper {
                 self.children.remove_outputs();
                 return Ok(code);
             }
+            self.flush();
             self.wait(&mut events).map_err(KeeperError::Wait)?;
             for event in &events {
                 self.handle(*event);
@@ -160,7 +161,6 @@ impl Keeper {
             self.flush();
             let now = clock::now();
             self.do_what_is_due(now, events.is_empty());
-            self.flush();
         }
     }
 
