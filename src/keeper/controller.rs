@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Signal;
 
-use super::frame::{FrameReader, FrameWriter};
+use super::frame::{FrameReader, FrameWriter, WAITING_BYTES_MAX};
 use super::protocol::{FRAME_BYTES_MAX, Fact, Order};
 use super::signals;
 use crate::core::exit::{ExitStatus, signal_name};
@@ -129,7 +129,7 @@ impl Controller {
             life: Life { pid: spawned.id() as i32, started_at: now, was_heard: false },
             socket,
             reader: FrameReader::new(FRAME_BYTES_MAX),
-            writer: FrameWriter::default(),
+            writer: FrameWriter::new(WAITING_BYTES_MAX),
         });
         Ok(descriptor)
     }

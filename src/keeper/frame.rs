@@ -141,15 +141,21 @@ impl FrameReader {
 }
 
 /// The writing half.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameWriter {
     buffer: Vec<u8>,
     start: usize,
     /// Descriptors and where in `buffer` their frames begin.
     descriptors: VecDeque<(usize, Arc<OwnedFd>)>,
+    waiting_bytes_max: usize,
 }
 
 impl FrameWriter {
+    /// A writer that refuses to let more than `waiting_bytes_max` wait for the peer.
+    pub fn new(waiting_bytes_max: usize) -> Self {
+        Self { buffer: Vec::new(), start: 0, descriptors: VecDeque::new(), waiting_bytes_max }
+    }
+
     /// Queues a frame.
     pub fn push<F: Frame>(&mut self, frame: &F, descriptor: Option<Arc<OwnedFd>>) -> Result<(), FrameError> {
         if frame.carries_descriptor() != descriptor.is_some() {
@@ -159,7 +165,7 @@ impl FrameWriter {
         self.buffer.extend_from_slice(&[0; LENGTH_BYTES]);
         serde_json::to_writer(&mut self.buffer, frame).map_err(FrameError::Malformed)?;
         let waiting = self.buffer.len() - self.start;
-        if waiting > WAITING_BYTES_MAX {
+        if waiting > self.waiting_bytes_max {
             return Err(FrameError::Full(waiting));
         }
         // It fits: the bound above is far below 4 GiB.
@@ -269,7 +275,7 @@ mod tests {
 
     #[test]
     fn each_descriptor_arrives_with_its_own_frame() {
-        let mut writer = FrameWriter::default();
+        let mut writer = FrameWriter::new(WAITING_BYTES_MAX);
         let mut reader = FrameReader::new(FRAME_BYTES_MAX);
         writer.push(&release(1), None).unwrap();
         for key in ["lock", "http"] {
@@ -289,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_frame_larger_than_the_socket_arrives_whole_and_so_does_the_next() {
-        let mut writer = FrameWriter::default();
+        let mut writer = FrameWriter::new(WAITING_BYTES_MAX);
         let mut reader = FrameReader::new(FRAME_BYTES_MAX);
         let large = SpawnOrder { argv: vec!["x".repeat(3_000_000)], ..SpawnOrder::default() };
         writer.push(&Order::Spawn(Box::new(large.clone())), None).unwrap();
@@ -320,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_keep_without_its_descriptor_is_refused_on_both_sides() {
-        let mut writer = FrameWriter::default();
+        let mut writer = FrameWriter::new(WAITING_BYTES_MAX);
         let keep = Order::Keep { key: "lock".to_owned() };
         assert!(matches!(writer.push(&keep, None), Err(FrameError::Descriptor)));
 
@@ -335,11 +341,11 @@ mod tests {
 
     #[test]
     fn a_peer_that_does_not_read_fills_the_queue_and_no_more() {
-        let mut writer = FrameWriter::default();
-        let order = Order::Keep { key: "x".repeat(1024 * 1024) };
+        let mut writer = FrameWriter::new(10_000);
+        let order = Order::Keep { key: "x".repeat(1_000) };
         let descriptor = file_saying("");
         let error = (0..).find_map(|_| writer.push(&order, Some(Arc::clone(&descriptor))).err()).unwrap();
-        assert!(matches!(error, FrameError::Full(bytes) if bytes < 2 * WAITING_BYTES_MAX), "{error}");
+        assert!(matches!(error, FrameError::Full(bytes) if (10_000..12_000).contains(&bytes)), "{error}");
     }
 
     #[test]

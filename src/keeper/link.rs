@@ -64,7 +64,7 @@ impl ControllerLink {
             stream,
             // The inventory may be longer than any order: it is bounded by what the keeper lets wait.
             reader: FrameReader::new(WAITING_BYTES_MAX),
-            writer: FrameWriter::default(),
+            writer: FrameWriter::new(WAITING_BYTES_MAX),
             ready: VecDeque::new(),
         })
     }
@@ -122,5 +122,89 @@ impl ControllerLink {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(LinkError::Socket(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read as _, Seek as _, Write as _};
+
+    use super::*;
+    use crate::core::ids::Incarnation;
+    use crate::keeper::protocol::{FRAME_BYTES_MAX, SpawnOrder};
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap()
+    }
+
+    #[test]
+    fn kept_descriptors_arrive_with_their_facts_and_the_end_is_told() {
+        runtime().block_on(async {
+            let (keeper, ours) = StdUnixStream::pair().unwrap();
+            let mut link = ControllerLink::from_socket(ours.into()).unwrap();
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(b"kept").unwrap();
+            file.rewind().unwrap();
+            let mut writer = FrameWriter::new(WAITING_BYTES_MAX);
+            writer.push(&Fact::Signalled { signal: 1 }, None).unwrap();
+            writer.push(&Fact::Kept { key: "lock".to_owned() }, Some(Arc::new(file.into()))).unwrap();
+            writer.flush(&keeper).unwrap();
+            drop(keeper);
+
+            assert_eq!(link.next().await.unwrap().unwrap().0, Fact::Signalled { signal: 1 });
+            let (fact, descriptor) = link.next().await.unwrap().unwrap();
+            assert_eq!(fact, Fact::Kept { key: "lock".to_owned() });
+            let mut text = String::new();
+            File::from(descriptor.unwrap()).read_to_string(&mut text).unwrap();
+            assert_eq!(text, "kept");
+            assert!(link.next().await.unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn orders_that_do_not_fit_the_socket_go_out_while_facts_are_awaited() {
+        runtime().block_on(async {
+            let (keeper, ours) = StdUnixStream::pair().unwrap();
+            let mut link = ControllerLink::from_socket(ours.into()).unwrap();
+            let order = |number| {
+                let argv = vec!["x".repeat(50_000)];
+                Order::Spawn(Box::new(SpawnOrder {
+                    incarnation: Incarnation(number),
+                    argv,
+                    ..SpawnOrder::default()
+                }))
+            };
+            for number in 1..=100 {
+                link.send(&order(number), None).unwrap();
+            }
+            let reading = std::thread::spawn(move || {
+                let mut reader = FrameReader::new(FRAME_BYTES_MAX);
+                let mut orders = Vec::new();
+                while orders.len() < 100 {
+                    let mut wait = [rustix::event::PollFd::new(&keeper, rustix::event::PollFlags::IN)];
+                    rustix::event::poll(&mut wait, None).unwrap();
+                    reader.fill(&keeper).unwrap();
+                    while let Some((order, _)) = reader.take::<Order>().unwrap() {
+                        orders.push(order);
+                    }
+                }
+                let mut writer = FrameWriter::new(WAITING_BYTES_MAX);
+                writer.push(&Fact::Signalled { signal: 15 }, None).unwrap();
+                writer.flush(&keeper).unwrap();
+                orders
+            });
+            assert_eq!(link.next().await.unwrap().unwrap().0, Fact::Signalled { signal: 15 });
+            let expected: Vec<Order> = (1..=100).map(order).collect();
+            assert_eq!(reading.join().unwrap(), expected);
+        });
+    }
+
+    #[test]
+    fn a_standard_input_that_is_no_socket_is_refused() {
+        runtime().block_on(async {
+            let file = tempfile::tempfile().unwrap();
+            assert!(matches!(ControllerLink::from_socket(file.into()), Err(LinkError::Connect(_))));
+        });
     }
 }

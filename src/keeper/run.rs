@@ -1,7 +1,7 @@
 //! The loop: one thread, one epoll, nothing that waits. Each turn takes what has come (signals, orders, reports), reaps,
 //! tells the controller, and only then does what can be done later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
@@ -12,16 +12,14 @@ use std::time::Duration;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
-use rustix::process::{
-    Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, getrlimit, setrlimit, wait, waitid,
-};
+use rustix::process::{Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, setrlimit, wait};
 
-use super::children::{Child, Children, Phase, Shim};
+use super::children::{Children, Phase, Shim};
 use super::controller::{Controller, Next, Received};
 use super::protocol::{Fact, Inventory, Order, SpawnOrder, VERSION};
 use super::shim::ShimReport;
 use super::signals;
-use super::tree::{self, Members, Orphan, Tree};
+use super::tree;
 use crate::core::command::Scope;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
@@ -31,17 +29,8 @@ use crate::sys::clock;
 /// How long after a leader's exit the rest of its tree is looked for; until then a new process is started undisturbed.
 const SWEEP_DELAY: Duration = Duration::from_millis(5);
 
-/// The shortest time between two looks.
-const SWEEP_SPACING: Duration = Duration::from_millis(10);
-
 /// How long other work may put off a look that is due.
 const SWEEP_PATIENCE: Duration = Duration::from_millis(50);
-
-/// How often is looked while a dead leader's tree lives, beside every SIGCHLD.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
-
-/// How often a tree that is being killed is looked through in one go for processes that it forked meanwhile.
-const KILL_ROUNDS_MAX: usize = 16;
 
 /// How many signals are remembered for the next controller.
 const SIGNALS_MAX: usize = 64;
@@ -85,22 +74,22 @@ pub fn run(options: KeeperOptions) -> Result<u8, KeeperError> {
 }
 
 #[derive(Debug)]
-struct Keeper {
+pub(super) struct Keeper {
     epoll: OwnedFd,
     signal_fd: SignalFd,
     shim: Shim,
-    controller: Controller,
+    pub(super) controller: Controller,
     /// Whether the controller's socket is watched for room to write.
     watches_room: bool,
-    children: Children,
+    pub(super) children: Children,
     kept: BTreeMap<String, Arc<OwnedFd>>,
     started_at: Time,
     /// Signals for the next controller.
     waiting_signals: Vec<i32>,
     /// Signals that need to know the whole tree.
-    tree_signals: Vec<(Incarnation, Scope, Signal)>,
-    sweep_at: Option<Time>,
-    swept_at: Time,
+    pub(super) tree_signals: Vec<(Incarnation, Scope, Signal)>,
+    pub(super) sweep_at: Option<Time>,
+    pub(super) swept_at: Time,
     /// The exit code, once the controller has ordered the end.
     ending: Option<u8>,
     /// When everything is killed, once the keeper ends everything itself.
@@ -154,6 +143,7 @@ impl Keeper {
                 self.children.remove_outputs();
                 return Ok(code);
             }
+            self.flush();
             self.wait(&mut events).map_err(KeeperError::Wait)?;
             for event in &events {
                 self.handle(*event);
@@ -161,7 +151,6 @@ impl Keeper {
             self.flush();
             let now = clock::now();
             self.do_what_is_due(now, events.is_empty());
-            self.flush();
         }
     }
 
@@ -319,7 +308,7 @@ impl Keeper {
         }
     }
 
-    fn tell(&mut self, fact: &Fact) {
+    pub(super) fn tell(&mut self, fact: &Fact) {
         self.tell_with(fact, None);
     }
 
@@ -488,104 +477,6 @@ impl Keeper {
         self.request_sweep(SWEEP_DELAY);
     }
 
-    // ---- trees
-
-    fn request_sweep(&mut self, delay: Duration) {
-        let at = (clock::now() + delay).max(self.swept_at + SWEEP_SPACING);
-        self.sweep_at = Some(self.sweep_at.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    fn orphans(&self) -> io::Result<Vec<Orphan>> {
-        let controller = self.controller.pid();
-        tree::orphans(|pid| Some(pid) == controller || self.children.by_pid(pid).is_some())
-    }
-
-    /// One look at the orphans for everything that needs it: signals to trees, kills that go on, and counting what dead
-    /// leaders left behind.
-    fn sweep(&mut self, now: Time) {
-        self.sweep_at = None;
-        self.swept_at = now;
-        let orphans = match self.orphans() {
-            Ok(orphans) => orphans,
-            Err(error) => {
-                say(&format!("failed to look for processes that were left behind: {error}"));
-                return self.request_sweep(SWEEP_INTERVAL);
-            }
-        };
-        for (incarnation, scope, signal) in std::mem::take(&mut self.tree_signals) {
-            if let Some(child) = self.children.get_mut(incarnation) {
-                signal_tree(child, &orphans, scope, signal);
-            }
-        }
-        let killed: Vec<Incarnation> = self
-            .children
-            .iter()
-            .filter(|(_, child)| child.is_killed && !child.is_gone())
-            .map(|(incarnation, _)| *incarnation)
-            .collect();
-        for incarnation in killed {
-            self.kill_tree(incarnation, &orphans);
-        }
-        self.count_left(&orphans);
-    }
-
-    /// Kills a tree again and again until nothing new is found, because it may fork while it is being killed.
-    fn kill_tree(&mut self, incarnation: Incarnation, orphans: &[Orphan]) {
-        let Some(child) = self.children.get_mut(incarnation) else { return };
-        let mut tree: Tree = std::mem::take(&mut child.tree);
-        let mut struck = BTreeMap::new();
-        let mut sessions = BTreeSet::new();
-        let mut later_orphans = Vec::new();
-        for round in 0..KILL_ROUNDS_MAX {
-            let members = tree.members(if round == 0 { orphans } else { &later_orphans }, &sessions);
-            tree.observe(&members);
-            let mut is_over = true;
-            for (pid, member) in &members {
-                if struck.insert(*pid, member.start_time_ticks) != Some(member.start_time_ticks) {
-                    is_over = false;
-                    signals::to_exactly(*pid, member.start_time_ticks, Signal::KILL);
-                }
-            }
-            if is_over {
-                break;
-            }
-            sessions.extend(tree::sessions_of(&members, tree.leader()));
-            later_orphans = self.orphans().unwrap_or_default();
-        }
-        if let Some(child) = self.children.get_mut(incarnation) {
-            child.tree = tree;
-        }
-    }
-
-    fn count_left(&mut self, orphans: &[Orphan]) {
-        let at = clock::now();
-        let mut facts = Vec::new();
-        let mut is_any_left = false;
-        // An orphan that ended during this look has passed its children on to the keeper, unseen.
-        let is_sure = !has_zombie();
-        for (incarnation, child) in self.children.iter_mut().filter(|(_, child)| child.is_left_to_count()) {
-            let members: Members = child.tree.members(orphans, &BTreeSet::new());
-            child.tree.observe(&members);
-            let Phase::Exited { left, is_gone, .. } = &mut child.phase else { continue };
-            let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
-            *is_gone = count == 0 && is_sure;
-            is_any_left |= !*is_gone;
-            if *is_gone || (count > 0 && count != *left) {
-                *left = count;
-                facts.push((*incarnation, count));
-            }
-        }
-        for (incarnation, left) in facts {
-            self.tell(&Fact::Left { incarnation, left, at });
-            if left == 0 && self.children.get_mut(incarnation).is_some_and(|child| child.is_released) {
-                self.children.release(incarnation);
-            }
-        }
-        if is_any_left {
-            self.request_sweep(if is_sure { SWEEP_INTERVAL } else { Duration::ZERO });
-        }
-    }
-
     // ---- the last resort
 
     fn consider_last_resort(&mut self, now: Time) {
@@ -623,38 +514,13 @@ impl Keeper {
     }
 }
 
-/// Signals everybody that is proven, or with [`Scope::Group`] the leader's group if somebody in it is.
-fn signal_tree(child: &mut Child, orphans: &[Orphan], scope: Scope, signal: Signal) {
-    let members = child.tree.members(orphans, &BTreeSet::new());
-    child.tree.observe(&members);
-    match (scope, &child.phase) {
-        (Scope::Group, Phase::Exited { pid, .. }) => {
-            if members.values().any(|member| member.group == *pid) {
-                signals::to_group(*pid, signal);
-            }
-        }
-        (Scope::Tree, _) if signal == Signal::KILL => child.is_killed = true,
-        (Scope::Main | Scope::Tree | Scope::Group, _) => {
-            for (pid, member) in &members {
-                signals::to_exactly(*pid, member.start_time_ticks, signal);
-            }
-        }
-    }
-}
-
 fn is_request_to_end(number: i32) -> bool {
     [Signal::TERM, Signal::INT, Signal::QUIT].iter().any(|signal| signal.as_raw() == number)
 }
 
-/// Whether a child has ended and was not reaped yet.
-fn has_zombie() -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    matches!(waitid(WaitId::All, options), Ok(Some(_)))
-}
-
 /// One line on stderr, for what no controller is there to say. A stderr that takes nothing must not stop the keeper,
 /// so the line is lost then.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let mut line = format!("leveret: {text}");
     // A pipe that is writable takes this much without blocking (PIPE_BUF, pipe(7)).
     line.truncate(line.floor_char_boundary(4_000));

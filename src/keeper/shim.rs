@@ -48,9 +48,10 @@ pub(super) fn cause(error: &io::Error) -> String {
 
 /// Becomes the program that the order on stdin describes. It returns only if that failed, after reporting on stdout.
 pub fn run() -> ExitCode {
+    let closed = close_inherited();
     // Above the standard streams, which the program's own output replaces; exec closes it.
     if let Ok(report) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3) {
-        let failure = match read_order() {
+        let failure = match closed.and_then(|()| read_order()) {
             Ok(order) => become_program(&order),
             Err(error) => ShimReport { step: "read order".to_owned(), cause: cause(&error) },
         };
@@ -59,6 +60,19 @@ pub fn run() -> ExitCode {
         let _ = File::from(report).write_all(&text);
     }
     ExitCode::from(COULD_NOT_EXEC)
+}
+
+/// Closes what Leveret itself was started with beyond the standard streams; everything of the keeper's is closed by exec.
+/// The program must not hold somebody's lock or socket open without knowing it.
+fn close_inherited() -> io::Result<()> {
+    let listed: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    // The list contains the descriptor that it was read through, which is closed by now.
+    for descriptor in listed.into_iter().filter(|descriptor| *descriptor > 2) {
+        let _ = nix::unistd::close(descriptor);
+    }
+    Ok(())
 }
 
 fn read_order() -> io::Result<ShimOrder<'static>> {

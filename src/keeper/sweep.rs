@@ -1,0 +1,150 @@
+//! Looking at trees: signals that need to know the whole tree, kills that go on until nothing is left, and counting what
+//! dead leaders left behind. One look serves all of it, after everything that somebody waits for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::Duration;
+
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
+
+use super::children::{Child, Phase};
+use super::protocol::{Fact, Scope};
+use super::run::{Keeper, say};
+use super::signals;
+use super::tree::{self, Members, Orphan, Tree};
+use crate::core::ids::Incarnation;
+use crate::core::time::Time;
+use crate::sys::clock;
+
+/// The shortest time between two looks.
+const SWEEP_SPACING: Duration = Duration::from_millis(10);
+
+/// How often is looked while a dead leader's tree lives, beside every SIGCHLD.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often a tree that is being killed is looked through in one go for processes that it forked meanwhile.
+const KILL_ROUNDS_MAX: usize = 16;
+
+impl Keeper {
+    /// Asks for a look after this delay, or earlier if one was asked for.
+    pub(super) fn request_sweep(&mut self, delay: Duration) {
+        let at = (clock::now() + delay).max(self.swept_at + SWEEP_SPACING);
+        self.sweep_at = Some(self.sweep_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn orphans(&self) -> io::Result<Vec<Orphan>> {
+        let controller = self.controller.pid();
+        tree::orphans(|pid| Some(pid) == controller || self.children.by_pid(pid).is_some())
+    }
+
+    /// One look at the orphans for everything that needs it: signals to trees, kills that go on, and counting what dead
+    /// leaders left behind.
+    pub(super) fn sweep(&mut self, now: Time) {
+        self.sweep_at = None;
+        self.swept_at = now;
+        let orphans = match self.orphans() {
+            Ok(orphans) => orphans,
+            Err(error) => {
+                say(&format!("failed to look for processes that were left behind: {error}"));
+                return self.request_sweep(SWEEP_INTERVAL);
+            }
+        };
+        for (incarnation, scope, signal) in std::mem::take(&mut self.tree_signals) {
+            if let Some(child) = self.children.get_mut(incarnation) {
+                signal_tree(child, &orphans, scope, signal);
+            }
+        }
+        let killed: Vec<Incarnation> = self
+            .children
+            .iter()
+            .filter(|(_, child)| child.is_killed && !child.is_gone())
+            .map(|(incarnation, _)| *incarnation)
+            .collect();
+        for incarnation in killed {
+            self.kill_tree(incarnation, &orphans);
+        }
+        self.count_left(&orphans);
+    }
+
+    /// Kills a tree again and again until nothing new is found, because it may fork while it is being killed.
+    fn kill_tree(&mut self, incarnation: Incarnation, orphans: &[Orphan]) {
+        let Some(child) = self.children.get_mut(incarnation) else { return };
+        let mut tree: Tree = std::mem::take(&mut child.tree);
+        let mut struck = BTreeMap::new();
+        let mut sessions = BTreeSet::new();
+        let mut later_orphans = Vec::new();
+        for round in 0..KILL_ROUNDS_MAX {
+            let members = tree.members(if round == 0 { orphans } else { &later_orphans }, &sessions);
+            tree.observe(&members);
+            let mut is_over = true;
+            for (pid, member) in &members {
+                if struck.insert(*pid, member.start_time_ticks) != Some(member.start_time_ticks) {
+                    is_over = false;
+                    signals::to_exactly(*pid, member.start_time_ticks, Signal::KILL);
+                }
+            }
+            if is_over {
+                break;
+            }
+            sessions.extend(tree::sessions_of(&members, tree.leader()));
+            later_orphans = self.orphans().unwrap_or_default();
+        }
+        if let Some(child) = self.children.get_mut(incarnation) {
+            child.tree = tree;
+        }
+    }
+
+    fn count_left(&mut self, orphans: &[Orphan]) {
+        let at = clock::now();
+        let mut facts = Vec::new();
+        let mut is_any_left = false;
+        // An orphan that ended during this look has passed its children on to the keeper, unseen.
+        let is_sure = !has_zombie();
+        for (incarnation, child) in self.children.iter_mut().filter(|(_, child)| child.is_left_to_count()) {
+            let members: Members = child.tree.members(orphans, &BTreeSet::new());
+            child.tree.observe(&members);
+            let Phase::Exited { left, is_gone, .. } = &mut child.phase else { continue };
+            let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+            *is_gone = count == 0 && is_sure;
+            is_any_left |= !*is_gone;
+            if *is_gone || (count > 0 && count != *left) {
+                *left = count;
+                facts.push((*incarnation, count));
+            }
+        }
+        for (incarnation, left) in facts {
+            self.tell(&Fact::Left { incarnation, left, at });
+            if left == 0 && self.children.get_mut(incarnation).is_some_and(|child| child.is_released) {
+                self.children.release(incarnation);
+            }
+        }
+        if is_any_left {
+            self.request_sweep(if is_sure { SWEEP_INTERVAL } else { Duration::ZERO });
+        }
+    }
+}
+
+/// Signals everybody that is proven, or with [`Scope::Group`] the leader's group if somebody in it is.
+fn signal_tree(child: &mut Child, orphans: &[Orphan], scope: Scope, signal: Signal) {
+    let members = child.tree.members(orphans, &BTreeSet::new());
+    child.tree.observe(&members);
+    match (scope, &child.phase) {
+        (Scope::Group, Phase::Exited { pid, .. }) => {
+            if members.values().any(|member| member.group == *pid) {
+                signals::to_group(*pid, signal);
+            }
+        }
+        (Scope::Tree, _) if signal == Signal::KILL => child.is_killed = true,
+        (Scope::Main | Scope::Tree | Scope::Group, _) => {
+            for (pid, member) in &members {
+                signals::to_exactly(*pid, member.start_time_ticks, signal);
+            }
+        }
+    }
+}
+
+/// Whether a child has ended and was not reaped yet.
+fn has_zombie() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::All, options), Ok(Some(_)))
+}
