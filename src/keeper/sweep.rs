@@ -8,10 +8,11 @@ use std::time::Duration;
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 
 use super::children::{Child, Phase};
-use super::protocol::{Fact, Scope};
+use super::protocol::Fact;
 use super::run::{Keeper, say};
 use super::signals;
 use super::tree::{self, Members, Orphan, Tree};
+use crate::core::command::Scope;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
 use crate::sys::clock;

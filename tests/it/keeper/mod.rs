@@ -6,9 +6,10 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::PathBuf;
 
+use leveret::core::command::Scope;
 use leveret::core::exit::ExitStatus;
 use leveret::core::ids::Incarnation;
-use leveret::keeper::protocol::{Fact, InventoryState, Order, Scope};
+use leveret::keeper::protocol::{Fact, InventoryState, Order};
 use leveret::sys::process;
 use rig::{Controller, Rig, drain, is_alive, read_line};
 use rustix::process::{Pid, Signal, kill_process};

@@ -14,10 +14,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use leveret::core::command::Scope;
 use leveret::core::exit::ExitStatus;
 use leveret::core::ids::Incarnation;
 use leveret::keeper::frame::{FrameReader, FrameWriter, WAITING_BYTES_MAX};
-use leveret::keeper::protocol::{Fact, Inventory, Order, Scope, SpawnOrder};
+use leveret::keeper::protocol::{Fact, Inventory, Order, SpawnOrder};
 use leveret::keeper::{KeeperOptions, run};
 use leveret::sys::process;
 use nix::sys::signal::{SigSet, SigmaskHow};
