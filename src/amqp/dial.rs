@@ -125,10 +125,11 @@ impl Link {
             for address in resolve(&uri).await? {
                 match AsyncTcpStream::connect(&runtime, address).await {
                     Ok(stream) => {
-                        let handle = match &stream {
-                            AsyncTcpStream::Plain(plain) => plain.get_ref().as_fd().try_clone_to_owned(),
+                        let handle = if let AsyncTcpStream::Plain(plain) = &stream {
+                            plain.get_ref().as_fd().try_clone_to_owned()
+                        } else {
                             // Nothing is encrypted before we ask for it.
-                            _ => Err(io::ErrorKind::Unsupported.into()),
+                            Err(io::ErrorKind::Unsupported.into())
                         };
                         let socket = TcpStream::from(handle.map_err(|source| unconnected(&at, source))?);
                         let socket = ShutdownOnDrop(Some(socket));
@@ -225,6 +226,7 @@ async fn resolve(uri: &AMQPUri) -> Result<Vec<SocketAddr>, DialError> {
 }
 
 /// Sorts what went wrong between the first byte and the end of the login.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are lapin's and may become more")]
 fn sort_login_error(error: &lapin::Error, uri: &AMQPUri) -> DialError {
     let at = place(uri);
     let user = uri.authority.userinfo.username.clone();

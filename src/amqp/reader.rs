@@ -105,7 +105,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads `queues` on one channel, and goes on with the rest on another where one stumbles.
-    pub(super) async fn read_together(&'a self, mut channel: Option<Channel>, queues: Vec<String>) -> Lane<'a> {
+    pub(super) async fn read_together(
+        &'a self,
+        mut channel: Option<Channel>,
+        queues: Vec<String>,
+    ) -> Lane<'a> {
         let mut rest = queues;
         let mut aside = Vec::new();
         while !rest.is_empty() {

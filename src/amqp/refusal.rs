@@ -19,6 +19,7 @@ pub(super) enum Meaning {
 }
 
 /// Sorts an error of a passive declare or of opening a channel. `connected` says whether the connection still is.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are lapin's and may become more")]
 pub(super) fn meaning(error: &lapin::Error, connected: bool) -> Meaning {
     match error.kind() {
         ErrorKind::ProtocolError(said) => {
@@ -34,7 +35,6 @@ pub(super) fn meaning(error: &lapin::Error, connected: bool) -> Meaning {
         ErrorKind::IOError(_) | ErrorKind::InvalidConnectionState(_) | ErrorKind::InvalidChannelState(..) => {
             Meaning::Connection("the connection broke".to_owned())
         }
-        // The kinds may become more.
         _ => Meaning::Connection(error.to_string()),
     }
 }
@@ -81,7 +81,10 @@ mod tests {
     #[test]
     fn each_refusal_of_a_queue_is_a_fact_of_its_own() {
         let missing = "NOT_FOUND - no queue 'q' in vhost '/'";
-        assert_eq!(closed(AMQPSoftError::NOTFOUND, missing), Meaning::Queue(Reading::Missing, missing.into()));
+        assert_eq!(
+            closed(AMQPSoftError::NOTFOUND, missing),
+            Meaning::Queue(Reading::Missing, missing.into())
+        );
         let locked = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q' in vhost '/'";
         assert_eq!(
             closed(AMQPSoftError::RESOURCELOCKED, locked),
@@ -96,7 +99,8 @@ mod tests {
 
     #[test]
     fn a_queue_whose_node_is_down_is_not_missing() {
-        let text = "NOT_FOUND - home node 'rabbit@b' of durable queue 'q' in vhost '/' is down or inaccessible";
+        let text =
+            "NOT_FOUND - home node 'rabbit@b' of durable queue 'q' in vhost '/' is down or inaccessible";
         assert_eq!(
             closed(AMQPSoftError::NOTFOUND, text),
             Meaning::Queue(Reading::Refused(text.into()), text.into())

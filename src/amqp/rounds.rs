@@ -53,19 +53,24 @@ impl<'a> Rounds<'a> {
     }
 
     /// Reads at every tick, until the connection is lost. A tick during a round starts no other round.
-    pub(super) async fn run(mut self, queues: &mut Receiver<BTreeSet<String>>, ticker: &mut Interval) -> Lost {
+    pub(super) async fn run(
+        mut self,
+        queues: &mut Receiver<BTreeSet<String>>,
+        ticker: &mut Interval,
+    ) -> Lost {
         let connection = self.reader.connection();
         let mut events = connection.events_listener();
         loop {
             let happened = tokio::select! {
                 biased;
-                Some(event) = events.next() => match event {
-                    Event::Error(error) if !connection.status().connected() => {
+                Some(event) = events.next() => {
+                    // Other events do not concern a reader, and the errors of channels are told to those who use them.
+                    if let Event::Error(error) = event && !connection.status().connected() {
                         Err(self.reader.lost_by(&error))
+                    } else {
+                        Ok(())
                     }
-                    // The error of a channel, told to those who use it, or nothing that concerns a reader.
-                    _ => Ok(()),
-                },
+                }
                 Some(lane) = self.lanes.next() => self.end_lane(lane).await,
                 Some(alone) = self.alone.next() => self.end_alone(alone),
                 Some(alone) = self.hanging.next() => self.end_alone(alone),

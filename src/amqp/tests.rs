@@ -34,11 +34,8 @@ impl Told {
     }
 
     fn start_with(url: &str, queues: &[&str], change: impl FnOnce(&mut ProbeSettings)) -> Self {
-        let broker = BrokerSpec {
-            name: "default".into(),
-            url: Secret::new(url),
-            shown: "amqp://somewhere".into(),
-        };
+        let broker =
+            BrokerSpec { name: "default".into(), url: Secret::new(url), shown: "amqp://somewhere".into() };
         let mut settings = ProbeSettings { interval: INTERVAL, ..ProbeSettings::new(broker) };
         change(&mut settings);
         let (sender, facts) = channel(1_000);
@@ -240,8 +237,11 @@ async fn a_locked_and_a_refused_queue_are_told_apart_and_hurt_nobody() {
     broker.set_fault(Fault::RefuseQueue("secret".into(), true));
     let mut told = Told::start(&broker.url(), &["locked", "mine", "secret"]);
     told.until_reading("locked", |reading| *reading == Reading::Locked).await;
-    told.until_reading("secret", |reading| matches!(reading, Reading::Refused(text) if text.contains("secret")))
-        .await;
+    told.until_reading(
+        "secret",
+        |reading| matches!(reading, Reading::Refused(text) if text.contains("secret")),
+    )
+    .await;
     told.until_rounds(3).await;
     assert!(told.rounds().iter().all(|round| *round == names(&["mine"])), "{:?}", told.rounds());
 

@@ -59,7 +59,12 @@ impl Incoming {
 }
 
 /// The frames of a message that follow `method`.
-pub(super) fn frames(channel: u16, method: basic::AMQPMethod, content: &Content, frame_max: u32) -> Vec<AMQPFrame> {
+pub(super) fn frames(
+    channel: u16,
+    method: basic::AMQPMethod,
+    content: &Content,
+    frame_max: u32,
+) -> Vec<AMQPFrame> {
     let header = AMQPContentHeader {
         class_id: BASIC_CLASS,
         body_size: content.body.len() as u64,

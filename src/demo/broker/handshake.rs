@@ -10,7 +10,8 @@ use super::refusal::Refusal;
 /// The first thing that the broker says.
 pub(super) fn start() -> Start {
     let mut capabilities = FieldTable::default();
-    for name in ["publisher_confirms", "basic.nack", "consumer_cancel_notify", "authentication_failure_close"] {
+    for name in ["publisher_confirms", "basic.nack", "consumer_cancel_notify", "authentication_failure_close"]
+    {
         capabilities.insert(name.into(), AMQPValue::Boolean(true));
     }
     let mut properties = FieldTable::default();
@@ -49,7 +50,8 @@ pub(super) fn log_in(answer: &StartOk, options: &BrokerOptions, refuse: bool) ->
 
 /// Whether the client wants to be told when the queue of a consumer goes away.
 pub(super) fn wants_cancel_notices(answer: &StartOk) -> bool {
-    let Some(AMQPValue::FieldTable(capabilities)) = answer.client_properties.inner().get("capabilities") else {
+    let Some(AMQPValue::FieldTable(capabilities)) = answer.client_properties.inner().get("capabilities")
+    else {
         return false;
     };
     capabilities.inner().get("consumer_cancel_notify") == Some(&AMQPValue::Boolean(true))

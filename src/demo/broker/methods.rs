@@ -166,7 +166,9 @@ impl Session {
             | Method::Deliver(_)
             | Method::GetOk(_)
             | Method::GetEmpty(_)
-            | Method::RecoverOk(_) => return Err(Refusal::command_invalid("a broker's method from a client")),
+            | Method::RecoverOk(_) => {
+                return Err(Refusal::command_invalid("a broker's method from a client"));
+            }
         }
         Ok(())
     }
@@ -248,8 +250,7 @@ impl Session {
             exclusive: declare.exclusive,
             auto_delete: declare.auto_delete,
         };
-        let (name, ready, consumers) =
-            self.shared.state().declare_queue(self.key(channel), name, kind)?;
+        let (name, ready, consumers) = self.shared.state().declare_queue(self.key(channel), name, kind)?;
         let (ready, consumers) = if zeroed { (0, 0) } else { (ready, consumers) };
         Ok(queue::DeclareOk {
             queue: name.into(),

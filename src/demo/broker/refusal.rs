@@ -34,7 +34,9 @@ impl Refusal {
     pub(super) fn no_permission(queue: &str, vhost: &str, user: &str) -> Self {
         Self::Channel(
             403,
-            format!("ACCESS_REFUSED - access to queue '{queue}' in vhost '{vhost}' refused for user '{user}'"),
+            format!(
+                "ACCESS_REFUSED - access to queue '{queue}' in vhost '{vhost}' refused for user '{user}'"
+            ),
         )
     }
 

@@ -65,7 +65,7 @@ enum Phase {
 }
 
 enum ChannelPhase {
-    Open(OpenChannel),
+    Open(Box<OpenChannel>),
     /// A close is sent; only its answer counts.
     Closing,
 }
@@ -261,11 +261,13 @@ impl Session {
                 }
                 let serial = self.shared.state().open_channel(self.key(number), self.outbox.clone());
                 let open = OpenChannel { serial, incoming: None, confirms: None, hung: VecDeque::new() };
-                self.channels.insert(number, ChannelPhase::Open(open));
+                self.channels.insert(number, ChannelPhase::Open(Box::new(open)));
                 self.send_channel(number, Method::OpenOk(channel::OpenOk {}));
             }
             (None, frame) => {
-                return Err(Refusal::channel_error(format!("{frame} on channel {number}, which is not open")));
+                return Err(Refusal::channel_error(format!(
+                    "{frame} on channel {number}, which is not open"
+                )));
             }
             (Some(ChannelPhase::Closing), AMQPFrame::Method(_, AMQPClass::Channel(Method::CloseOk(_)))) => {
                 self.channels.remove(&number);
@@ -372,7 +374,8 @@ impl Session {
         self.shared.state().close_channel(self.key(number));
         self.channels.insert(number, ChannelPhase::Closing);
         let reply_text = short(text);
-        let close = channel::Close { reply_code: code, reply_text: reply_text.into(), class_id: 0, method_id: 0 };
+        let close =
+            channel::Close { reply_code: code, reply_text: reply_text.into(), class_id: 0, method_id: 0 };
         self.send_channel(number, channel::AMQPMethod::Close(close));
     }
 
@@ -419,11 +422,10 @@ impl Session {
 /// Whether this is the declaration of a queue that hangs.
 fn hangs(frame: &AMQPFrame, faults: &Faults) -> bool {
     use amq_protocol::protocol::queue::AMQPMethod as Method;
-    match frame {
-        AMQPFrame::Method(_, AMQPClass::Queue(Method::Declare(declare))) => {
-            faults.hung.contains(declare.queue.as_str())
-        }
-        _ => false,
+    if let AMQPFrame::Method(_, AMQPClass::Queue(Method::Declare(declare))) = frame {
+        faults.hung.contains(declare.queue.as_str())
+    } else {
+        false
     }
 }
 

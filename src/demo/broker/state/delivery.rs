@@ -123,8 +123,10 @@ impl State {
             else {
                 continue;
             };
-            let consumer =
-                queue.consumers.iter_mut().find(|c| c.key == key && Some(&c.tag) == unacked.consumer.as_ref());
+            let consumer = queue
+                .consumers
+                .iter_mut()
+                .find(|c| c.key == key && Some(&c.tag) == unacked.consumer.as_ref());
             if let Some(consumer) = consumer {
                 consumer.in_flight -= 1;
             }

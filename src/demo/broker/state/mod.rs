@@ -357,7 +357,8 @@ impl State {
         if passive {
             return Err(Refusal::no_exchange(name, &self.vhost));
         }
-        let kind = kind.ok_or_else(|| Refusal::command_invalid("this broker has direct and fanout exchanges"))?;
+        let kind =
+            kind.ok_or_else(|| Refusal::command_invalid("this broker has direct and fanout exchanges"))?;
         if self.exchanges.len() >= self.queues_max {
             return Err(Refusal::precondition(format!("there are {} exchanges already", self.queues_max)));
         }

@@ -93,10 +93,7 @@ fn what_a_closed_channel_had_returns_to_its_place_as_redelivered() {
 
     let mut two = open(&mut state, SECOND);
     state.consume(SECOND, "q", "c", false, false).unwrap();
-    assert_eq!(
-        received(&mut two),
-        [(1, true, "a".into()), (2, true, "b".into()), (3, false, "c".into())]
-    );
+    assert_eq!(received(&mut two), [(1, true, "a".into()), (2, true, "b".into()), (3, false, "c".into())]);
     assert_eq!(state.counts("q").unwrap().redelivered, 2);
 }
 
