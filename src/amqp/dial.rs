@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lapin::tcp::{AsyncTcpStream, TLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties, ErrorKind};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use tokio::time::timeout;
 
 use super::address;
@@ -101,6 +101,9 @@ impl DialError {
 /// An open connection. Dropping it cuts it; [`Link::close`] says goodbye first.
 pub(crate) struct Link {
     connection: Connection,
+    /// Every open channel. lapin closes one when its last handle goes, and a connection that is being closed at
+    /// that moment fails, so the last handles are here.
+    channels: Mutex<Vec<Channel>>,
     /// A second handle on the connection's socket.
     socket: TcpStream,
     at: String,
@@ -163,12 +166,24 @@ impl Link {
             .await
             .map_err(late)?
             .map_err(|error| sort_login_error(&error, &uri))?;
-        Ok(Self { connection, socket: socket.disarm(), at })
+        Ok(Self { connection, channels: Mutex::default(), socket: socket.disarm(), at })
     }
 
     /// The connection itself.
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Opens a channel, which lives until it is closed or the connection ends.
+    ///
+    /// # Errors
+    /// When the connection is lost or has no channels left.
+    pub(crate) async fn open_channel(&self) -> lapin::Result<Channel> {
+        let opened = self.connection.create_channel().await?;
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|channel| channel.status().connected());
+        channels.push(opened.clone());
+        Ok(opened)
     }
 
     /// Host and port, for people.

@@ -167,6 +167,7 @@ impl<'a> Reader<'a> {
             return Alone { queue, end: End::Hanging(waiting) };
         };
         let end = self.finish(&queue, answer).await;
+        self.close(&channel).await;
         Alone { queue, end }
     }
 
@@ -201,10 +202,18 @@ impl<'a> Reader<'a> {
             // The other answers are for queues that have been asked for elsewhere meanwhile. Where even they do not
             // come, the channel is closed regardless.
             let _ = timeout(self.timeout, answers.for_each(|_| async {})).await;
-            drop(channel);
+            self.close(&channel).await;
             Alone { queue, end }
         }
         .boxed()
+    }
+
+    /// Closes a channel unless the broker has done so.
+    async fn close(&self, channel: &Channel) {
+        if channel.status().connected() {
+            // What fails here is the connection, which is noticed where it is used next.
+            let _ = timeout(self.timeout, channel.close(200, "done".into())).await;
+        }
     }
 
     /// Tells the answer to a question that was asked alone.
@@ -260,7 +269,7 @@ impl<'a> Reader<'a> {
         if self.channels_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err() {
             return Err(Lost::Worn);
         }
-        match timeout(self.timeout, self.link.connection().create_channel()).await {
+        match timeout(self.timeout, self.link.open_channel()).await {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(error)) => Err(self.lost_by(&error)),
             Err(_) => Err(Lost::Broken("it does not answer any more".to_owned())),

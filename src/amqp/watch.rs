@@ -21,6 +21,8 @@ use crate::sys::clock;
 const PATIENCE_MIN: Duration = Duration::from_secs(1);
 /// A connection that lasted this long was a good one: the next failure begins with short waits again.
 const GOOD_CONNECTION: Duration = Duration::from_secs(5);
+/// How long exchanging a worn connection may take before the broker counts as unreachable.
+const EXCHANGE: Duration = Duration::from_secs(2);
 
 /// What reading one broker takes.
 pub(super) struct Watch {
@@ -32,6 +34,8 @@ pub(super) struct Watch {
     backoff: Backoff,
     quarantine: Quarantine,
     state: Option<BrokerState>,
+    /// Until when a missing connection is our own doing and not told.
+    quiet_until: Option<Instant>,
 }
 
 /// Nobody wants to know more.
@@ -50,7 +54,7 @@ impl Watch {
         let seed = clock::now().as_micros() ^ (u64::from(std::process::id()) << 32);
         let quarantine = Quarantine::new(settings.interval);
         let backoff = Backoff::new(seed);
-        Self { settings, queues, facts, stop, ticker, backoff, quarantine, state: None }
+        Self { settings, queues, facts, stop, ticker, backoff, quarantine, state: None, quiet_until: None }
     }
 
     /// Reads until it is stopped or nobody receives the facts.
@@ -81,6 +85,7 @@ impl Watch {
             let open = match self.connect().await? {
                 Ok(open) => link.insert(open),
                 Err(state) => {
+                    self.quiet_until = None;
                     self.tell_state(state).await?;
                     let wait = self.backoff.next();
                     self.tell_unreachable_during(sleep(wait)).await?;
@@ -102,6 +107,7 @@ impl Watch {
                     if let Some(worn) = link.take() {
                         tokio::spawn(worn.close());
                     }
+                    self.quiet_until = Some(Instant::now() + self.settings.interval.max(EXCHANGE));
                     if lasted < self.settings.interval {
                         // A broker that allows hardly any channels must not be called without a pause.
                         let wait = self.backoff.next();
@@ -111,6 +117,7 @@ impl Watch {
                 Lost::Broken(reason) => {
                     let text = format!("lost the connection to the broker at {}: {reason}", open.at());
                     *link = None;
+                    self.quiet_until = None;
                     self.tell_state(BrokerState::Unreachable(text)).await?;
                     let wait = self.backoff.next();
                     self.tell_unreachable_during(sleep(wait)).await?;
@@ -138,7 +145,10 @@ impl Watch {
         loop {
             tokio::select! {
                 done = &mut future => return Ok(done),
-                _ = self.ticker.tick() => {
+                tick = self.ticker.tick() => {
+                    if self.quiet_until.is_some_and(|until| tick < until) {
+                        continue;
+                    }
                     let queues = self.queues.borrow_and_update().clone();
                     for queue in queues {
                         self.tell_queue(queue, Reading::Unreachable).await?;

@@ -107,7 +107,7 @@ struct Worker<'a, W> {
 
 impl<W: Write> Worker<'_, W> {
     async fn run(&mut self, link: &Link) -> Result<(), ConsumerError> {
-        let channel = link.connection().create_channel().await.map_err(|error| self.failed(error))?;
+        let channel = link.open_channel().await.map_err(|error| self.failed(error))?;
         let options = BasicQosOptions::default();
         channel.basic_qos(1, options).await.map_err(|error| self.failed(error))?;
         let queue =
@@ -135,10 +135,12 @@ impl<W: Write> Worker<'_, W> {
                 Some(Ok(delivery)) => stopping = self.work_on(&delivery, &channel, &tag, stopping).await?,
                 Some(Err(error)) => return Err(self.failed(error)),
                 // What had been sent before the cancel took effect has been worked on, too.
-                None if stopping => return Ok(()),
+                None if stopping => break,
                 None => return Err(ConsumerError::Ended(self.queue.to_owned())),
             }
         }
+        // The broker confirms this after it has taken the acknowledgements before it.
+        channel.close(200, "done".into()).await.map_err(|error| self.failed(error))
     }
 
     /// Works on one message, and tells whether the consumer is stopping when it is done.

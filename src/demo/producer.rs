@@ -143,7 +143,7 @@ pub async fn declare_queue(url: &str, queue: &str) -> Result<(), ProducerError> 
 /// When the broker cannot be reached or refuses.
 pub async fn delete_queue(url: &str, queue: &str) -> Result<(), ProducerError> {
     let link = Link::connect(&dial(url)).await?;
-    let channel = link.connection().create_channel().await?;
+    let channel = link.open_channel().await?;
     channel.queue_delete(short(queue)?, QueueDeleteOptions::default()).await?;
     link.close().await;
     Ok(())
@@ -233,7 +233,7 @@ impl Publisher {
     async fn connect(url: &str, queue: &str) -> Result<Self, ProducerError> {
         let queue = short(queue)?;
         let link = Link::connect(&dial(url)).await?;
-        let channel = link.connection().create_channel().await?;
+        let channel = link.open_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         channel.queue_declare(queue.clone(), options, FieldTable::default()).await?;
