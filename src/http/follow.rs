@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -24,6 +26,7 @@ use super::error::ApiError;
 use super::log_source::{Follower, Line, Position};
 use super::logs::{self, LogFile, Logs};
 use super::plain::plain;
+use crate::sys::clock;
 
 /// How often the files are looked at.
 const POLL_EVERY: Duration = Duration::from_millis(100);
@@ -73,6 +76,8 @@ pub(super) async fn follow(
         single,
         plain: query.plain == Some(true),
         changes,
+        begun_at_seconds: clock::wall_seconds(),
+        left: BTreeMap::new(),
         cursors: Vec::new(),
         ready: VecDeque::from([Event::default().retry(Duration::from_secs(1)).comment("following")]),
         quiet_polls: 0,
@@ -124,6 +129,10 @@ struct Following {
     single: bool,
     plain: bool,
     changes: watch::Receiver<u64>,
+    /// When the stream began, in seconds since 1970.
+    begun_at_seconds: f64,
+    /// How far files were read whose processes went: their slots may be filled again.
+    left: BTreeMap<PathBuf, Position>,
     cursors: Vec<Cursor>,
     ready: VecDeque<Event>,
     quiet_polls: u32,
@@ -153,9 +162,27 @@ impl Following {
                 (tail.lines, tail.position)
             }
         };
+        self.add(file, position);
+        self.queue(self.cursors.len() - 1, first);
+        Ok(())
+    }
+
+    fn add(&mut self, file: LogFile, position: Position) {
         let follower = Follower::new(file.path.clone(), position);
         self.cursors.push(Cursor { file, follower, position, gone: false, said_trouble: false });
-        self.queue(self.cursors.len() - 1, first);
+    }
+
+    /// Follows the file of a process that came while the stream was open: from where it was left, from its beginning if it
+    /// is newer than the stream, and else from its end, because the rest of it is older.
+    async fn join(&mut self, file: LogFile) -> Result<(), ApiError> {
+        let position = match self.left.remove(&file.path) {
+            Some(position) => position,
+            None => match beginning_if_born_since(file.path.clone(), self.begun_at_seconds).await {
+                Some(position) => position,
+                None => logs::tail(file.path.clone(), 0).await?.position,
+            },
+        };
+        self.add(file, position);
         Ok(())
     }
 
@@ -177,7 +204,9 @@ impl Following {
             if !self.ready.is_empty() {
                 continue;
             }
-            self.cursors.retain(|cursor| !cursor.gone);
+            for gone in self.cursors.extract_if(.., |cursor| cursor.gone) {
+                self.left.insert(gone.file.path, gone.position);
+            }
             if self.ended {
                 return None;
             }
@@ -218,7 +247,7 @@ impl Following {
         }
         for file in files {
             if self.cursors.iter().all(|cursor| cursor.file.path != file.path)
-                && let Err(error) = self.open(file, None, 0).await
+                && let Err(error) = self.join(file).await
             {
                 tracing::warn!(error = error.message, "a log cannot be followed");
             }
@@ -294,6 +323,16 @@ impl Following {
         let id = parts.join(",");
         (id.len() <= ID_BYTES_MAX).then_some(id)
     }
+}
+
+/// The beginning of a file that was made since then; nothing where it is older or that cannot be known.
+async fn beginning_if_born_since(path: PathBuf, seconds: f64) -> Option<Position> {
+    // The kernel stamps files by a clock that is up to a tick behind.
+    const TICK_SECONDS: f64 = 0.05;
+    let metadata = tokio::task::spawn_blocking(move || std::fs::metadata(path)).await.ok()?.ok()?;
+    let born = metadata.created().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let is_new = born.as_secs_f64() >= seconds - TICK_SECONDS;
+    is_new.then(|| Position { inode: metadata.ino(), offset: 0 })
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use std::str::FromStr;
 /// A place in a log: after this many bytes of this file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Position {
-    inode: u64,
-    offset: u64,
+    pub(super) inode: u64,
+    pub(super) offset: u64,
 }
 
 impl fmt::Display for Position {

@@ -29,7 +29,7 @@ pub(super) struct Broker<'a> {
 #[derive(Debug)]
 pub(super) struct Program<'a> {
     pub(super) view: &'a ProgramView,
-    /// Whether it has what it should have.
+    /// Whether it has what it should have and its queues can be read.
     pub(super) tone: &'static str,
     /// The sides of the capacity bar, in percent.
     pub(super) running_percent: f64,
@@ -129,7 +129,8 @@ impl<'a> Program<'a> {
 
 fn tone_of(view: &ProgramView) -> &'static str {
     let is_bad = |process: &ProcessView| matches!(process.state.as_str(), "backoff" | "failed");
-    if view.processes.iter().any(is_bad) {
+    let is_blind = view.queues.iter().any(|queue| queue.error.is_some());
+    if is_blind || view.processes.iter().any(is_bad) {
         "bad"
     } else if view.desired == 0 && view.running == 0 {
         "idle"

@@ -133,7 +133,6 @@ async fn a_program_is_followed_with_all_its_processes_and_those_that_come_later(
     });
     append(&log(&directory, 0), b"d\n");
     assert_eq!(lines.line().await.1, "d");
-    // By this line the new process has been noticed as well.
     append(&log(&directory, 2), b"c\n");
     assert_eq!(lines.line().await, ("orders:2".to_owned(), "c".to_owned(), lines_id(&directory, [4, 2, 2])));
 
@@ -151,6 +150,20 @@ fn lines_id(directory: &TempDir, offsets: [u64; 3]) -> Option<String> {
         format!("{slot}={inode}:{offset}")
     });
     Some(parts.collect::<Vec<_>>().join(","))
+}
+
+#[tokio::test]
+async fn a_slot_that_is_filled_again_is_followed_from_where_it_was_left() {
+    let (server, directory) = with_logs();
+    append(&log(&directory, 1), b"old\n");
+    let mut lines = server.stream("/api/v1/logs/orders/follow", &[]).await;
+    let second = server.world.lock().unwrap().snapshot.programs[0].processes[1].clone();
+    server.change(|snapshot| snapshot.programs[0].processes.truncate(1));
+    append(&log(&directory, 0), b"a\n");
+    assert_eq!(lines.line().await.1, "a");
+    append(&log(&directory, 1), b"next life\n");
+    server.change(|snapshot| snapshot.programs[0].processes.push(second));
+    assert_eq!(lines.line().await.1, "next life");
 }
 
 #[tokio::test]
