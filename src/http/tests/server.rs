@@ -184,6 +184,10 @@ pub(super) struct Event {
 impl Events {
     /// The next event that has data; nothing when the stream ends.
     pub(super) async fn next(&mut self) -> Option<Event> {
+        timeout(PATIENCE, self.wait()).await.expect("no event came")
+    }
+
+    async fn wait(&mut self) -> Option<Event> {
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
                 let event = parse(event);
@@ -192,7 +196,7 @@ impl Events {
                     return Some(event);
                 }
             }
-            let frame = timeout(PATIENCE, self.body.frame()).await.expect("nothing came")?;
+            let frame = self.body.frame().await?;
             let bytes = frame.unwrap().into_data().unwrap();
             self.text.push_str(std::str::from_utf8(&bytes).unwrap());
         }
