@@ -45,6 +45,9 @@ const LEARNED_INTERVAL: Duration = Duration::from_secs(60);
 /// How many facts are taken in before the machine plans again.
 const FACTS_AT_ONCE: usize = 1_024;
 
+/// How long the last output may take once everything has ended: nobody may be reading Leveret's own.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
+
 /// Bounds of the histogram of stops, in seconds.
 const STOP_BOUNDS: [f64; 10] = [0.05, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0];
 
@@ -103,8 +106,8 @@ pub(crate) struct Control {
 enum Finishing {
     /// Not wanted, or processes are left.
     No,
-    /// No process is left; output is being read to its end.
-    Draining,
+    /// No process is left; output is being read to its end, until this moment at the latest.
+    Draining(Time),
     /// The keeper was told to end.
     Told,
 }
@@ -249,7 +252,11 @@ impl Control {
 
     async fn next(&mut self) -> Result<Input, StartError> {
         let now = clock::now();
-        let due = [self.wake_at, self.save_at, Some(self.usage_at), Some(self.learned_at)];
+        let last_output = match self.finishing {
+            Finishing::Draining(until) => Some(until),
+            Finishing::No | Finishing::Told => None,
+        };
+        let due = [self.wake_at, self.save_at, Some(self.usage_at), Some(self.learned_at), last_output];
         let due = due.into_iter().flatten().min().map_or(USAGE_INTERVAL, |due| due.since(now));
         Ok(tokio::select! {
             biased;
@@ -513,10 +520,19 @@ impl Control {
 
     /// Nothing lives any more: read what is left of the output, then end.
     fn finish(&mut self) {
+        let now = clock::now();
         if self.finishing == Finishing::No {
-            self.finishing = Finishing::Draining;
+            self.finishing = Finishing::Draining(now + LAST_OUTPUT);
         }
-        if self.finishing == Finishing::Draining && self.releasing.is_empty() {
+        if let Finishing::Draining(until) = self.finishing
+            && (self.releasing.is_empty() || until <= now)
+        {
+            if !self.releasing.is_empty() {
+                warn!(
+                    "the last output of {} processes could not be written and is lost",
+                    self.releasing.len()
+                );
+            }
             self.finishing = Finishing::Told;
             self.save(true);
             info!("everything has ended");

@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use super::context::Context;
 use super::error::ApiError;
-use super::log_source::{self, Tail};
 use super::plain::plain;
 use crate::controller::snapshot::{ProgramView, Snapshot};
+use crate::logs::tail::{self, Tail};
 
 /// The most lines that one request may ask for, of all files together.
 pub(super) const LINES_MAX: usize = 10_000;
