@@ -253,13 +253,14 @@ impl Engine {
             seconds,
             ready_before: previous.ready as f64,
             ready_after: sample.ready as f64,
-            capacity: consumers / self.service.seconds(),
+            capacity: consumers / self.service.planned_seconds(),
             long_empty: self.empty_since.is_some_and(|since| sample.at.since(since) >= self.long_empty()),
         });
         let slope = (sample.ready as f64 - previous.ready as f64) / seconds;
         if previous.ready > 0 && sample.ready > 0 {
             self.service_next.observe(&BusyInterval {
                 seconds,
+                ready_before: previous.ready as f64,
                 slope,
                 consumers,
                 consumers_changed: (working - self.working).abs(),
@@ -278,7 +279,7 @@ impl Engine {
             ready: self.last.map_or(0, |sample| sample.ready),
             arrivals_slow: self.arrivals.slow(),
             arrivals_fast: self.arrivals.fast(),
-            service: self.service.seconds(),
+            service: self.service.planned_seconds(),
             startup: self.startup.seconds(),
         }
     }
@@ -313,7 +314,6 @@ impl Engine {
         if bounded > before {
             return self.up(before, bounded, wanted, need, sample, fleet, now);
         }
-        let goal_number = self.window.peak().min(before);
         if f64::from(before - bounded) <= DEADBAND * f64::from(before) {
             return self.stay(before, wanted, need, sample, fleet, now);
         }
@@ -321,13 +321,12 @@ impl Engine {
             let cause = Cause::Waiting { ready: sample.ready };
             return Outcome { target: before, limit: Limit::Window, cause, review_at: None };
         }
-        match self.window_ends(before, now) {
-            Some(ends) if ends > sample.at => {
-                let cause = Cause::Window { left: ends.since(now) };
-                Outcome { target: before, limit: Limit::Window, cause, review_at: None }
-            }
-            Some(_) | None => self.down(before, goal_number, now),
+        let ends = self.window_ends(before, now);
+        if ends > sample.at {
+            let cause = Cause::Window { left: ends.since(now) };
+            return Outcome { target: before, limit: Limit::Window, cause, review_at: None };
         }
+        self.down(before, self.window.peak(), now)
     }
 
     /// What the numbers ask for, with the rules about zero.
@@ -397,20 +396,17 @@ impl Engine {
     fn down(&self, before: u32, to: u32, now: Time) -> Outcome {
         let target = before - (before - to).div_ceil(2);
         let empty = self.empty_since.map_or(Duration::ZERO, |since| now.since(since));
-        let more = (target > to).then(|| now + self.window_length());
         let limit = if target > to { Limit::Window } else { Limit::None };
-        Outcome { target, limit, cause: Cause::Down { empty, from: before, to }, review_at: more }
+        Outcome { target, limit, cause: Cause::Down { empty, from: before, to }, review_at: None }
     }
 
-    /// When a step down from `before` may come; absent where nothing has to be waited for.
-    fn window_ends(&self, before: u32, now: Time) -> Option<Time> {
+    /// When a step down from `before` may come, if the queue stays empty and every reading good.
+    fn window_ends(&self, before: u32, now: Time) -> Time {
         let length = self.window_length();
+        let empty = self.empty_since.unwrap_or(now) + length;
         let stepped = self.stepped_down_at.map(|at| at + length);
-        let fresh = self.fresh_since.map_or(now + length, |since| since + length);
         let peak = self.window.falls_to(before - 1, length);
-        let empty =
-            self.polling.recognised.then(|| self.empty_since.map_or(now + length, |since| since + length));
-        [stepped, Some(fresh), peak, empty].into_iter().flatten().max()
+        [Some(empty), stepped, peak].into_iter().flatten().max().unwrap_or(empty)
     }
 
     /// When the silence is long enough to stop the last consumer; absent while messages wait.
@@ -419,12 +415,12 @@ impl Engine {
     }
 
     fn long_empty(&self) -> Duration {
-        let seconds = 2.0 * (self.startup.seconds() + self.service.seconds());
+        let seconds = 2.0 * (self.startup.seconds() + self.service.planned_seconds());
         Duration::from_secs_f64(seconds.clamp(WINDOW_LEAST_SECONDS, LONG_EMPTY_MOST_SECONDS))
     }
 
     fn window_length(&self) -> Duration {
-        let seconds = 2.0 * (self.startup.seconds() + self.service.seconds());
+        let seconds = 2.0 * (self.startup.seconds() + self.service.planned_seconds());
         Duration::from_secs_f64(seconds.clamp(WINDOW_LEAST_SECONDS, WINDOW_MOST_SECONDS))
     }
 
