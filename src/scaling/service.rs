@@ -28,12 +28,13 @@ const RATE_WANDER: f64 = 0.01;
 /// A reading that is off by more standard deviations than this is a change of the arrivals, whatever else may be said for
 /// it: producers start and stop at once, programs seldom become quicker or slower at once.
 const SURPRISE: f64 = 3.0;
-/// The most that one reading may multiply or divide the rate by: a purge or an expiry looks like work, once.
 /// A queue is deep enough to learn from when it holds this many times its usual and its present change.
 const DEEP_ENOUGH: f64 = 2.0;
 /// The weight of a reading in the usual change.
 const CHANGE_SHARE: f64 = 0.2;
+/// The most by which planning exceeds the estimate for not knowing it well: half as long again.
 const LARGEST_MARGIN: f64 = 0.5;
+/// The most that one reading may multiply or divide the rate by: a purge or an expiry looks like work, once.
 const LARGEST_STEP: f64 = 2.0;
 
 /// The filter.
@@ -139,11 +140,19 @@ impl Service {
             self.update(1.0, 0.0, 0.0, noise);
             self.arrivals = self.arrivals.max(0.0);
         }
-        self.rate = self
-            .rate
-            .clamp(previous / LARGEST_STEP, previous * LARGEST_STEP)
-            .clamp(1.0 / MOST_SECONDS, 1.0 / LEAST_SECONDS);
+        self.limit_step(previous);
         self.learned |= self.rate_variance.max(0.0).sqrt() < LEARNED_SPREAD * self.rate;
+    }
+
+    /// Bounds what one reading may do. Where it would have done more, how well the rate is known is open again.
+    fn limit_step(&mut self, previous: f64) {
+        let (least, most) = (1.0 / MOST_SECONDS, 1.0 / LEAST_SECONDS);
+        let limited = self.rate.clamp(previous / LARGEST_STEP, previous * LARGEST_STEP).clamp(least, most);
+        if limited != self.rate {
+            self.rate = limited;
+            self.rate_variance = (PRIOR_SPREAD * limited).powi(2);
+            self.covariance = 0.0;
+        }
     }
 
     /// Whether the queue surely did not run empty in between, judged without favour for rises: of a shallow queue only
