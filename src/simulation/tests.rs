@@ -59,7 +59,7 @@ fn table() {
             ("steady 40/s", steady, 10, 200),
         ] {
             for limit in [4] {
-                for seed in 0..2 {
+                for seed in 0..1 {
                     let scenario = scenario(wait, 1, max, startup, limit, seed);
                     match run(&make(seed), &scenario) {
                         Ok(report) => println!("{}", report.row(&format!("{name} L={startup} n={limit}"))),
@@ -91,4 +91,34 @@ fn burst() {
         });
         println!("{}\n{:?}", Report::heading(), r);
     }
+}
+#[test]
+fn trace() {
+    let w = step(0);
+    let s = scenario(10, 1, 200, 0.3, 4, 0);
+    let mut last = -100.0;
+    let r = run_watched(&w, &s, |step| {
+        if step.at < last + 4.0 {
+        } else {
+            last = step.at;
+            let d = &step.decision;
+            let i = &d.inputs;
+            println!(
+                "long {:6.0} R {} run {} -> {} S={:.3} lam={:.2}/{:.2} ss {} dr {} wp {} L={:.1} {}",
+                step.at,
+                step.ready,
+                step.running,
+                d.target,
+                i.service_seconds,
+                i.arrivals_per_second.unwrap_or(-1.),
+                i.arrivals_per_second_fast.unwrap_or(-1.),
+                i.steady,
+                i.drain,
+                i.window_peak,
+                i.startup_seconds,
+                d.reason
+            )
+        }
+    });
+    println!("{}\n{:?}", Report::heading(), r);
 }
