@@ -134,7 +134,7 @@ pub(super) fn line_count(asked: Option<usize>, default: usize) -> Result<usize, 
 /// The end of a log; empty where nothing was written yet. Read on a thread of its own, because a disk may be slow
 /// and the loop must not be.
 pub(super) async fn tail(path: PathBuf, lines: usize) -> Result<Tail, ApiError> {
-    let read = tokio::task::spawn_blocking(move || log_source::last_lines(&path, lines)).await;
+    let read = tokio::task::spawn_blocking(move || tail::last_lines(&path, lines)).await;
     match read.map_err(io::Error::other).flatten() {
         Ok(tail) => Ok(tail),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Tail::default()),
