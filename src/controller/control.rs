@@ -9,17 +9,18 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::brokers::Brokers;
-use super::executor::{Executor, Note};
+use super::executor::Executor;
 use super::handle::{Histogram, Request};
 use super::kept::{Running, unix_path};
 use super::snapshot::DecisionView;
 use super::start::{StartError, keep_running};
+use super::takeover::{self, Before};
 use super::usage::Usages;
 use super::view;
 use crate::amqp;
 use crate::config::settings::Settings;
 use crate::core::command::Command;
-use crate::core::event::{Adopted, Edit, Fact, Notice};
+use crate::core::event::{Edit, Notice};
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
 use crate::core::spec::ProgramSpec;
@@ -183,25 +184,31 @@ impl Control {
     /// Configuration, memory, living processes, then what happened to them meanwhile: in this order.
     fn take_over(&mut self, retiring: Vec<ProgramSpec>, inventory: Inventory, now: Time) {
         let settings = self.settings.clone();
-        let limits = limits(&settings);
-        self.machine.configure(settings.programs.iter().cloned().chain(retiring).collect(), limits);
-        self.machine.configure(settings.programs.clone(), limits);
-        match state::load(&settings.state_dir) {
+        let memory = match state::load(&settings.state_dir) {
             Ok(Some(mut saved)) => {
                 let same_processes = saved.keeper == self.keeper;
                 if !same_processes {
                     saved.shift_to(now, clock::wall_seconds());
                 }
-                self.machine.recall(saved.memory, same_processes);
+                Some((saved.memory, same_processes))
             }
-            Ok(None) => {}
-            Err(trouble) => warn!("{trouble}"),
+            Ok(None) => None,
+            Err(trouble) => {
+                warn!("{trouble}");
+                None
+            }
+        };
+        let (programs, limits) = (settings.programs.clone(), limits(&settings));
+        let (machine, complaints) =
+            takeover::machine(Before { programs, retiring, limits, memory }, &inventory, now);
+        self.machine = machine;
+        for complaint in complaints {
+            error!("{complaint}");
         }
-        self.machine.set_last_incarnation(inventory.last_incarnation);
         for process in &inventory.processes {
-            self.adopt(process);
+            self.read_what_was_adopted(process);
         }
-        for fact in inventory.processes.iter().flat_map(missed) {
+        for fact in inventory.processes.iter().flat_map(takeover::missed) {
             self.keeper_fact(fact);
         }
         for signal in inventory.signals {
@@ -210,27 +217,14 @@ impl Control {
         self.brokers.configure(&settings.brokers, &settings.programs, settings.probe_interval);
     }
 
-    fn adopt(&mut self, process: &InventoryProcess) {
-        let incarnation = process.incarnation;
-        let note = match serde_json::from_value::<Note>(process.note.clone()) {
-            Ok(note) => note,
-            Err(trouble) => {
-                error!(
-                    "life {incarnation} carries a note that is not understood and is left alone: {trouble}"
-                );
-                return;
-            }
+    fn read_what_was_adopted(&mut self, process: &InventoryProcess) {
+        let was_started = match &process.state {
+            InventoryState::Spawning | InventoryState::CouldNotSpawn { .. } => false,
+            InventoryState::Running { .. } | InventoryState::Exited { .. } => true,
         };
-        let Note::Process { process: id, fingerprint, ordered_at, stop } = note else { return };
-        let main = match &process.state {
-            InventoryState::Spawning | InventoryState::CouldNotSpawn { .. } => None,
-            InventoryState::Running { pid, at } => Some((*pid, *at)),
-            InventoryState::Exited { pid, started_at, .. } => Some((*pid, *started_at)),
-        };
-        if main.is_some() {
-            self.read_output(&id, incarnation);
+        if let Some(id) = self.machine.process_of(process.incarnation).filter(|_| was_started) {
+            self.read_output(&id, process.incarnation);
         }
-        self.machine.adopt(Adopted { process: id, incarnation, fingerprint, ordered_at, stop, main });
     }
 
     /// Goes on until Leveret ends, and returns the exit code.
@@ -302,36 +296,26 @@ impl Control {
     }
 
     fn keeper_fact(&mut self, fact: protocol::Fact) {
+        if let protocol::Fact::Spawned { incarnation, .. } = &fact
+            && let Some(process) = self.machine.process_of(*incarnation)
+        {
+            self.read_output(&process, *incarnation);
+        }
+        if let Some(told) = takeover::told(&fact) {
+            self.machine.observe(told);
+            self.save_soon();
+        }
         match fact {
-            protocol::Fact::Spawned { incarnation, pid, at } => {
-                if let Some(process) = self.machine.process_of(incarnation) {
-                    self.read_output(&process, incarnation);
-                }
-                self.observe(Fact::Spawned { incarnation, pid, at });
-            }
-            protocol::Fact::CouldNotSpawn { incarnation, step, cause, at } => {
-                self.observe(Fact::CouldNotSpawn { incarnation, step, cause, at });
-                self.release(incarnation);
-            }
-            protocol::Fact::Exited { incarnation, status, left, at } => {
-                self.observe(Fact::Exited { incarnation, status, left, at });
-            }
-            protocol::Fact::Left { incarnation, left, at } => {
-                self.observe(Fact::Left { incarnation, left, at });
-                if left == 0 {
-                    self.release(incarnation);
-                }
-            }
+            protocol::Fact::CouldNotSpawn { incarnation, .. }
+            | protocol::Fact::Left { incarnation, left: 0, .. } => self.release(incarnation),
+            protocol::Fact::Spawned { .. }
+            | protocol::Fact::Exited { .. }
+            | protocol::Fact::Left { .. } => {}
             protocol::Fact::Signalled { signal } => self.signalled(signal),
             protocol::Fact::Inventory(_) | protocol::Fact::Kept { .. } => {
                 error!("the keeper repeated its inventory; it is ignored");
             }
         }
-    }
-
-    fn observe(&mut self, fact: Fact) {
-        self.machine.observe(fact);
-        self.save_soon();
     }
 
     fn read_output(&mut self, process: &ProcessId, incarnation: Incarnation) {
@@ -551,23 +535,6 @@ impl Control {
         }
         self.pump.stop();
         if told { Ok(0) } else { Err(StartError::KeeperGone) }
-    }
-}
-
-/// What happened to a life while there was no controller.
-fn missed(process: &InventoryProcess) -> Vec<protocol::Fact> {
-    let incarnation = process.incarnation;
-    match &process.state {
-        InventoryState::Spawning | InventoryState::Running { .. } => Vec::new(),
-        InventoryState::CouldNotSpawn { step, cause, at } => {
-            let (step, cause) = (step.clone(), cause.clone());
-            vec![protocol::Fact::CouldNotSpawn { incarnation, step, cause, at: *at }]
-        }
-        InventoryState::Exited { status, left, at, .. } => {
-            let exited = protocol::Fact::Exited { incarnation, status: *status, left: *left, at: *at };
-            let nothing_left = (*left == 0).then_some(protocol::Fact::Left { incarnation, left: 0, at: *at });
-            [exited].into_iter().chain(nothing_left).collect()
-        }
     }
 }
 

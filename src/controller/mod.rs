@@ -3,10 +3,11 @@
 mod answer;
 mod brokers;
 mod control;
-mod executor;
+pub(crate) mod executor;
 pub mod handle;
 mod kept;
 pub mod snapshot;
 pub mod start;
+pub(crate) mod takeover;
 mod usage;
 mod view;

@@ -13,4 +13,6 @@ pub mod workload;
 pub mod world;
 
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
 mod tests;

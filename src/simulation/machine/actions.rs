@@ -1,0 +1,271 @@
+//! What can happen next, and how often it does.
+
+use std::time::Duration;
+
+use super::configuration::{self, BROKERS, NAMES, PROJECTS};
+use super::invariants;
+use super::run::{Check, Run};
+use crate::core::auxiliary::Purpose;
+use crate::core::event::{Edit, Fact};
+use crate::core::exit::ExitStatus;
+use crate::core::ids::{Incarnation, ProcessId, ProgramName, Target};
+use crate::core::time::Time;
+
+/// A kind of action.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Advance,
+    ReadQueues,
+    Exit,
+    Edit,
+    ChangeQueue,
+    ChangeBroker,
+    SpawnTrouble,
+    Reload,
+    OldNews,
+    Auxiliary,
+    RestartController,
+    DieWhileActing,
+    RestartDaemon,
+    Shutdown,
+}
+
+const WEIGHTS: [(Action, u32); 14] = [
+    (Action::Advance, 30),
+    (Action::ReadQueues, 9),
+    (Action::Exit, 12),
+    (Action::Edit, 10),
+    (Action::ChangeQueue, 6),
+    (Action::ChangeBroker, 3),
+    (Action::SpawnTrouble, 3),
+    (Action::Reload, 5),
+    (Action::OldNews, 4),
+    (Action::Auxiliary, 1),
+    (Action::RestartController, 3),
+    (Action::DieWhileActing, 1),
+    (Action::RestartDaemon, 1),
+    (Action::Shutdown, 1),
+];
+
+impl Run {
+    /// One random action with everything that follows from it at once.
+    pub(super) fn act(&mut self) -> Check {
+        if self.finished {
+            self.tell("all has ended; Leveret is started anew".to_owned());
+            return self.restart_daemon();
+        }
+        let whole: u32 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
+        let mut drawn = self.dice.below(whole);
+        for (action, weight) in WEIGHTS {
+            if drawn < weight {
+                return self.perform(action);
+            }
+            drawn -= weight;
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, action: Action) -> Check {
+        match action {
+            Action::Advance => {
+                let duration = self.some_duration();
+                self.tell(format!("{duration:?} pass"));
+                self.advance(duration)
+            }
+            Action::ReadQueues => {
+                let rounds = if self.dice.chance(0.2) { 20 } else { 1 + self.dice.below(4) };
+                self.tell(format!("the queues are read {rounds} times"));
+                self.read_queues(rounds)
+            }
+            Action::Exit => self.exit(),
+            Action::Edit => self.edit_something(),
+            Action::ChangeQueue => {
+                let told = self.brokers.change_queue(&mut self.dice);
+                self.tell(told);
+                Ok(())
+            }
+            Action::ChangeBroker => {
+                let (broker, health) = self.brokers.change_broker(&mut self.dice);
+                self.tell(format!("broker {broker} is {health:?}"));
+                self.machine.observe(Fact::Broker { broker, health, at: self.now });
+                self.settle()
+            }
+            Action::SpawnTrouble => {
+                self.keeper.trouble = self.dice.pick(&[0.0, 0.0, 0.2, 1.0]);
+                let trouble = self.keeper.trouble;
+                self.tell(format!("starts fail with a probability of {trouble}"));
+                Ok(())
+            }
+            Action::Reload => self.reload_something(),
+            Action::OldNews => match self.keeper.old_news(&mut self.dice) {
+                Some(fact) => {
+                    self.tell(format!("told a second time: {fact:?}"));
+                    self.keeper_fact(&fact);
+                    self.settle()
+                }
+                None => Ok(()),
+            },
+            Action::Auxiliary => {
+                let program = self.some_name();
+                let (purpose, argv) = (Purpose::Check, vec!["check".to_owned()]);
+                let limit = self.dice.seconds(1, 5);
+                self.tell(format!("a check of {program} within {limit:?}"));
+                self.machine.request_auxiliary(program, purpose, argv, limit);
+                self.settle()
+            }
+            Action::RestartController => self.restart_controller_somehow(),
+            Action::DieWhileActing => {
+                let after = self.dice.below(4);
+                self.tell(format!("the controller will die after {after} more orders"));
+                self.dies_after = Some(after as usize);
+                Ok(())
+            }
+            Action::RestartDaemon => {
+                if self.dice.chance(0.5) {
+                    self.save();
+                }
+                self.tell("Leveret is killed with everything, and started anew".to_owned());
+                self.restart_daemon()
+            }
+            Action::Shutdown => {
+                let by_signal = self.dice.chance(0.5);
+                self.tell(format!("shutdown, by a signal: {by_signal}"));
+                self.shut_down(by_signal)
+            }
+        }
+    }
+
+    pub(super) fn shut_down(&mut self, by_signal: bool) -> Check {
+        let edit = if self.shadow.shutdown.is_some() { Edit::ShutdownNow } else { Edit::Shutdown };
+        match self.edit(&edit, by_signal)? {
+            Ok(()) => Ok(()),
+            Err(refused) => Err(format!("a shutdown was refused: {refused}")),
+        }
+    }
+
+    fn some_duration(&mut self) -> Duration {
+        match self.dice.below(20) {
+            0 => self.dice.seconds(600, 7_200),
+            1..=4 => self.dice.seconds(5, 60),
+            5..=10 => self.dice.millis(200, 5_000),
+            _ => self.dice.millis(0, 300),
+        }
+    }
+
+    fn exit(&mut self) -> Check {
+        let running = |(incarnation, child): (&Incarnation, &super::keeper::Child)| {
+            child.runs_since().map(|_| *incarnation)
+        };
+        let running: Vec<_> = self.keeper.children.iter().filter_map(running).collect();
+        let Some(incarnation) = self.dice.pick_any(&running) else { return Ok(()) };
+        let statuses = [ExitStatus::Code(0), ExitStatus::Code(1), ExitStatus::Signal(9), ExitStatus::Unknown];
+        let status = self.dice.pick(&statuses);
+        self.tell(format!("life {incarnation} ends with {status}"));
+        self.keeper.end(incarnation, status, self.now);
+        let soon = self.dice.millis(0, 10);
+        self.advance(soon)
+    }
+
+    fn some_name(&mut self) -> ProgramName {
+        let unknown = self.dice.chance(0.05);
+        let name = if unknown { "nobody" } else { self.dice.pick(&NAMES) };
+        ProgramName::new(name).expect("a constant that is a name")
+    }
+
+    fn some_target(&mut self) -> Target {
+        match self.dice.below(20) {
+            0 => Target::All,
+            1 => Target::Project(self.dice.pick(&[PROJECTS[0], PROJECTS[1], "nothing"]).to_owned()),
+            2..=9 => Target::Program(self.some_name()),
+            _ => Target::Process(ProcessId::new(self.some_name(), self.dice.below(6))),
+        }
+    }
+
+    fn edit_something(&mut self) -> Check {
+        let target = self.some_target();
+        let edit = match self.dice.below(14) {
+            0..=2 => Edit::Start(target),
+            3..=5 => Edit::Stop(target),
+            6 | 7 => Edit::Restart(target),
+            8 => Edit::Copy(target),
+            9 | 10 => {
+                let until: Option<Time> = self.dice.chance(0.4).then(|| self.now + self.dice.seconds(1, 600));
+                Edit::Scale(self.some_name(), self.dice.below(9), until)
+            }
+            11 | 12 => Edit::Auto(target),
+            _ if self.dice.chance(0.3) => Edit::Pause(target),
+            _ => Edit::Resume(target),
+        };
+        self.tell(format!("{edit:?}"));
+        let index = self.actions.len() - 1;
+        if let Err(refused) = self.edit(&edit, false)? {
+            if let Some(action) = self.actions.get_mut(index) {
+                action.push_str(&format!(" is refused: {refused}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn reload_something(&mut self) -> Check {
+        let (mut programs, mut limits) = (self.programs.clone(), self.limits);
+        let is_equal = self.dice.chance(0.3);
+        if !is_equal {
+            configuration::change(&mut programs, &mut self.dice);
+            if self.dice.chance(0.2) {
+                limits = configuration::limits(&mut self.dice);
+            }
+        }
+        let brief: Vec<String> = programs
+            .iter()
+            .map(|program| {
+                let (name, argv, kind) = (&program.name, &program.run.argv, &program.kind);
+                format!("{name} {argv:?} {kind:?} {:?} {:?}", program.stop, program.restart)
+            })
+            .collect();
+        self.tell(format!("reload, equal: {is_equal}: {brief:#?}"));
+        self.reload(programs, limits)
+    }
+
+    fn restart_controller_somehow(&mut self) -> Check {
+        let is_saved = self.dice.chance(0.5);
+        if is_saved {
+            self.save();
+        }
+        let downtime = if self.dice.chance(0.5) { Duration::ZERO } else { self.dice.millis(0, 3_000) };
+        self.tell(format!("the controller dies, just saved: {is_saved}, and is back after {downtime:?}"));
+        self.restart_controller(downtime)
+    }
+
+    /// No more faults: everything must come to rest as it is wanted, and then end.
+    pub(super) fn come_to_rest(&mut self) -> Check {
+        if self.finished || self.shadow.shutdown.is_some() {
+            self.advance(Duration::from_secs(120))?;
+            self.tell("started anew for the end".to_owned());
+            self.restart_daemon()?;
+        }
+        self.tell("all is well from here on".to_owned());
+        self.dies_after = None;
+        self.keeper.is_quiet = true;
+        self.brokers.calm();
+        for broker in BROKERS {
+            let (broker, health) = (broker.to_owned(), crate::core::observed::BrokerHealth::Up);
+            self.machine.observe(Fact::Broker { broker, health, at: self.now });
+        }
+        for _ in 0..3 {
+            self.keeper.end_stubborn(self.now, &mut self.dice);
+            self.read_queues(40)?;
+        }
+        for _ in 0..2 {
+            self.keeper.end_stubborn(self.now, &mut self.dice);
+            self.advance(Duration::from_secs(3_600))?;
+        }
+        invariants::converged(self)?;
+        self.tell("shutdown at the end".to_owned());
+        self.shut_down(false)?;
+        self.advance(Duration::from_secs(120))?;
+        if !self.finished {
+            return Err("Leveret was told to shut down and goes on".to_owned());
+        }
+        Ok(())
+    }
+}

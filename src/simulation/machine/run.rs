@@ -1,0 +1,462 @@
+//! One run: the machine, the world around it, and the hands between them, which do what the controller's loop does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::configuration::{self, TIMEOUT_MOST};
+use super::dice::Dice;
+use super::invariants;
+use super::keeper::{Keeper, incarnation_of};
+use super::queues::Brokers;
+use super::shadow::{Readings, Shadow};
+use crate::controller::executor::Executor;
+use crate::controller::takeover::{self, Before};
+use crate::core::command::{Command, Plan};
+use crate::core::event::{Edit, EditError, Fact, Notice};
+use crate::core::ids::{Incarnation, ProcessId, ProgramName};
+use crate::core::machine::Machine;
+use crate::core::spec::ProgramSpec;
+use crate::core::time::Time;
+use crate::core::world::Limits;
+use crate::keeper::protocol::{self, Order};
+use crate::store::state::{KeeperIdentity, Saved, VERSION};
+
+/// What the controller waits before it writes down what it knows.
+const SAVE_DELAY: Duration = Duration::from_millis(200);
+
+/// How many actions a report recounts.
+const RECOUNTED: usize = 30;
+
+/// More wakes than this within a second in which nothing is done are a busy loop.
+const IDLE_WAKES_MAX: u32 = 100;
+
+/// A rule that was broken, as a sentence.
+pub(super) type Check = Result<(), String>;
+
+/// The state of a run.
+pub(super) struct Run {
+    pub(super) dice: Dice,
+    pub(super) now: Time,
+    pub(super) machine: Machine,
+    pub(super) keeper: Keeper,
+    pub(super) brokers: Brokers,
+    pub(super) shadow: Shadow,
+    /// The configuration that runs.
+    pub(super) programs: Vec<ProgramSpec>,
+    pub(super) limits: Limits,
+    /// Everything has ended.
+    pub(super) finished: bool,
+    /// The controller dies after so many more orders.
+    pub(super) dies_after: Option<usize>,
+    /// Every command with its moment.
+    pub(super) log: String,
+    /// The newest actions.
+    pub(super) actions: VecDeque<String>,
+    /// Programs that were removed and were still ending when the configuration was kept.
+    retiring: Vec<ProgramSpec>,
+    executor: Executor,
+    disk: Option<Saved>,
+    wake_at: Option<Time>,
+    save_at: Option<Time>,
+    /// Lives whose output is being read to its end.
+    drains: BTreeMap<(Time, Incarnation), ()>,
+    idle_wakes: (Time, u32),
+}
+
+impl Run {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let now = Time::from_millis(1_000_000);
+        let limits = configuration::limits(&mut dice);
+        Self {
+            now,
+            machine: Machine::new(limits),
+            keeper: Keeper::new(100, now),
+            brokers: Brokers::new(&mut dice),
+            shadow: Shadow::default(),
+            programs: configuration::programs(&mut dice),
+            limits,
+            finished: false,
+            dies_after: None,
+            log: String::new(),
+            actions: VecDeque::new(),
+            retiring: Vec::new(),
+            executor: Executor::new(BTreeMap::new(), Path::new("state")),
+            disk: None,
+            wake_at: None,
+            save_at: None,
+            drains: BTreeMap::new(),
+            idle_wakes: (now, 0),
+            dice,
+        }
+    }
+
+    /// Writes down what is done, for a report.
+    pub(super) fn tell(&mut self, action: String) {
+        if self.actions.len() == RECOUNTED {
+            self.actions.pop_front();
+        }
+        self.actions.push_back(format!("{:.3} {action}", self.now.as_seconds()));
+    }
+
+    /// The program as it is treated now.
+    pub(super) fn specs(&self) -> BTreeMap<ProgramName, ProgramSpec> {
+        let programs = &self.machine.world().programs;
+        programs.iter().map(|(name, program)| (name.clone(), program.spec.clone())).collect()
+    }
+
+    // ---- the hands
+
+    /// Lets the machine plan, carries out what it plans, and holds both against every rule.
+    pub(super) fn settle(&mut self) -> Check {
+        let plan = self.machine.step(self.now);
+        let notices = self.machine.take_notices();
+        invariants::decisions(self, &notices)?;
+        let died = self.carry_out(&plan)?;
+        self.wake_at = plan.wake_at;
+        let saves = |command: &Command| matches!(command, Command::Spawn { .. } | Command::Kill { .. });
+        if plan.commands.iter().any(saves) {
+            self.save_soon();
+        }
+        invariants::after_step(self, &plan)?;
+        self.save_if_due();
+        self.watch_idleness(&plan, &notices)?;
+        if died {
+            return self.restart_controller(Duration::ZERO);
+        }
+        if plan.finished {
+            invariants::finished(self)?;
+            self.finished = true;
+        }
+        Ok(())
+    }
+
+    /// Gives the orders of a plan, unless the controller dies in between, and says whether it did.
+    fn carry_out(&mut self, plan: &Plan) -> Result<bool, String> {
+        for command in &plan.commands {
+            writeln!(self.log, "{} {command:?}", self.now.as_micros()).expect("a string takes it");
+            invariants::command(self, command)?;
+            let process = process_of(command);
+            for order in self.executor.orders(command, self.machine.world()) {
+                if let Some(left) = &mut self.dies_after {
+                    if *left == 0 {
+                        self.dies_after = None;
+                        self.shadow.uncertain.extend(incarnation(command));
+                        return Ok(true);
+                    }
+                    *left -= 1;
+                }
+                self.keeper.obey(&order, process, self.now, &mut self.dice);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Wakes that do nothing, again and again, would keep a processor busy.
+    fn watch_idleness(&mut self, plan: &Plan, notices: &[Notice]) -> Check {
+        let (since, count) = self.idle_wakes;
+        let is_fresh = self.now.since(since) > Duration::from_secs(1);
+        if is_fresh || !plan.commands.is_empty() || !notices.is_empty() {
+            self.idle_wakes = (self.now, 0);
+            return Ok(());
+        }
+        self.idle_wakes = (since, count + 1);
+        if count > IDLE_WAKES_MAX {
+            return Err(format!("a busy loop: {count} steps within a second did nothing"));
+        }
+        Ok(())
+    }
+
+    fn save_soon(&mut self) {
+        self.save_at.get_or_insert(self.now + SAVE_DELAY);
+    }
+
+    fn save_if_due(&mut self) {
+        if self.save_at.is_some_and(|due| due <= self.now) {
+            self.save();
+        }
+    }
+
+    /// Writes down what the next controller should know.
+    pub(super) fn save(&mut self) {
+        self.save_at = None;
+        self.disk = Some(Saved {
+            version: VERSION,
+            keeper: self.identity(),
+            at: self.now,
+            wall_seconds: self.now.as_seconds(),
+            memory: self.machine.memory(),
+        });
+    }
+
+    /// Whether the next controller would know all that this one knows.
+    pub(super) fn is_saved(&self) -> bool {
+        self.disk.as_ref().is_some_and(|saved| saved.memory == self.machine.memory())
+    }
+
+    fn identity(&self) -> KeeperIdentity {
+        KeeperIdentity { pid: self.keeper.pid, started_at: self.keeper.started_at }
+    }
+
+    /// A fact of the keeper's, as the controller takes it.
+    pub(super) fn keeper_fact(&mut self, fact: &protocol::Fact) {
+        if let Some(told) = takeover::told(fact) {
+            self.machine.observe(told);
+            self.save_soon();
+        }
+        let is_last = match fact {
+            protocol::Fact::CouldNotSpawn { .. } | protocol::Fact::Left { left: 0, .. } => true,
+            protocol::Fact::Left { .. }
+            | protocol::Fact::Spawned { .. }
+            | protocol::Fact::Exited { .. }
+            | protocol::Fact::Inventory(_)
+            | protocol::Fact::Kept { .. }
+            | protocol::Fact::Signalled { .. } => false,
+        };
+        if let Some(incarnation) = incarnation_of(fact).filter(|_| is_last) {
+            self.shadow.told_gone.insert(incarnation);
+            let read_at = self.now + self.dice.millis(0, 50);
+            self.drains.insert((read_at, incarnation), ());
+        }
+    }
+
+    fn release_what_is_read(&mut self) {
+        while let Some(((at, incarnation), ())) = self.drains.first_key_value() {
+            if *at > self.now {
+                break;
+            }
+            let order = Order::Release { incarnation: *incarnation };
+            self.drains.pop_first();
+            self.keeper.obey(&order, None, self.now, &mut self.dice);
+        }
+    }
+
+    // ---- time
+
+    /// Lets time pass, and everything happen that is due on the way.
+    pub(super) fn advance(&mut self, duration: Duration) -> Check {
+        let until = self.now + duration;
+        loop {
+            let read_at = self.drains.keys().next().map(|(at, _)| *at);
+            let due = [self.wake_at, self.save_at, self.keeper.next_at(), read_at];
+            let next = due.into_iter().flatten().min().filter(|at| *at <= until);
+            self.now = next.map_or(until, |at| at.max(self.now));
+            for fact in self.keeper.advance(self.now, &mut self.dice) {
+                self.keeper_fact(&fact);
+            }
+            self.release_what_is_read();
+            self.settle()?;
+            if next.is_none() || self.finished {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads every queue `rounds` times, a second apart.
+    pub(super) fn read_queues(&mut self, rounds: u32) -> Check {
+        for _ in 0..rounds {
+            self.advance(self.limits.probe_interval)?;
+            if self.finished {
+                return Ok(());
+            }
+            self.read_once();
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    fn read_once(&mut self) {
+        let scales: Vec<_> = self.programs.iter().filter_map(|program| program.scale().cloned()).collect();
+        let mut read = std::collections::BTreeSet::new();
+        for scale in scales {
+            let key = (scale.broker.clone(), scale.queue.clone());
+            if !read.insert(key.clone()) {
+                continue;
+            }
+            let consumers = self.consumers(&key.0, &key.1);
+            let observation = self.brokers.read(&key.0, &key.1, consumers, self.now);
+            for program in &self.programs {
+                let reads =
+                    program.scale().is_some_and(|scale| (&scale.broker, &scale.queue) == (&key.0, &key.1));
+                if reads {
+                    let readings = self.shadow.readings.entry(program.name.clone()).or_default();
+                    readings.note(observation);
+                }
+            }
+            self.machine.observe(Fact::Queue { broker: key.0, queue: key.1, observation });
+        }
+    }
+
+    /// Processes that consume from a queue: those that have run for a moment.
+    fn consumers(&self, broker: &str, queue: &str) -> u32 {
+        let reads = |process: &ProcessId| {
+            let program = self.programs.iter().find(|program| program.name == process.program);
+            let scale = program.and_then(ProgramSpec::scale);
+            scale.is_some_and(|scale| scale.broker == broker && scale.queue == queue)
+        };
+        let consumes = |child: &&super::keeper::Child| {
+            child.runs_since().is_some_and(|at| self.now.since(at) > Duration::from_millis(300))
+                && child.asked_at.is_none()
+                && child.process.as_ref().is_some_and(reads)
+        };
+        self.keeper.children.values().filter(consumes).count() as u32
+    }
+
+    // ---- what people do
+
+    pub(super) fn edit(&mut self, edit: &Edit, by_signal: bool) -> Result<Result<(), EditError>, String> {
+        let wishes = invariants::wishes(&self.machine);
+        let specs = self.specs();
+        let concerned = match self.machine.edit(edit, "somebody", self.now) {
+            Ok(concerned) => concerned,
+            Err(refused) => {
+                if invariants::wishes(&self.machine) != wishes {
+                    return Err(format!("the edit {edit:?} was refused ({refused}) and changed something"));
+                }
+                return Ok(Err(refused));
+            }
+        };
+        self.shadow.edited(edit, &concerned, &specs, &self.keeper, self.now);
+        if self.shadow.shutdown.is_some() {
+            let children = self.keeper.children.keys().copied().collect::<Vec<_>>();
+            let at_once = self.shadow.shutdown_now;
+            for incarnation in children {
+                let timeout = if at_once { Duration::ZERO } else { self.timeout_of(incarnation) };
+                if at_once {
+                    self.shadow.insisted.remove(&incarnation);
+                }
+                self.shadow.insist(incarnation, self.now, timeout);
+            }
+            self.expect_end();
+        }
+        if by_signal { self.keeper.signals.push(15) } else { self.save() }
+        self.settle()?;
+        Ok(Ok(()))
+    }
+
+    fn timeout_of(&self, incarnation: Incarnation) -> Duration {
+        let process = self.keeper.children.get(&incarnation).and_then(|child| child.process.as_ref());
+        let program = process.and_then(|process| self.machine.world().programs.get(&process.program));
+        program.map_or(Duration::ZERO, |program| program.spec.stop.timeout)
+    }
+
+    /// Everything has to be gone within the longest timeout, and what answers, counts and kills take.
+    pub(super) fn expect_end(&mut self) {
+        self.shadow.gone_by = Some(self.now + TIMEOUT_MOST + Duration::from_secs(15));
+    }
+
+    pub(super) fn reload(&mut self, programs: Vec<ProgramSpec>, limits: Limits) -> Check {
+        let is_equal = programs == self.programs && limits == self.limits;
+        self.shadow.configured(&programs, &self.keeper, self.now);
+        for program in &programs {
+            let before = self.programs.iter().find(|before| before.name == program.name);
+            let queue = |program: &ProgramSpec| {
+                program.scale().map(|scale| (scale.broker.clone(), scale.queue.clone()))
+            };
+            if before.is_none_or(|before| queue(before) != queue(program)) {
+                self.shadow.readings.insert(program.name.clone(), Readings::default());
+            }
+        }
+        let changes = self.machine.configure(programs.clone(), limits);
+        (self.programs, self.limits) = (programs, limits);
+        let retiring = self.machine.world().programs.values().filter(|program| program.retiring);
+        self.retiring = retiring.map(|program| program.spec.clone()).collect();
+        if is_equal {
+            invariants::equal_configuration(self, &changes)?;
+        }
+        self.settle()
+    }
+
+    // ---- restarts
+
+    /// The controller dies and the next one takes over what the keeper holds.
+    pub(super) fn restart_controller(&mut self, downtime: Duration) -> Check {
+        self.dies_after = None;
+        let before = invariants::Remembered::of(self);
+        let happens_until = self.now + downtime;
+        while let Some(at) = self.keeper.next_at().filter(|at| *at <= happens_until) {
+            // What arrives while nobody is there is lost; the inventory says it.
+            drop(self.keeper.advance(at, &mut self.dice));
+        }
+        self.now = happens_until;
+        self.take_over();
+        if self.shadow.shutdown.is_some() {
+            self.expect_end();
+        }
+        let is_first = self.log.len();
+        self.settle()?;
+        before.held_against(self, &self.log[is_first..])
+    }
+
+    /// Leveret itself is started anew, after everything has ended or was killed.
+    pub(super) fn restart_daemon(&mut self) -> Check {
+        self.dies_after = None;
+        let before = invariants::wishes(&self.machine);
+        self.now = self.now + self.dice.seconds(1, 100);
+        self.keeper = self.keeper.successor(self.now);
+        let shadow = std::mem::take(&mut self.shadow);
+        self.shadow = Shadow { stops: shadow.stops, ..Shadow::default() };
+        self.retiring.clear();
+        self.finished = false;
+        self.take_over();
+        invariants::kept_over_daemon_restart(self, &before)?;
+        self.settle()
+    }
+
+    fn take_over(&mut self) {
+        self.wake_at = None;
+        self.save_at = None;
+        self.drains.clear();
+        self.shadow.readings.clear();
+        let identity = self.identity();
+        let memory = self.disk.clone().map(|mut saved| {
+            let same_processes = saved.keeper == identity;
+            if !same_processes {
+                saved.shift_to(self.now, self.now.as_seconds());
+            }
+            let json = serde_json::to_string(&saved.memory).expect("a memory is always JSON");
+            (serde_json::from_str(&json).expect("a memory is read back"), same_processes)
+        });
+        // Every controller has jitter of its own.
+        self.limits.seed = self.limits.seed.wrapping_add(1);
+        let inventory = self.keeper.connect();
+        let (programs, retiring) = (self.programs.clone(), self.retiring.clone());
+        let before = Before { programs, retiring, limits: self.limits, memory };
+        let (machine, complaints) = takeover::machine(before, &inventory, self.now);
+        assert!(complaints.is_empty(), "{complaints:?}");
+        self.machine = machine;
+        for fact in inventory.processes.iter().flat_map(takeover::missed) {
+            self.keeper_fact(&fact);
+        }
+        for (broker, health) in self.brokers.health.clone() {
+            self.machine.observe(Fact::Broker { broker, health, at: self.now });
+        }
+    }
+}
+
+/// The process that a command is about.
+pub(super) fn process_of(command: &Command) -> Option<&ProcessId> {
+    match command {
+        Command::Spawn { process, .. }
+        | Command::Stop { process, .. }
+        | Command::StopLeft { process, .. }
+        | Command::Limit { process, .. }
+        | Command::Kill { process, .. } => Some(process),
+        Command::SpawnAuxiliary { .. } | Command::KillAuxiliary { .. } => None,
+    }
+}
+
+/// The life that a command is about.
+pub(super) fn incarnation(command: &Command) -> Option<Incarnation> {
+    match command {
+        Command::Spawn { life, .. } => Some(life.incarnation),
+        Command::Stop { incarnation, .. }
+        | Command::StopLeft { incarnation, .. }
+        | Command::Limit { incarnation, .. }
+        | Command::Kill { incarnation, .. }
+        | Command::SpawnAuxiliary { incarnation, .. }
+        | Command::KillAuxiliary { incarnation, .. } => Some(*incarnation),
+    }
+}

@@ -1,0 +1,200 @@
+//! What people asked for, noted beside the machine and in other words than its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::keeper::{Child, Keeper};
+use crate::core::event::Edit;
+use crate::core::ids::{Incarnation, ProcessId, ProgramName, Target};
+use crate::core::spec::{Kind, ProgramSpec};
+use crate::core::time::Time;
+use crate::scaling::input::Observation;
+
+/// What people asked for and what was found out meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Shadow {
+    pub(super) stops: BTreeMap<ProgramName, Stopped>,
+    /// Lives on whose end somebody insists.
+    pub(super) insisted: BTreeMap<Incarnation, Insisted>,
+    /// Lives of which the controller was told that nothing is left.
+    pub(super) told_gone: BTreeSet<Incarnation>,
+    /// Lives whose order to stop may or may not have been written down by a controller that died.
+    pub(super) uncertain: BTreeSet<Incarnation>,
+    /// Lives whose left-behind processes were asked to end.
+    pub(super) asked_left: BTreeSet<Incarnation>,
+    pub(super) readings: BTreeMap<ProgramName, Readings>,
+    pub(super) shutdown: Option<Time>,
+    pub(super) shutdown_now: bool,
+    /// When everything has to be gone.
+    pub(super) gone_by: Option<Time>,
+}
+
+/// What an operator keeps from running.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Stopped {
+    /// The whole program, but for these slots.
+    pub(super) all_but: Option<BTreeSet<u32>>,
+    /// Single slots.
+    pub(super) slots: BTreeSet<u32>,
+}
+
+impl Stopped {
+    pub(super) fn covers(&self, slot: u32) -> bool {
+        self.slots.contains(&slot) || self.all_but.as_ref().is_some_and(|running| !running.contains(&slot))
+    }
+}
+
+/// Since when somebody insists on an end, and when the tree may be killed for it at the earliest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Insisted {
+    pub(super) since: Time,
+    pub(super) kill_from: Time,
+}
+
+/// The newest reading of a program's queue, and when its consumers were last seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Readings {
+    pub(super) last: Option<Observation>,
+    pub(super) consumers_seen_at: Option<Time>,
+}
+
+impl Readings {
+    pub(super) fn note(&mut self, observation: Observation) {
+        self.last = Some(observation);
+        if let Observation::Sample { at, consumers: 1.., .. } = observation {
+            self.consumers_seen_at = Some(at);
+        }
+    }
+}
+
+impl Shadow {
+    /// An edit was accepted for these programs.
+    pub(super) fn edited(
+        &mut self,
+        edit: &Edit,
+        concerned: &BTreeSet<ProgramName>,
+        programs: &BTreeMap<ProgramName, ProgramSpec>,
+        keeper: &Keeper,
+        now: Time,
+    ) {
+        match edit {
+            Edit::Start(target) => self.started(target, concerned, programs),
+            Edit::Stop(target) => {
+                for name in concerned {
+                    let stopped = self.stops.entry(name.clone()).or_default();
+                    match target {
+                        Target::Process(process) => drop(stopped.slots.insert(process.slot)),
+                        Target::All | Target::Project(_) | Target::Program(_) => {
+                            stopped.all_but = Some(BTreeSet::new());
+                        }
+                    }
+                }
+                self.insist_on(target, concerned, programs, keeper, now);
+            }
+            Edit::Restart(target) => {
+                self.started(target, concerned, programs);
+                self.insist_on(target, concerned, programs, keeper, now);
+            }
+            Edit::Copy(_) | Edit::Scale(..) | Edit::Auto(_) => self.counted(edit, concerned, programs),
+            Edit::Pause(_) | Edit::Resume(_) => {}
+            Edit::Shutdown | Edit::ShutdownNow => {
+                self.shutdown.get_or_insert(now);
+                self.shutdown_now |= *edit == Edit::ShutdownNow;
+            }
+        }
+    }
+
+    fn started(
+        &mut self,
+        target: &Target,
+        concerned: &BTreeSet<ProgramName>,
+        programs: &BTreeMap<ProgramName, ProgramSpec>,
+    ) {
+        for name in concerned {
+            let Some(stopped) = self.stops.get_mut(name) else { continue };
+            let is_service =
+                programs.get(name).is_some_and(|program| matches!(program.kind, Kind::Service { .. }));
+            match target {
+                Target::Process(process) if is_service => {
+                    stopped.slots.remove(&process.slot);
+                    if let Some(running) = &mut stopped.all_but {
+                        running.insert(process.slot);
+                    }
+                }
+                Target::Process(_) | Target::All | Target::Project(_) | Target::Program(_) => {
+                    *stopped = Stopped::default();
+                }
+            }
+        }
+    }
+
+    /// A count starts a stopped program. Single slots of a service stay as they are; those of a scaled program are numbers.
+    fn counted(
+        &mut self,
+        edit: &Edit,
+        concerned: &BTreeSet<ProgramName>,
+        programs: &BTreeMap<ProgramName, ProgramSpec>,
+    ) {
+        for name in concerned {
+            let Some(stopped) = self.stops.get_mut(name) else { continue };
+            let is_scaled =
+                programs.get(name).is_some_and(|program| matches!(program.kind, Kind::Scaled(_)));
+            let counts = !matches!(edit, Edit::Auto(_));
+            if counts && stopped.all_but.as_ref().is_some_and(BTreeSet::is_empty) {
+                stopped.all_but = None;
+            }
+            if is_scaled {
+                stopped.slots.clear();
+                if counts {
+                    stopped.all_but = None;
+                }
+            }
+        }
+    }
+
+    fn insist_on(
+        &mut self,
+        target: &Target,
+        concerned: &BTreeSet<ProgramName>,
+        programs: &BTreeMap<ProgramName, ProgramSpec>,
+        keeper: &Keeper,
+        now: Time,
+    ) {
+        let is_meant = |process: &ProcessId| match target {
+            Target::Process(one) => one == process,
+            Target::All | Target::Project(_) | Target::Program(_) => concerned.contains(&process.program),
+        };
+        for (incarnation, process) in living(keeper).filter(|(_, process)| is_meant(process)) {
+            let timeout = programs.get(&process.program).map_or(Duration::ZERO, |spec| spec.stop.timeout);
+            self.insist(incarnation, now, timeout);
+        }
+    }
+
+    /// Somebody insists on the end of a life.
+    pub(super) fn insist(&mut self, incarnation: Incarnation, now: Time, timeout: Duration) {
+        self.insisted.entry(incarnation).or_insert(Insisted { since: now, kill_from: now + timeout });
+    }
+
+    /// A configuration was taken over. Removed programs are to end; a shorter timeout counts from when it is known.
+    pub(super) fn configured(&mut self, programs: &[ProgramSpec], keeper: &Keeper, now: Time) {
+        for (incarnation, process) in living(keeper) {
+            match programs.iter().find(|program| program.name == process.program) {
+                None => self.insist(incarnation, now, Duration::ZERO),
+                Some(program) => {
+                    if let Some(insisted) = self.insisted.get_mut(&incarnation) {
+                        let from = insisted.since + program.stop.timeout;
+                        insisted.kill_from = insisted.kill_from.min(from);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn living(keeper: &Keeper) -> impl Iterator<Item = (Incarnation, &ProcessId)> {
+    let known = |(incarnation, child): (&Incarnation, &'_ Child)| (*incarnation, child.is_gone());
+    keeper.children.iter().filter_map(move |pair| {
+        let (incarnation, is_gone) = known(pair);
+        pair.1.process.as_ref().filter(|_| !is_gone).map(|process| (incarnation, process))
+    })
+}
