@@ -161,6 +161,7 @@ impl Control {
                 super::control::with_causes(&trouble)
             );
         }
+        self.save(false);
         self.reconfigure_logs();
         for warning in &warnings {
             tracing::warn!("{warning}");

@@ -20,7 +20,7 @@ use super::view;
 use crate::amqp;
 use crate::config::settings::Settings;
 use crate::core::command::Command;
-use crate::core::event::{Edit, Notice};
+use crate::core::event::{Edit, Fact, Notice};
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
 use crate::core::spec::ProgramSpec;
@@ -92,6 +92,8 @@ pub(crate) struct Control {
     changed: watch::Sender<u64>,
     /// Lives of which nothing is left and whose output is being read to its end.
     releasing: BTreeSet<Incarnation>,
+    /// Lives that the keeper may forget as soon as their end is written down.
+    released: Vec<Incarnation>,
     /// Lives whose output is being moved.
     reading: BTreeSet<Incarnation>,
     wake_at: Option<Time>,
@@ -157,6 +159,7 @@ impl Control {
             pump_events: parts.pump_events,
             changed: parts.changed,
             releasing: BTreeSet::new(),
+            released: Vec::new(),
             reading: BTreeSet::new(),
             wake_at: None,
             save_at: None,
@@ -212,7 +215,9 @@ impl Control {
             self.keeper_fact(fact);
         }
         for signal in inventory.signals {
-            self.signalled(signal);
+            if !takeover::is_request_to_end(signal) {
+                self.signalled(signal);
+            }
         }
         self.brokers.configure(&settings.brokers, &settings.programs, settings.probe_interval);
     }
@@ -283,7 +288,12 @@ impl Control {
                     info!("{sentence}");
                 }
                 if let Some(fact) = fact {
+                    let is_news = matches!(&fact, Fact::Broker { broker, health, .. }
+                        if self.machine.world().brokers.get(broker) != Some(health));
                     self.machine.observe(fact);
+                    if is_news {
+                        self.save_soon();
+                    }
                 }
             }
             Input::Pump(PumpEvent::Drained(incarnation)) => {
@@ -340,7 +350,8 @@ impl Control {
 
     fn release_if_done(&mut self, incarnation: Incarnation) {
         if self.releasing.remove(&incarnation) {
-            self.order(&Order::Release { incarnation });
+            self.released.push(incarnation);
+            self.save_soon();
         }
     }
 
@@ -354,7 +365,7 @@ impl Control {
     fn signalled(&mut self, signal: i32) {
         let name = crate::core::plan::signal_text(signal);
         match name.as_str() {
-            "SIGTERM" | "SIGINT" | "SIGQUIT" => {
+            _ if takeover::is_request_to_end(signal) => {
                 let again = self.machine.world().shutdown.is_some();
                 let edit = if again { Edit::ShutdownNow } else { Edit::Shutdown };
                 match again {
@@ -435,6 +446,10 @@ impl Control {
         };
         if let Err(trouble) = state::save(&self.settings.state_dir, &saved, durable) {
             warn!("{}", with_causes(&trouble));
+        }
+        // Until here the inventory would have told the next controller how they ended.
+        for incarnation in std::mem::take(&mut self.released) {
+            self.order(&Order::Release { incarnation });
         }
     }
 
@@ -545,7 +560,8 @@ fn changes_memory(command: &Command) -> bool {
         | Command::StopLeft { .. }
         | Command::Limit { .. }
         | Command::SpawnAuxiliary { .. }
-        | Command::KillAuxiliary { .. } => false,
+        | Command::KillAuxiliary { .. }
+        | Command::KillStray { .. } => false,
     }
 }
 

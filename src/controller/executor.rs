@@ -31,7 +31,7 @@ pub(crate) enum Note {
         /// The request that it end, once it is made.
         stop: Option<Stop>,
     },
-    /// An auxiliary process. The next controller lets it end and forgets it.
+    /// An auxiliary process. The next controller does not wait for it and kills it.
     Auxiliary,
 }
 
@@ -81,17 +81,20 @@ impl Executor {
                 )]
             }
             Command::Stop { process, incarnation, stop, signal, scope } => {
-                let note = self.note(world, process, *incarnation, *stop);
                 let signal = Order::Signal { incarnation: *incarnation, signal: *signal, scope: *scope };
-                note.into_iter().chain([signal]).collect()
+                [signal].into_iter().chain(note(world, process, *incarnation, *stop)).collect()
             }
             Command::Limit { process, incarnation, stop } => {
-                self.note(world, process, *incarnation, *stop).into_iter().collect()
+                note(world, process, *incarnation, *stop).into_iter().collect()
             }
-            Command::StopLeft { incarnation, signal, .. } => {
-                vec![Order::Signal { incarnation: *incarnation, signal: *signal, scope: Scope::Main }]
+            Command::StopLeft { process, incarnation, stop, signal } => {
+                let signal =
+                    Order::Signal { incarnation: *incarnation, signal: *signal, scope: Scope::Main };
+                [signal].into_iter().chain(note(world, process, *incarnation, *stop)).collect()
             }
-            Command::Kill { incarnation, .. } | Command::KillAuxiliary { incarnation, .. } => {
+            Command::Kill { incarnation, .. }
+            | Command::KillAuxiliary { incarnation, .. }
+            | Command::KillStray { incarnation } => {
                 let signal = signal_number("KILL").unwrap_or(9);
                 vec![Order::Signal { incarnation: *incarnation, signal, scope: Scope::Tree }]
             }
@@ -103,19 +106,6 @@ impl Executor {
                 vec![self.spawn(&program.spec.run, argv, *incarnation, None, Note::Auxiliary.to_value())]
             }
         }
-    }
-
-    /// The note and the signal travel together, so that a controller that dies in between leaves both or neither.
-    fn note(
-        &self,
-        world: &World,
-        process: &ProcessId,
-        incarnation: Incarnation,
-        stop: Stop,
-    ) -> Option<Order> {
-        let life = world.slot(process)?.phase.life()?;
-        let note = Note::of(process, life, Some(stop)).to_value();
-        (life.incarnation == incarnation).then_some(Order::Note { incarnation, note })
     }
 
     fn spawn(
@@ -182,4 +172,14 @@ impl Executor {
     fn own_log(&self, program: &Program, slot: u32) -> PathBuf {
         self.logs.join(format!("{}.{slot}.log", program.spec.name))
     }
+}
+
+/// What the next controller should know of a request to end. It follows the signal: a controller that dies in between has
+/// asked, and the next one asks again; the other way round nobody would ever ask.
+fn note(world: &World, process: &ProcessId, incarnation: Incarnation, stop: Stop) -> Option<Order> {
+    let slot = world.slot(process)?;
+    let present = slot.phase.life().filter(|life| life.incarnation == incarnation);
+    let life = present.or_else(|| slot.leftovers.get(&incarnation).map(|leftover| &leftover.life))?;
+    let note = Note::of(process, life, Some(stop)).to_value();
+    Some(Order::Note { incarnation, note })
 }

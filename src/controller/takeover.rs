@@ -3,6 +3,7 @@
 
 use super::executor::Note;
 use crate::core::event::{Adopted, Edit, Fact};
+use crate::core::exit::signal_name;
 use crate::core::machine::Machine;
 use crate::core::memory::Memory;
 use crate::core::spec::ProgramSpec;
@@ -30,6 +31,16 @@ pub(crate) fn machine(before: Before, inventory: &Inventory, now: Time) -> (Mach
     let mut complaints = Vec::new();
     machine.configure(programs.iter().cloned().chain(retiring).collect(), limits);
     machine.configure(programs, limits);
+    for signal in &inventory.signals {
+        if is_request_to_end(*signal) {
+            let again = machine.world().shutdown.is_some();
+            let edit = if again { Edit::ShutdownNow } else { Edit::Shutdown };
+            // A shutdown is never refused.
+            if let Err(refused) = machine.edit(&edit, "signal", now) {
+                complaints.push(refused.to_string());
+            }
+        }
+    }
     if let Some((memory, same_processes)) = memory {
         machine.recall(memory, same_processes);
     }
@@ -37,15 +48,19 @@ pub(crate) fn machine(before: Before, inventory: &Inventory, now: Time) -> (Mach
     for process in &inventory.processes {
         match adopted(process) {
             Ok(Some(adopted)) => machine.adopt(adopted),
-            Ok(None) => {}
+            Ok(None) => machine.adopt_auxiliary(process.incarnation),
             Err(trouble) => complaints.push(format!(
                 "life {} carries a note that is not understood and is left alone: {trouble}",
                 process.incarnation
             )),
         }
     }
-    let _ = (now, Edit::Shutdown);
     (machine, complaints)
+}
+
+/// Whether a signal to Leveret asks it to end.
+pub(crate) fn is_request_to_end(signal: i32) -> bool {
+    matches!(signal_name(signal), Some("SIGTERM" | "SIGINT" | "SIGQUIT"))
 }
 
 /// The life of a process as its note and the keeper describe it; nothing for an auxiliary process.

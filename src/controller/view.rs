@@ -256,7 +256,7 @@ fn is_running(phase: &Phase) -> bool {
 /// The word of the API for where a slot is.
 fn state(slot: &Slot) -> &'static str {
     match &slot.phase {
-        Phase::Empty if !slot.leftovers.is_empty() => "stopping",
+        Phase::Empty if slot.leftovers.values().any(|leftover| leftover.left > 0) => "stopping",
         Phase::Empty => "stopped",
         Phase::Spawning(_) | Phase::Starting(..) => "starting",
         Phase::Running(..) => "running",

@@ -47,8 +47,8 @@ pub enum AuxiliaryPhase {
         incarnation: Incarnation,
         /// When its tree is killed.
         deadline: Time,
-        /// Whether it was.
-        killed: bool,
+        /// When it was killed last.
+        killed_at: Option<Time>,
     },
 }
 

@@ -88,6 +88,11 @@ pub enum Command {
         /// Which life.
         incarnation: Incarnation,
     },
+    /// Kill what an auxiliary process left behind, or one that nobody waits for any more.
+    KillStray {
+        /// Which life.
+        incarnation: Incarnation,
+    },
 }
 
 /// Which processes of a life a signal is for.

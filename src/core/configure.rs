@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::desired::StoppedBy;
 use super::machine::Machine;
-use super::observed::StopManners;
+use super::observed::{Phase, StopManners};
 use super::spec::ProgramSpec;
 use super::world::{Limits, Program, Scaler, goal};
 use crate::scaling::input::Learned;
@@ -61,9 +62,11 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits, changes: &m
         changes.adjusted.push(name);
     } else {
         changes.restarted.push(name);
-        program.manners = StopManners::Unknown;
     }
-    if program.spec.stop.signal != spec.stop.signal {
+    if program.spec.run != spec.run {
+        forgive(program);
+    }
+    if program.spec.run != spec.run || program.spec.stop.signal != spec.stop.signal {
         program.manners = StopManners::Unknown;
     }
     let same_queue = program.spec.scale().map(|scale| (&scale.broker, &scale.queue))
@@ -82,6 +85,19 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits, changes: &m
         }
         (None, scaler) => *scaler = None,
     }
+    if spec.autostart && program.wish.stopped == Some(StoppedBy::Autostart) {
+        program.wish.stopped = None;
+    }
     program.fingerprint = spec.run.fingerprint();
     program.spec = spec;
+}
+
+/// What failed was made from something else.
+fn forgive(program: &mut Program) {
+    for slot in program.slots.values_mut() {
+        if matches!(slot.phase, Phase::Backoff { .. } | Phase::Failed { .. }) {
+            slot.phase = Phase::Empty;
+            slot.failures = 0;
+        }
+    }
 }

@@ -6,10 +6,9 @@ use super::desired::{Hold, StoppedBy};
 use super::event::{Edit, EditError};
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::machine::{Machine, release_hold};
-use super::observed::{Phase, Stop};
 use super::spec::Kind;
 use super::time::Time;
-use super::world::{Program, World};
+use super::world::{Program, Shutdown, World};
 
 impl Machine {
     /// Changes what is desired, and returns the programs that it concerns. `by` says how the person asked: `page`, `API`,
@@ -38,7 +37,7 @@ impl Machine {
                 set_count(program, *processes, *until, by, now)?;
                 Ok(BTreeSet::from([name.clone()]))
             }
-            Edit::Auto(target) => each(world, target, |program, _, _| release_hold(program)),
+            Edit::Auto(target) => each(world, target, |program, _, _| auto(program)),
             Edit::Pause(target) => each(world, target, |program, _, _| program.wish.paused = true),
             Edit::Resume(target) => each(world, target, |program, _, _| {
                 program.wish.paused = false;
@@ -46,13 +45,9 @@ impl Machine {
                     scaler.engine.resume_at(scaler.target);
                 }
             }),
-            Edit::Shutdown => {
-                world.shutdown.get_or_insert(now);
-                Ok(world.programs.keys().cloned().collect())
-            }
-            Edit::ShutdownNow => {
-                world.shutdown.get_or_insert(now);
-                cut_short(world, now);
+            Edit::Shutdown | Edit::ShutdownNow => {
+                let shutdown = world.shutdown.get_or_insert(Shutdown { since: now, at_once: false });
+                shutdown.at_once |= *edit == Edit::ShutdownNow;
                 Ok(world.programs.keys().cloned().collect())
             }
         }
@@ -169,17 +164,27 @@ fn start(program: &mut Program, slot: Option<u32>, now: Time) {
     }
 }
 
-/// Stopping a process of a scaled program holds the program at one less, so that no other takes its place.
+/// Stopping a process of a scaled program holds the program at one less, so that no other takes its place. One that is not
+/// wanted any more has no place.
 fn stop(program: &mut Program, slot: Option<u32>, by: &str) {
     let Some(slot) = slot else {
         program.wish.stopped = Some(StoppedBy::Operator(by.to_owned()));
         return;
     };
-    if !program.wish.stopped_slots.contains(&slot) && program.scaler.is_some() {
+    let has_place = program.wish.stopped.is_some() || program.wanted(false).slots.contains(&slot);
+    if has_place && !program.wish.stopped_slots.contains(&slot) && program.scaler.is_some() {
         let processes = program.count().saturating_sub(1);
         program.wish.hold = Some(Hold { processes, until: None, by: by.to_owned() });
     }
     program.wish.stopped_slots.insert(slot);
+}
+
+/// Gives the count back to the engine or the file. Stopping one process of a scaled program was a way to say how many; one
+/// of a service was meant itself.
+fn auto(program: &mut Program) {
+    release_hold(program);
+    let fixed = if program.scaler.is_some() { 0 } else { program.count() };
+    program.wish.stopped_slots.retain(|slot| *slot < fixed);
 }
 
 fn copy(world: &mut World, target: &Target, by: &str, now: Time) -> Result<BTreeSet<ProgramName>, EditError> {
@@ -212,6 +217,11 @@ fn set_count(
     if program.wish.stopped.take().is_some() {
         program.wish.forgiven_at = Some(now);
     }
+    if program.scaler.is_none() {
+        // A place that is added now was not meant by an earlier stop.
+        let present = program.count();
+        program.wish.stopped_slots.retain(|slot| *slot < present);
+    }
     program.wish.hold = Some(Hold { processes, until, by: by.to_owned() });
     Ok(())
 }
@@ -238,22 +248,5 @@ fn check_count(program: &Program, processes: u32) -> Result<(), EditError> {
             "\"{name}\" cannot be set to {processes} processes; the most is {SERVICE_PROCESSES_MAX}"
         ))),
         Kind::Scaled(_) | Kind::Service { .. } => Ok(()),
-    }
-}
-
-/// Whatever is still ending is due to be killed now.
-fn cut_short(world: &mut World, now: Time) {
-    for program in world.programs.values_mut() {
-        program.spec.stop.timeout = std::time::Duration::ZERO;
-        for slot in program.slots.values_mut() {
-            if let Phase::Stopping(_, _, stop) | Phase::LeaderGone(_, _, stop) = &mut slot.phase {
-                *stop = Stop { deadline: Some(now), ..*stop };
-            }
-            for leftover in slot.leftovers.values_mut() {
-                if let Some(stop) = &mut leftover.stop {
-                    stop.deadline = Some(now);
-                }
-            }
-        }
     }
 }

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::exit::ExitStatus;
-use super::observed::{Gone, Life, Main, Phase, Slot, Stop, StopCause};
+use super::ids::Incarnation;
+use super::observed::{Gone, Leftover, Life, Main, Phase, Slot, Stop, StopCause};
 use super::time::Time;
 
 /// What a fact did to a slot, as far as others need to know.
@@ -25,9 +26,9 @@ pub enum Change {
 }
 
 /// The program of `incarnation` was exec'd.
-pub fn spawned(slot: &mut Slot, life: Life, main: Main) -> Change {
+pub fn spawned(slot: &mut Slot, incarnation: Incarnation, main: Main) -> Change {
     match &slot.phase {
-        Phase::Spawning(present) if present.incarnation == life.incarnation => {
+        Phase::Spawning(present) if present.incarnation == incarnation => {
             slot.phase = Phase::Starting(*present, main);
             slot.trouble = None;
             Change::Started
@@ -45,11 +46,11 @@ pub fn spawned(slot: &mut Slot, life: Life, main: Main) -> Change {
     }
 }
 
-/// The program of `life` could not be started. The caller decides what follows.
-pub fn could_not_spawn(slot: &mut Slot, life: Life, trouble: String) -> Change {
+/// The program of `incarnation` could not be started. The caller decides what follows.
+pub fn could_not_spawn(slot: &mut Slot, incarnation: Incarnation, trouble: String) -> Change {
     match &slot.phase {
-        Phase::Spawning(present) if present.incarnation == life.incarnation => {
-            slot.last_ended = life.incarnation;
+        Phase::Spawning(present) if present.incarnation == incarnation => {
+            slot.last_ended = incarnation;
             slot.phase = Phase::Empty;
             slot.trouble = Some(trouble);
             slot.last_exit = None;
@@ -68,10 +69,10 @@ pub fn could_not_spawn(slot: &mut Slot, life: Life, trouble: String) -> Change {
     }
 }
 
-/// The main process of `life` ended. `timeout` limits what it left behind.
+/// The main process of `incarnation` ended. `timeout` limits what it left behind.
 pub fn exited(
     slot: &mut Slot,
-    life: Life,
+    incarnation: Incarnation,
     status: ExitStatus,
     left: u32,
     at: Time,
@@ -83,25 +84,24 @@ pub fn exited(
         lived: at.since(started_at),
         left,
         asked,
-        left_asked: false,
     };
     match slot.phase.clone() {
         Phase::Starting(present, main) | Phase::Running(present, main)
-            if present.incarnation == life.incarnation =>
+            if present.incarnation == incarnation =>
         {
             ended_by_itself(slot, present, gone(main.started_at, false), timeout)
         }
         // The keeper says that a program was exec'd before it says that it ended; were that word lost, the end still counts.
-        Phase::Spawning(present) if present.incarnation == life.incarnation => {
+        Phase::Spawning(present) if present.incarnation == incarnation => {
             ended_by_itself(slot, present, gone(present.ordered_at, false), timeout)
         }
-        Phase::Stopping(present, main, stop) if present.incarnation == life.incarnation => {
+        Phase::Stopping(present, main, stop) if present.incarnation == incarnation => {
             slot.last_exit = Some(status);
-            let gone = gone(main.started_at, true);
+            let gone = gone(main.started_at, stop.cause != StopCause::LeaderEnded);
             slot.phase = Phase::LeaderGone(present, gone, stop);
             Change::LeaderGone(gone)
         }
-        // A second word about the same end, or a word about a life that is no longer here.
+        // A second word about the same end, or a word about a life that the slot does not wait for any more.
         Phase::Spawning(_)
         | Phase::Starting(..)
         | Phase::Running(..)
@@ -110,7 +110,12 @@ pub fn exited(
         | Phase::Empty
         | Phase::Backoff { .. }
         | Phase::Exited { .. }
-        | Phase::Failed { .. } => Change::None,
+        | Phase::Failed { .. } => {
+            if let Some(leftover) = slot.leftovers.get_mut(&incarnation).filter(|_| left > 0) {
+                leftover.left = left;
+            }
+            Change::None
+        }
     }
 }
 
@@ -119,24 +124,27 @@ fn ended_by_itself(slot: &mut Slot, life: Life, gone: Gone, timeout: Duration) -
     if gone.left == 0 {
         slot.last_ended = life.incarnation;
         slot.phase = Phase::Empty;
+        // The next life need not wait for the search, but what is found still belongs to this slot.
+        slot.leftovers.insert(life.incarnation, Leftover::unknown(life));
         return Change::EndedByItself(gone);
     }
     let deadline = Some(gone.at + timeout);
-    let stop = Stop { cause: StopCause::LeaderEnded, since: gone.at, deadline, killed_at: None };
+    let (cause, since) = (StopCause::LeaderEnded, gone.at);
+    let stop = Stop { cause, since, deadline, killed_at: None, left_asked: false };
     slot.phase = Phase::LeaderGone(life, gone, stop);
     Change::LeaderGone(gone)
 }
 
-/// So many processes of `life`, whose main process ended, live on.
-pub fn left(slot: &mut Slot, life: Life, count: u32) -> Change {
+/// So many processes of `incarnation`, whose main process ended, live on.
+pub fn left(slot: &mut Slot, incarnation: Incarnation, count: u32) -> Change {
     match &mut slot.phase {
-        Phase::LeaderGone(present, gone, stop) if present.incarnation == life.incarnation => {
+        Phase::LeaderGone(present, gone, stop) if present.incarnation == incarnation => {
             if count > 0 {
                 gone.left = count;
                 return Change::None;
             }
             let (gone, stop) = (*gone, *stop);
-            slot.last_ended = life.incarnation;
+            slot.last_ended = incarnation;
             slot.phase = Phase::Empty;
             Change::AllGone(gone, stop)
         }
@@ -151,10 +159,9 @@ pub fn left(slot: &mut Slot, life: Life, count: u32) -> Change {
         | Phase::Exited { .. }
         | Phase::Failed { .. } => {
             if count == 0 {
-                slot.leftovers.remove(&life.incarnation);
-            } else {
-                let leftover = slot.leftovers.entry(life.incarnation);
-                leftover.or_insert(super::observed::Leftover { left: count, stop: None }).left = count;
+                slot.leftovers.remove(&incarnation);
+            } else if let Some(leftover) = slot.leftovers.get_mut(&incarnation) {
+                leftover.left = count;
             }
             Change::None
         }
@@ -164,7 +171,6 @@ pub fn left(slot: &mut Slot, life: Life, count: u32) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ids::Incarnation;
 
     const LIFE: Life =
         Life { incarnation: Incarnation(7), fingerprint: 1, ordered_at: Time::from_millis(1_000) };
@@ -172,7 +178,8 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(10);
 
     fn stop() -> Stop {
-        Stop { cause: StopCause::Operator, since: Time::from_millis(2_000), deadline: None, killed_at: None }
+        let (cause, since) = (StopCause::Operator, Time::from_millis(2_000));
+        Stop { cause, since, deadline: None, killed_at: None, left_asked: false }
     }
 
     fn phases() -> Vec<Phase> {
@@ -182,7 +189,6 @@ mod tests {
             lived: Duration::from_secs(2),
             left: 1,
             asked: true,
-            left_asked: false,
         };
         vec![
             Phase::Empty,
@@ -200,28 +206,42 @@ mod tests {
     #[test]
     fn a_fact_about_another_life_never_changes_the_phase() {
         let other = Life { incarnation: Incarnation(6), ..LIFE };
+        let number = other.incarnation;
         for phase in phases() {
             let at = Time::from_millis(9_000);
             let mut slot = Slot { phase: phase.clone(), ..Slot::default() };
-            assert_eq!(spawned(&mut slot, other, MAIN), Change::None);
-            assert_eq!(could_not_spawn(&mut slot, other, "no".into()), Change::None);
-            assert_eq!(exited(&mut slot, other, ExitStatus::Code(1), 0, at, TIMEOUT), Change::None);
-            assert_eq!(left(&mut slot, other, 2), Change::None);
+            slot.leftovers.insert(number, Leftover::unknown(other));
+            assert_eq!(spawned(&mut slot, number, MAIN), Change::None);
+            assert_eq!(could_not_spawn(&mut slot, number, "no".into()), Change::None);
+            assert_eq!(exited(&mut slot, number, ExitStatus::Code(1), 3, at, TIMEOUT), Change::None);
+            assert_eq!(slot.leftovers[&number].left, 3, "what it left is remembered");
+            assert_eq!(left(&mut slot, number, 2), Change::None);
+            assert_eq!(slot.leftovers[&number].left, 2);
+            assert_eq!(left(&mut slot, number, 0), Change::None);
             assert_eq!(slot.phase, phase);
-            assert_eq!(slot.leftovers.len(), 1, "what it left is remembered");
-            assert_eq!(left(&mut slot, other, 0), Change::None);
             assert!(slot.leftovers.is_empty());
         }
+    }
+
+    #[test]
+    fn a_slot_is_not_vacant_until_nothing_is_looked_for_any_more() {
+        let mut slot = Slot { phase: Phase::Running(LIFE, MAIN), ..Slot::default() };
+        let at = Time::from_millis(5_000);
+        let change = exited(&mut slot, LIFE.incarnation, ExitStatus::Code(0), 0, at, TIMEOUT);
+        assert!(matches!(change, Change::EndedByItself(_)));
+        assert!(!slot.is_vacant());
+        left(&mut slot, LIFE.incarnation, 0);
+        assert!(slot.is_vacant());
     }
 
     #[test]
     fn a_leader_that_leaves_a_worker_occupies_its_slot_until_the_worker_is_gone() {
         let mut slot = Slot { phase: Phase::Running(LIFE, MAIN), ..Slot::default() };
         let at = Time::from_millis(5_000);
-        exited(&mut slot, LIFE, ExitStatus::Signal(15), 1, at, TIMEOUT);
+        exited(&mut slot, LIFE.incarnation, ExitStatus::Signal(15), 1, at, TIMEOUT);
         let Phase::LeaderGone(_, gone, stop) = &slot.phase else { panic!("{:?}", slot.phase) };
         assert_eq!((gone.left, gone.asked, stop.deadline), (1, false, Some(at + TIMEOUT)));
-        assert!(matches!(left(&mut slot, LIFE, 0), Change::AllGone(..)));
+        assert!(matches!(left(&mut slot, LIFE.incarnation, 0), Change::AllGone(..)));
         assert_eq!(slot.phase, Phase::Empty);
     }
 
@@ -229,8 +249,8 @@ mod tests {
     fn an_asked_end_is_complete_only_when_nothing_is_left() {
         let mut slot = Slot { phase: Phase::Stopping(LIFE, MAIN, stop()), ..Slot::default() };
         let at = Time::from_millis(5_000);
-        exited(&mut slot, LIFE, ExitStatus::Code(0), 0, at, TIMEOUT);
+        exited(&mut slot, LIFE.incarnation, ExitStatus::Code(0), 0, at, TIMEOUT);
         assert!(slot.phase.is_ending());
-        assert!(matches!(left(&mut slot, LIFE, 0), Change::AllGone(gone, _) if gone.asked));
+        assert!(matches!(left(&mut slot, LIFE.incarnation, 0), Change::AllGone(gone, _) if gone.asked));
     }
 }

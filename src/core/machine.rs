@@ -9,16 +9,17 @@ use super::event::{Adopted, Fact, Notice, RestartReason};
 use super::exit::ExitStatus;
 use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::lifecycle::{self, Change};
-use super::observed::{BrokerHealth, Gone, Life, Main, Phase, Stop, StopCause, StopManners};
+use super::observed::{BrokerHealth, Gone, Leftover, Life, Main, Phase, Slot, Stop, StopCause, StopManners};
 use super::plan::{plan, signal_text};
 use super::restart::{Ending, after_ending, fraction};
 use super::time::Time;
-use super::world::{Limits, Owner, Program, USEFUL_LIFE, World};
+use super::world::{Limits, MANNERS_PROVEN, Owner, Program, USEFUL_LIFE, World};
 use crate::scaling::decision::Limit;
 use crate::scaling::input::Observation;
 
-/// A drain that takes this long proves that the stop signal is handled.
-const MANNERS_PROVEN: Duration = Duration::from_secs(5);
+/// A stop whose limit is zero is followed by its kill; nothing takes more rounds of planning than that at one moment.
+const ROUNDS_MAX: usize = 8;
+const ROUNDS_SPACING: Duration = Duration::from_millis(100);
 
 /// When a broker is back, its consumers start again within this time, spread evenly.
 const BROKER_RETURN_SPREAD: Duration = Duration::from_secs(1);
@@ -49,7 +50,7 @@ impl Machine {
     pub fn process_of(&self, incarnation: Incarnation) -> Option<ProcessId> {
         match self.world.lives.get(&incarnation)? {
             Owner::Process(process) => Some(process.clone()),
-            Owner::Auxiliary(_) => None,
+            Owner::Auxiliary(_) | Owner::Stray => None,
         }
     }
 
@@ -84,16 +85,29 @@ impl Machine {
         self.world.lives.insert(incarnation, Owner::Process(process.clone()));
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
         let slot = program.slots.entry(process.slot).or_default();
-        let newer = slot.phase.life().is_some_and(|life| life.incarnation > incarnation);
+        let life = Life { incarnation, fingerprint, ordered_at };
+        let newer = slot.phase.life().is_some_and(|present| present.incarnation > incarnation);
         if newer || slot.last_ended >= incarnation {
+            leave_beside(slot, life, stop);
             return;
         }
-        let life = Life { incarnation, fingerprint, ordered_at };
+        if let Some(older) = slot.phase.life().copied() {
+            let stop = slot.phase.stop().copied();
+            leave_beside(slot, older, stop);
+        }
         slot.phase = match (main, stop) {
             (None, _) => Phase::Spawning(life),
             (Some((pid, started_at)), None) => Phase::Starting(life, Main { pid, started_at }),
             (Some((pid, started_at)), Some(stop)) => Phase::Stopping(life, Main { pid, started_at }, stop),
         };
+    }
+
+    /// Takes over an auxiliary process that was there before this machine. Nobody waits for its answer any more: it is
+    /// killed.
+    pub fn adopt_auxiliary(&mut self, incarnation: Incarnation) {
+        self.world.last_incarnation = self.world.last_incarnation.max(incarnation);
+        self.world.lives.insert(incarnation, Owner::Stray);
+        self.world.strays.insert(incarnation, None);
     }
 
     /// Asks for an auxiliary process. Its end is told as [`Notice::Auxiliary`].
@@ -111,14 +125,23 @@ impl Machine {
         id
     }
 
-    /// Lets time pass up to `now`, and returns what is to be done. What it returns counts as ordered from now on.
+    /// Lets time pass up to `now`, and returns what is to be done. What it returns counts as ordered from now on; gaps and
+    /// the next wake are those of the world after that.
     pub fn step(&mut self, now: Time) -> Plan {
         self.advance(now);
-        let plan = plan(&self.world, now);
-        for command in &plan.commands {
-            self.apply(command, now);
+        let mut commands = Vec::new();
+        for _ in 0..ROUNDS_MAX {
+            let mut round = plan(&self.world, now);
+            if round.commands.is_empty() {
+                return Plan { commands, ..round };
+            }
+            for command in &round.commands {
+                self.apply(command, now);
+            }
+            commands.append(&mut round.commands);
         }
-        plan
+        // Not reached as long as every command leads to a state that does not ask for it again; if it is, time goes on.
+        Plan { commands, wake_at: Some(now + ROUNDS_SPACING), ..Plan::default() }
     }
 
     fn advance(&mut self, now: Time) {
@@ -135,6 +158,29 @@ impl Machine {
         self.world.programs.retain(|_, program| !forgotten(program));
         let programs = &self.world.programs;
         self.world.order.retain(|name| programs.contains_key(name));
+        self.refuse_auxiliaries();
+    }
+
+    /// Requests that can no longer be met are answered at once.
+    fn refuse_auxiliaries(&mut self) {
+        let shutting_down = self.world.shutdown.is_some();
+        let refused = |auxiliary: &Auxiliary| match auxiliary.phase {
+            AuxiliaryPhase::Running { .. } => None,
+            AuxiliaryPhase::Wanted if shutting_down => Some("Leveret shuts down".to_owned()),
+            AuxiliaryPhase::Wanted => {
+                let name = &auxiliary.program;
+                (!self.world.programs.contains_key(name)).then(|| format!("there is no program \"{name}\""))
+            }
+        };
+        let refused: Vec<_> = self
+            .world
+            .auxiliaries
+            .iter()
+            .filter_map(|(id, auxiliary)| refused(auxiliary).map(|why| (*id, why)))
+            .collect();
+        for (id, why) in refused {
+            self.auxiliary_ended(id, AuxiliaryResult::CouldNotStart(why));
+        }
     }
 
     fn apply(&mut self, command: &Command, now: Time) {
@@ -147,8 +193,8 @@ impl Machine {
             Command::StopLeft { process, incarnation, stop, .. } => {
                 let slot = self.slot_mut(process);
                 match slot.map(|slot| (&mut slot.phase, &mut slot.leftovers)) {
-                    Some((Phase::LeaderGone(life, gone, _), _)) if life.incarnation == *incarnation => {
-                        gone.left_asked = true;
+                    Some((Phase::LeaderGone(life, _, present), _)) if life.incarnation == *incarnation => {
+                        *present = *stop;
                     }
                     Some((_, leftovers)) => {
                         if let Some(leftover) = leftovers.get_mut(incarnation) {
@@ -171,16 +217,19 @@ impl Machine {
                     auxiliary.phase = AuxiliaryPhase::Running {
                         incarnation: *incarnation,
                         deadline: *deadline,
-                        killed: false,
+                        killed_at: None,
                     };
                 }
             }
             Command::KillAuxiliary { id, .. } => {
-                if let Some(Auxiliary { phase: AuxiliaryPhase::Running { killed, .. }, .. }) =
+                if let Some(Auxiliary { phase: AuxiliaryPhase::Running { killed_at, .. }, .. }) =
                     self.world.auxiliaries.get_mut(id)
                 {
-                    *killed = true;
+                    *killed_at = Some(now);
                 }
+            }
+            Command::KillStray { incarnation } => {
+                self.world.strays.insert(*incarnation, Some(now));
             }
         }
     }
@@ -211,7 +260,7 @@ impl Machine {
         }
     }
 
-    fn slot_mut(&mut self, process: &ProcessId) -> Option<&mut super::observed::Slot> {
+    fn slot_mut(&mut self, process: &ProcessId) -> Option<&mut Slot> {
         self.world.programs.get_mut(&process.program)?.slots.get_mut(&process.slot)
     }
 
@@ -236,12 +285,10 @@ impl Machine {
     }
 
     fn spawned(&mut self, incarnation: Incarnation, main: Main) {
-        let Some(Owner::Process(process)) = self.world.lives.get(&incarnation).cloned() else { return };
-        if let Some(slot) = self.slot_mut(&process)
-            && let Some(life) = slot.phase.life().copied()
-            && life.incarnation == incarnation
+        if let Some(process) = self.process_of(incarnation)
+            && let Some(slot) = self.slot_mut(&process)
         {
-            lifecycle::spawned(slot, life, main);
+            lifecycle::spawned(slot, incarnation, main);
         }
     }
 
@@ -249,13 +296,13 @@ impl Machine {
         match self.world.lives.remove(&incarnation) {
             Some(Owner::Process(process)) => {
                 let Some(slot) = self.slot_mut(&process) else { return };
-                let Some(life) = slot.phase.life().copied() else { return };
-                let before = Life { incarnation, ..life };
-                if lifecycle::could_not_spawn(slot, before, trouble) == Change::NotStarted {
+                slot.leftovers.remove(&incarnation);
+                if lifecycle::could_not_spawn(slot, incarnation, trouble) == Change::NotStarted {
                     self.settle_ending(&process, incarnation, None, Duration::ZERO, at);
                 }
             }
             Some(Owner::Auxiliary(id)) => self.auxiliary_ended(id, AuxiliaryResult::CouldNotStart(trouble)),
+            Some(Owner::Stray) => drop(self.world.strays.remove(&incarnation)),
             None => {}
         }
     }
@@ -263,16 +310,14 @@ impl Machine {
     fn exited(&mut self, incarnation: Incarnation, status: ExitStatus, left: u32, at: Time) {
         let process = match self.world.lives.get(&incarnation).cloned() {
             Some(Owner::Process(process)) => process,
-            Some(Owner::Auxiliary(id)) => return self.auxiliary_exited(id, status),
-            None => return,
+            Some(Owner::Auxiliary(id)) => return self.auxiliary_exited(id, incarnation, status, left),
+            Some(Owner::Stray) | None => return,
         };
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
         let timeout = program.spec.stop.timeout;
         let Some(slot) = program.slots.get_mut(&process.slot) else { return };
-        let Some(life) = slot.phase.life().copied() else { return };
-        let life = Life { incarnation, ..life };
         let manners = learn_manners(&slot.phase, incarnation, status, left, at, program.spec.stop.signal);
-        let change = lifecycle::exited(slot, life, status, left, at, timeout);
+        let change = lifecycle::exited(slot, incarnation, status, left, at, timeout);
         if let Some(manners) = manners {
             self.note_manners(&process, manners);
         }
@@ -293,14 +338,23 @@ impl Machine {
             0 => self.world.lives.remove(&incarnation),
             _ => self.world.lives.get(&incarnation).cloned(),
         };
-        let Some(Owner::Process(process)) = owner else { return };
-        let Some(slot) = self.slot_mut(&process) else { return };
-        let life = match slot.phase.life() {
-            Some(life) => Life { incarnation, ..*life },
-            None => Life { incarnation, fingerprint: 0, ordered_at: at },
+        let process = match owner {
+            Some(Owner::Process(process)) => process,
+            Some(Owner::Stray) => return self.stray_left(incarnation, left),
+            // An auxiliary process whose main process has ended is a stray.
+            Some(Owner::Auxiliary(_)) | None => return,
         };
-        if let Change::AllGone(gone, stop) = lifecycle::left(slot, life, left) {
+        let Some(slot) = self.slot_mut(&process) else { return };
+        if let Change::AllGone(gone, stop) = lifecycle::left(slot, incarnation, left) {
             self.settle_all_gone(&process, incarnation, gone, stop, at);
+        }
+    }
+
+    fn stray_left(&mut self, incarnation: Incarnation, left: u32) {
+        if left == 0 {
+            self.world.strays.remove(&incarnation);
+        } else {
+            self.world.strays.entry(incarnation).or_default();
         }
     }
 
@@ -312,11 +366,18 @@ impl Machine {
         stop: Stop,
         at: Time,
     ) {
-        if !gone.asked {
+        // Somebody who asked for a new one meanwhile does not wait for a backoff.
+        let restarted = self
+            .world
+            .programs
+            .get(&process.program)
+            .is_some_and(|program| program.wish.replace.covers(process.slot, incarnation));
+        if !gone.asked && !restarted {
             return self.settle_ending(process, incarnation, Some(gone.status), gone.lived, at);
         }
         if let Some(slot) = self.slot_mut(process) {
             slot.again = match stop.cause {
+                _ if restarted => Some(RestartReason::Operator),
                 StopCause::Restart => Some(RestartReason::Operator),
                 StopCause::Changed => Some(RestartReason::Changed),
                 StopCause::Operator
@@ -358,13 +419,18 @@ impl Machine {
         program.manners = manners;
     }
 
-    fn auxiliary_exited(&mut self, id: AuxiliaryId, status: ExitStatus) {
+    /// Its answer is there; what it left behind is nobody's any more.
+    fn auxiliary_exited(&mut self, id: AuxiliaryId, incarnation: Incarnation, status: ExitStatus, left: u32) {
         let killed = matches!(
             self.world.auxiliaries.get(&id),
-            Some(Auxiliary { phase: AuxiliaryPhase::Running { killed: true, .. }, .. })
+            Some(Auxiliary { phase: AuxiliaryPhase::Running { killed_at: Some(_), .. }, .. })
         );
         let result = if killed { AuxiliaryResult::TimedOut } else { AuxiliaryResult::Ended(status) };
         self.auxiliary_ended(id, result);
+        self.world.lives.insert(incarnation, Owner::Stray);
+        if left > 0 {
+            self.world.strays.insert(incarnation, None);
+        }
     }
 
     fn auxiliary_ended(&mut self, id: AuxiliaryId, result: AuxiliaryResult) {
@@ -404,6 +470,12 @@ impl Machine {
             }
         }
     }
+}
+
+/// A life whose slot has moved on is kept beside it until nothing of it is left.
+fn leave_beside(slot: &mut Slot, life: Life, stop: Option<Stop>) {
+    let stop = stop.filter(|stop| stop.left_asked);
+    slot.leftovers.insert(life.incarnation, Leftover { stop, ..Leftover::unknown(life) });
 }
 
 /// A rise of the visible consumers is the oldest starting ones having begun to consume.
@@ -455,7 +527,6 @@ fn end_hold(program: &mut Program, now: Time, notices: &mut Vec<Notice>) {
 pub(super) fn release_hold(program: &mut Program) {
     let held = program.count();
     program.wish.hold = None;
-    program.wish.stopped_slots.clear();
     if let Some(scaler) = &mut program.scaler {
         scaler.target = held;
         scaler.engine.resume_at(held);

@@ -8,8 +8,8 @@ use super::desired::Wish;
 use super::event::RestartReason;
 use super::ids::ProgramName;
 use super::machine::{Machine, wish_over_restart};
-use super::observed::{Phase, Slot, StopManners};
-use super::world::{Scaler, goal};
+use super::observed::{BrokerHealth, Phase, Slot, StopManners};
+use super::world::{Scaler, Shutdown, goal};
 use crate::scaling::engine::Engine;
 use crate::scaling::input::Learned;
 
@@ -18,6 +18,12 @@ use crate::scaling::input::Learned;
 pub struct Memory {
     /// By program.
     pub programs: BTreeMap<ProgramName, ProgramMemory>,
+    /// The shutdown, once it was asked for.
+    #[serde(default)]
+    pub shutdown: Option<Shutdown>,
+    /// How the brokers stood.
+    #[serde(default)]
+    pub brokers: BTreeMap<String, BrokerHealth>,
 }
 
 /// What is remembered of a program.
@@ -51,7 +57,8 @@ pub struct ProgramMemory {
 impl Machine {
     /// What to remember.
     pub fn memory(&self) -> Memory {
-        let mut memory = Memory::default();
+        let (shutdown, brokers) = (self.world().shutdown, self.world().brokers.clone());
+        let mut memory = Memory { programs: BTreeMap::new(), shutdown, brokers };
         for (name, program) in &self.world().programs {
             let scaler = program.scaler.as_ref();
             let slots = program.slots.iter().map(|(number, slot)| (*number, past(slot)));
@@ -78,6 +85,10 @@ impl Machine {
     pub fn recall(&mut self, memory: Memory, same_processes: bool) {
         let world = self.world_mut();
         let limits = world.limits;
+        if same_processes {
+            world.shutdown = world.shutdown.or(memory.shutdown);
+            world.brokers = memory.brokers;
+        }
         for (name, past) in memory.programs {
             let Some(program) = world.programs.get_mut(&name) else { continue };
             if let (Some(scaler), Some(scale)) = (&mut program.scaler, program.spec.scale()) {

@@ -27,7 +27,7 @@ pub struct Slot {
     pub again: Option<RestartReason>,
     /// What kept the last life from starting: `chdir /srv/nope: No such file or directory`.
     pub trouble: Option<String>,
-    /// Processes of earlier lives that were found after their leader's end, by life.
+    /// Earlier lives whose end the slot did not wait for: what they left behind, until the keeper says that it is gone.
     pub leftovers: BTreeMap<Incarnation, Leftover>,
 }
 
@@ -100,6 +100,20 @@ impl Phase {
         }
     }
 
+    /// The request that it end, if it was made.
+    pub fn stop(&self) -> Option<&Stop> {
+        match self {
+            Self::Stopping(_, _, stop) | Self::LeaderGone(_, _, stop) => Some(stop),
+            Self::Empty
+            | Self::Spawning(_)
+            | Self::Starting(..)
+            | Self::Running(..)
+            | Self::Backoff { .. }
+            | Self::Exited { .. }
+            | Self::Failed { .. } => None,
+        }
+    }
+
     /// Whether something lives here that was not asked to end.
     pub fn is_live(&self) -> bool {
         matches!(self, Self::Spawning(_) | Self::Starting(..) | Self::Running(..))
@@ -144,8 +158,6 @@ pub struct Gone {
     pub left: u32,
     /// Whether it had been asked to end.
     pub asked: bool,
-    /// Whether what it left was asked to end.
-    pub left_asked: bool,
 }
 
 /// A request to end.
@@ -159,6 +171,9 @@ pub struct Stop {
     pub deadline: Option<Time>,
     /// When the tree was last killed.
     pub killed_at: Option<Time>,
+    /// Whether what the main process left behind was asked as well.
+    #[serde(default)]
+    pub left_asked: bool,
 }
 
 /// On whose behalf a process is asked to end.
@@ -191,13 +206,22 @@ impl StopCause {
     }
 }
 
-/// What an ended main process left behind, when it was found only after the slot had moved on.
+/// What an ended main process may have left behind in a slot that has moved on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftover {
-    /// How many processes.
+    /// The life that ended.
+    pub life: Life,
+    /// How many processes are known to live on; 0 while they are being looked for.
     pub left: u32,
     /// The request that they end; absent until it is made.
     pub stop: Option<Stop>,
+}
+
+impl Leftover {
+    /// What may be left of a life whose main process has ended, as long as nothing is known of it.
+    pub fn unknown(life: Life) -> Self {
+        Self { life, left: 0, stop: None }
+    }
 }
 
 /// How the processes of a program take their stop signal.
@@ -214,7 +238,8 @@ pub enum StopManners {
 }
 
 /// How a broker stands, as far as starts of consumers depend on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BrokerHealth {
     /// Nothing is known yet.
     #[default]

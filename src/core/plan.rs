@@ -11,7 +11,7 @@ use super::ids::{Incarnation, ProcessId};
 use super::observed::{Phase, Slot, Stop, StopCause, StopManners};
 use super::spec::{ProgramSpec, StopTarget};
 use super::time::Time;
-use super::world::{KILL_AGAIN, Program, World};
+use super::world::{KILL_AGAIN, MANNERS_PROVEN, Program, World};
 
 /// What to do now about the difference between what is wanted and what there is.
 ///
@@ -144,17 +144,15 @@ impl<'a> Planner<'a> {
             Phase::Stopping(life, _, stop) => {
                 let gap = Gap::Draining { since: stop.since, deadline: stop.deadline, cause: stop.cause };
                 self.gap(program, number, gap);
+                if program.manners == StopManners::Unknown {
+                    self.wake(stop.since + MANNERS_PROVEN);
+                }
                 self.pursue(program, process, life.incarnation, *stop, stop_for);
             }
             Phase::LeaderGone(life, gone, stop) => {
                 self.gap(program, number, Gap::LeaderGone { left: gone.left, deadline: stop.deadline });
-                if gone.left > 0 && !gone.left_asked {
-                    self.plan.commands.push(Command::StopLeft {
-                        process: process.clone(),
-                        incarnation: life.incarnation,
-                        stop: *stop,
-                        signal: program.spec.stop.signal,
-                    });
+                if gone.left > 0 && !stop.left_asked {
+                    self.stop_left(program, process, life.incarnation, *stop);
                 }
                 self.pursue(program, process, life.incarnation, *stop, stop_for);
             }
@@ -192,7 +190,7 @@ impl<'a> Planner<'a> {
             }
             None => stop,
         };
-        let Some(due) = kill_due(&stop) else { return };
+        let Some(due) = self.kill_due(&stop) else { return };
         if due <= self.now {
             self.plan.commands.push(Command::Kill { process: process.clone(), incarnation });
         } else {
@@ -203,11 +201,10 @@ impl<'a> Planner<'a> {
     fn leftovers(&mut self, program: &Program, process: &ProcessId, slot: &Slot) {
         for (incarnation, leftover) in &slot.leftovers {
             match leftover.stop {
+                None if leftover.left == 0 => {}
                 None => {
                     let stop = new_stop(&program.spec, StopCause::LeaderEnded, self.now);
-                    let (process, incarnation) = (process.clone(), *incarnation);
-                    let signal = program.spec.stop.signal;
-                    self.plan.commands.push(Command::StopLeft { process, incarnation, stop, signal });
+                    self.stop_left(program, process, *incarnation, stop);
                 }
                 Some(stop) => {
                     let gap = Gap::LeaderGone { left: leftover.left, deadline: stop.deadline };
@@ -215,6 +212,21 @@ impl<'a> Planner<'a> {
                     self.pursue(program, process, *incarnation, stop, None);
                 }
             }
+        }
+    }
+
+    fn stop_left(&mut self, program: &Program, process: &ProcessId, incarnation: Incarnation, stop: Stop) {
+        let (process, signal) = (process.clone(), program.spec.stop.signal);
+        let stop = Stop { left_asked: true, ..stop };
+        self.plan.commands.push(Command::StopLeft { process, incarnation, stop, signal });
+    }
+
+    /// When the tree is to be killed, for the first time or again.
+    fn kill_due(&self, stop: &Stop) -> Option<Time> {
+        match stop.killed_at {
+            Some(killed_at) => Some(killed_at + KILL_AGAIN),
+            None if self.world.shutdown.is_some_and(|shutdown| shutdown.at_once) => Some(self.now),
+            None => stop.deadline,
         }
     }
 
@@ -333,16 +345,26 @@ impl<'a> Planner<'a> {
                     let deadline = self.now + auxiliary.timeout;
                     self.spawns.push(Command::SpawnAuxiliary { id: *id, incarnation, deadline });
                 }
-                AuxiliaryPhase::Running { incarnation, deadline, killed } => {
-                    let over = deadline <= self.now || self.world.shutdown.is_some();
-                    if over && !killed {
+                AuxiliaryPhase::Running { incarnation, deadline, killed_at } => {
+                    let limit = if self.world.shutdown.is_some() { self.now } else { deadline };
+                    if self.is_due(killed_at, limit) {
                         self.plan.commands.push(Command::KillAuxiliary { id: *id, incarnation });
-                    } else if !killed {
-                        self.wake(deadline);
                     }
                 }
             }
         }
+        for (incarnation, killed_at) in &self.world.strays {
+            if self.is_due(*killed_at, self.now) {
+                self.plan.commands.push(Command::KillStray { incarnation: *incarnation });
+            }
+        }
+    }
+
+    /// Whether a kill is due, for the first time at `limit` or again.
+    fn is_due(&mut self, killed_at: Option<Time>, limit: Time) -> bool {
+        let due = killed_at.map_or(limit, |killed_at| killed_at + KILL_AGAIN);
+        self.wake(due);
+        due <= self.now
     }
 
     fn gap(&mut self, program: &Program, slot: Option<u32>, gap: Gap) {
@@ -366,15 +388,7 @@ impl<'a> Planner<'a> {
 
 fn new_stop(spec: &ProgramSpec, cause: StopCause, now: Time) -> Stop {
     let deadline = cause.has_limit().then(|| now + spec.stop.timeout);
-    Stop { cause, since: now, deadline, killed_at: None }
-}
-
-/// When the tree is to be killed, for the first time or again.
-fn kill_due(stop: &Stop) -> Option<Time> {
-    match stop.killed_at {
-        Some(killed_at) => Some(killed_at + KILL_AGAIN),
-        None => stop.deadline,
-    }
+    Stop { cause, since: now, deadline, killed_at: None, left_asked: false }
 }
 
 fn trouble(slot: &Slot) -> String {

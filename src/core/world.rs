@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::auxiliary::{Auxiliary, AuxiliaryId};
 use super::desired::{Hold, StoppedBy, Wish};
 use super::event::RestartReason;
@@ -20,6 +22,9 @@ pub const STARTUP: Duration = Duration::from_secs(1);
 /// The least life after which a clean exit is a recycle and not a failure.
 pub const USEFUL_LIFE: Duration = Duration::from_secs(10);
 
+/// A drain that takes this long proves that the stop signal is handled.
+pub const MANNERS_PROVEN: Duration = Duration::from_secs(5);
+
 /// How often a tree that outlives a kill is killed again.
 pub const KILL_AGAIN: Duration = Duration::from_secs(2);
 
@@ -36,12 +41,14 @@ pub struct World {
     pub last_incarnation: Incarnation,
     /// How the brokers stand.
     pub brokers: BTreeMap<String, BrokerHealth>,
-    /// When the shutdown was asked for.
-    pub shutdown: Option<Time>,
+    /// The shutdown, once it was asked for.
+    pub shutdown: Option<Shutdown>,
     /// Auxiliary processes that are wanted or running.
     pub auxiliaries: BTreeMap<AuxiliaryId, Auxiliary>,
     /// The number of the newest request for an auxiliary process.
     pub last_auxiliary: AuxiliaryId,
+    /// What auxiliary processes left behind, and those that an earlier controller waited for; when each was killed last.
+    pub strays: BTreeMap<Incarnation, Option<Time>>,
     /// Limits of the machine.
     pub limits: Limits,
 }
@@ -53,6 +60,17 @@ pub enum Owner {
     Process(ProcessId),
     /// An auxiliary process.
     Auxiliary(AuxiliaryId),
+    /// What is left of an auxiliary process that nobody waits for any more.
+    Stray,
+}
+
+/// The end of everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shutdown {
+    /// When it was asked for first.
+    pub since: Time,
+    /// Whether what is left is killed without waiting for its stop timeout.
+    pub at_once: bool,
 }
 
 /// Limits of the machine, and the seed of all jitter.

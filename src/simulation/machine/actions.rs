@@ -6,9 +6,10 @@ use super::configuration::{self, BROKERS, NAMES, PROJECTS};
 use super::invariants;
 use super::run::{Check, Run};
 use crate::core::auxiliary::Purpose;
-use crate::core::event::{Edit, Fact};
+use crate::core::event::Edit;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::{Incarnation, ProcessId, ProgramName, Target};
+use crate::core::observed::BrokerHealth;
 use crate::core::time::Time;
 
 /// A kind of action.
@@ -87,7 +88,7 @@ impl Run {
             Action::ChangeBroker => {
                 let (broker, health) = self.brokers.change_broker(&mut self.dice);
                 self.tell(format!("broker {broker} is {health:?}"));
-                self.machine.observe(Fact::Broker { broker, health, at: self.now });
+                self.broker_fact(broker, health);
                 self.settle()
             }
             Action::SpawnTrouble => {
@@ -239,7 +240,9 @@ impl Run {
     /// No more faults: everything must come to rest as it is wanted, and then end.
     pub(super) fn come_to_rest(&mut self) -> Check {
         if self.finished || self.shadow.shutdown.is_some() {
-            self.advance(Duration::from_secs(120))?;
+            if !self.finished {
+                self.advance(Duration::from_secs(120))?;
+            }
             self.tell("started anew for the end".to_owned());
             self.restart_daemon()?;
         }
@@ -248,8 +251,7 @@ impl Run {
         self.keeper.is_quiet = true;
         self.brokers.calm();
         for broker in BROKERS {
-            let (broker, health) = (broker.to_owned(), crate::core::observed::BrokerHealth::Up);
-            self.machine.observe(Fact::Broker { broker, health, at: self.now });
+            self.broker_fact(broker.to_owned(), BrokerHealth::Up);
         }
         for _ in 0..3 {
             self.keeper.end_stubborn(self.now, &mut self.dice);
@@ -262,7 +264,9 @@ impl Run {
         invariants::converged(self)?;
         self.tell("shutdown at the end".to_owned());
         self.shut_down(false)?;
-        self.advance(Duration::from_secs(120))?;
+        if !self.finished {
+            self.advance(Duration::from_secs(120))?;
+        }
         if !self.finished {
             return Err("Leveret was told to shut down and goes on".to_owned());
         }

@@ -43,7 +43,8 @@ pub(super) fn command(run: &mut Run, command: &Command) -> Check {
         }
         Command::StopLeft { incarnation, .. } => {
             nothing_is_sent_to_the_gone(run, command)?;
-            if !run.shadow.asked_left.insert(*incarnation) {
+            let is_new = run.shadow.asked_left.insert(*incarnation);
+            if !is_new && !run.shadow.uncertain.contains(incarnation) {
                 return Err(format!("what life {incarnation} left behind is asked to end a second time"));
             }
         }
@@ -51,7 +52,7 @@ pub(super) fn command(run: &mut Run, command: &Command) -> Check {
             nothing_is_sent_to_the_gone(run, command)?;
             killed_only_when_somebody_insists(run, *incarnation)?;
         }
-        Command::KillAuxiliary { .. } => nothing_is_sent_to_the_gone(run, command)?,
+        Command::KillAuxiliary { .. } | Command::KillStray { .. } => nothing_is_sent_to_the_gone(run, command)?,
         Command::Limit { .. } => {}
     }
     Ok(())
@@ -130,18 +131,18 @@ fn asked_only_once(run: &Run, incarnation: Incarnation) -> Check {
 /// lead to a kill, and never before the stop timeout.
 fn killed_only_when_somebody_insists(run: &Run, incarnation: Incarnation) -> Check {
     let Some(child) = run.keeper.children.get(&incarnation) else { return Ok(()) };
-    if let Some(insisted) = run.shadow.insisted.get(&incarnation) {
-        if run.now < insisted.kill_from {
-            let early = insisted.kill_from.since(run.now);
-            return Err(format!("life {incarnation} is killed {early:?} before its stop timeout is over"));
-        }
-        return Ok(());
-    }
     let ended_by_itself = match child.state {
         State::Exited { at, .. } => child.asked_at.is_none_or(|asked| asked >= at),
         State::Ordered | State::Running { .. } | State::CouldNotSpawn { .. } => false,
     };
     if ended_by_itself {
+        return Ok(());
+    }
+    if let Some(insisted) = run.shadow.insisted.get(&incarnation) {
+        if run.now < insisted.kill_from {
+            let early = insisted.kill_from.since(run.now);
+            return Err(format!("life {incarnation} is killed {early:?} before its stop timeout is over"));
+        }
         return Ok(());
     }
     Err(format!("life {incarnation} is killed although nobody insisted on its end"))
@@ -252,8 +253,19 @@ fn time_alone_changes_nothing_before_the_wake(run: &mut Run, plan: &Plan) -> Che
         return Ok(());
     }
     let moment = run.now + Duration::from_micros(u64::from(1 + run.dice.below(micros - 1)));
-    let early = run.machine.clone().step(moment);
-    match early.commands.first() {
+    let mut machine = run.machine.clone();
+    let early = machine.step(moment);
+    // Where the engine thinks anew as time passes, the next reading, at most a second away, would ask it as well.
+    let target = |machine: &Machine, name: &ProgramName| {
+        let program = machine.world().programs.get(name)?;
+        program.scaler.as_ref().map(|scaler| scaler.target)
+    };
+    let by_engine = |command: &&Command| {
+        process_of(command).is_some_and(|process| {
+            target(&machine, &process.program) != target(&run.machine, &process.program)
+        })
+    };
+    match early.commands.iter().find(|command| !by_engine(command)) {
         Some(command) => Err(format!(
             "{command:?} is due {:?} from now, and nobody would wake for it before {:?}",
             moment.since(run.now),
@@ -286,8 +298,12 @@ fn every_gap_has_a_reason(run: &Run, plan: &Plan) -> Check {
 }
 
 fn the_end_comes_in_time(run: &Run) -> Check {
-    match run.shadow.gone_by.filter(|gone_by| *gone_by < run.now) {
-        Some(gone_by) => Err(format!("everything should have ended by {}", gone_by.as_seconds())),
+    match run.shadow.gone_by.filter(|gone_by| *gone_by < run.now && !run.finished) {
+        Some(gone_by) => Err(format!(
+            "everything should have ended by {}, and there are still {:?}",
+            gone_by.as_seconds(),
+            run.keeper.children.iter().filter(|(_, child)| !child.is_gone()).collect::<Vec<_>>()
+        )),
         None => Ok(()),
     }
 }
@@ -354,6 +370,8 @@ pub(super) struct Remembered {
     wishes: BTreeMap<ProgramName, Wish>,
     slots: BTreeMap<ProcessId, (u32, Phase)>,
     shutdown: bool,
+    /// Whether what the brokers said last is written down; with their return failures are forgiven.
+    brokers_saved: bool,
     /// When this was so, if the next controller should know all of it and find nothing new.
     all_known_at: Option<Time>,
 }
@@ -375,6 +393,7 @@ impl Remembered {
             wishes: wishes(&run.machine),
             slots,
             shutdown: world.shutdown.is_some(),
+            brokers_saved: run.brokers_saved,
             all_known_at: all_known.then_some(run.now),
         }
     }
@@ -382,7 +401,9 @@ impl Remembered {
     /// Holds it against what the next controller knows after its first step, which gave these commands.
     pub(super) fn held_against(self, run: &Run, commands: &str) -> Check {
         if self.all_known_at == Some(run.now) {
-            let new = commands.lines().find(|line| !line.contains(" Kill"));
+            // Kills are repeated, and the inventory knows of one left process where it is not sure that there is none.
+            let may_be = |line: &&str| line.contains(" Kill") || line.contains(" StopLeft");
+            let new = commands.lines().find(|line| !may_be(line));
             if let Some(command) = new {
                 return Err(format!("a new controller that knows everything does something: {command}"));
             }
@@ -397,28 +418,28 @@ impl Remembered {
                 return Err(format!("the new controller forgot about {name}: {wish:?} became {after:?}"));
             }
         }
-        self.same_failures(run)
+        if self.brokers_saved { self.same_failures(run) } else { Ok(()) }
     }
 
     fn same_failures(&self, run: &Run) -> Check {
         for (process, (failures, phase)) in &self.slots {
             let (Phase::Backoff { since, .. } | Phase::Failed { at: since }) = phase else { continue };
-            let slot = run.machine.world().slot(process);
-            let is_over = match phase {
-                Phase::Backoff { until, .. } => *until <= run.now,
-                _ => false,
-            };
+            let Some(program) = run.machine.world().programs.get(&process.program) else { continue };
+            let is_over = matches!(phase, Phase::Backoff { until, .. } if *until <= run.now);
+            // What is not wanted any more has no past.
+            let is_wanted = program.wanted(run.shadow.shutdown.is_some()).slots.contains(&process.slot);
+            if is_over || !is_wanted || program.wish.forgives(process.slot, *since) {
+                continue;
+            }
+            let slot = program.slots.get(&process.slot);
             let is_kept = slot.is_some_and(|slot| {
-                let same = match &slot.phase {
-                    Phase::Backoff { since: kept, .. } | Phase::Failed { at: kept } => kept == since,
-                    _ => false,
-                };
-                slot.failures == *failures && same
+                let same_kind = std::mem::discriminant(&slot.phase) == std::mem::discriminant(phase);
+                // The keeper may not be sure yet that nothing is left; what follows comes when it is.
+                (slot.failures == *failures && same_kind) || matches!(slot.phase, Phase::LeaderGone(..))
             });
-            if !is_kept && !is_over {
+            if !is_kept {
                 return Err(format!(
-                    "the new controller forgot that {process} failed: {phase:?} became {:?}",
-                    slot.map(|slot| (slot.failures, &slot.phase))
+                    "the new controller forgot that {process} failed: {failures}, {phase:?} became {slot:?}"
                 ));
             }
         }
@@ -431,6 +452,10 @@ pub(super) fn kept_over_daemon_restart(run: &Run, before: &BTreeMap<ProgramName,
     let now = wishes(&run.machine);
     for (name, wish) in before {
         let Some(after) = now.get(name) else { continue };
+        // A hold whose end was not written down ends once more.
+        if after.hold.as_ref().and_then(|hold| hold.until).is_some_and(|until| until <= run.now) {
+            continue;
+        }
         let by_operator = |wish: &Wish| match &wish.stopped {
             Some(StoppedBy::Operator(by)) => Some(by.clone()),
             Some(StoppedBy::Autostart) | None => None,

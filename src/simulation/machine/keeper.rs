@@ -15,6 +15,9 @@ use crate::keeper::protocol::{Fact, Inventory, InventoryProcess, InventoryState,
 
 const KILL: i32 = 9;
 
+/// A trouble ends after so many failures.
+const FAILURES_MAX: u32 = 40;
+
 /// Facts that are remembered to be told a second time.
 const HISTORY: usize = 64;
 
@@ -28,6 +31,7 @@ pub(super) struct Keeper {
     pub(super) controllers: u32,
     /// How likely a start is to fail.
     pub(super) trouble: f64,
+    failures: u32,
     /// Processes behave, and everything is quick.
     pub(super) is_quiet: bool,
     /// Requests to end that Leveret got as signals; they are told to every controller.
@@ -120,6 +124,7 @@ impl Keeper {
             started_at,
             controllers: 0,
             trouble: 0.0,
+            failures: 0,
             is_quiet: false,
             signals: Vec::new(),
             on_the_way: VecDeque::new(),
@@ -328,6 +333,13 @@ impl Keeper {
 
     fn answer(&mut self, incarnation: Incarnation, at: Time, dice: &mut Dice) {
         let fails = dice.chance(self.trouble) && !self.is_quiet;
+        if fails {
+            // Without a backoff a lasting trouble would fill hours with starts and nothing else.
+            self.failures += 1;
+            if self.failures >= FAILURES_MAX {
+                (self.trouble, self.failures) = (0.0, 0);
+            }
+        }
         let Some(child) = self.children.get_mut(&incarnation) else { return };
         if fails {
             child.state = State::CouldNotSpawn { at };

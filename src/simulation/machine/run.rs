@@ -1,6 +1,6 @@
 //! One run: the machine, the world around it, and the hands between them, which do what the controller's loop does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::core::command::{Command, Plan};
 use crate::core::event::{Edit, EditError, Fact, Notice};
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
+use crate::core::observed::BrokerHealth;
 use crate::core::spec::ProgramSpec;
 use crate::core::time::Time;
 use crate::core::world::Limits;
@@ -60,8 +61,12 @@ pub(super) struct Run {
     disk: Option<Saved>,
     wake_at: Option<Time>,
     save_at: Option<Time>,
+    /// What the brokers said last is written down.
+    pub(super) brokers_saved: bool,
     /// Lives whose output is being read to its end.
-    drains: BTreeMap<(Time, Incarnation), ()>,
+    drains: BTreeSet<(Time, Incarnation)>,
+    /// Lives that the keeper may forget as soon as their end is written down.
+    released: Vec<Incarnation>,
     idle_wakes: (Time, u32),
 }
 
@@ -70,7 +75,7 @@ impl Run {
         let mut dice = Dice::new(seed);
         let now = Time::from_millis(1_000_000);
         let limits = configuration::limits(&mut dice);
-        Self {
+        let mut run = Self {
             now,
             machine: Machine::new(limits),
             keeper: Keeper::new(100, now),
@@ -87,10 +92,14 @@ impl Run {
             disk: None,
             wake_at: None,
             save_at: None,
-            drains: BTreeMap::new(),
+            brokers_saved: true,
+            drains: BTreeSet::new(),
+            released: Vec::new(),
             idle_wakes: (now, 0),
             dice,
-        }
+        };
+        run.take_over();
+        run
     }
 
     /// Writes down what is done, for a report.
@@ -121,6 +130,8 @@ impl Run {
             self.save_soon();
         }
         invariants::after_step(self, &plan)?;
+        let programs = &self.machine.world().programs;
+        self.shadow.stops.retain(|name, _| programs.contains_key(name));
         self.save_if_due();
         self.watch_idleness(&plan, &notices)?;
         if died {
@@ -182,6 +193,7 @@ impl Run {
     /// Writes down what the next controller should know.
     pub(super) fn save(&mut self) {
         self.save_at = None;
+        self.brokers_saved = true;
         self.disk = Some(Saved {
             version: VERSION,
             keeper: self.identity(),
@@ -189,6 +201,9 @@ impl Run {
             wall_seconds: self.now.as_seconds(),
             memory: self.machine.memory(),
         });
+        for incarnation in std::mem::take(&mut self.released) {
+            self.keeper.obey(&Order::Release { incarnation }, None, self.now, &mut self.dice);
+        }
     }
 
     /// Whether the next controller would know all that this one knows.
@@ -218,18 +233,27 @@ impl Run {
         if let Some(incarnation) = incarnation_of(fact).filter(|_| is_last) {
             self.shadow.told_gone.insert(incarnation);
             let read_at = self.now + self.dice.millis(0, 50);
-            self.drains.insert((read_at, incarnation), ());
+            self.drains.insert((read_at, incarnation));
         }
     }
 
+    /// What a broker is like, as the controller takes it.
+    pub(super) fn broker_fact(&mut self, broker: String, health: BrokerHealth) {
+        if self.machine.world().brokers.get(&broker) != Some(&health) {
+            self.brokers_saved = false;
+            self.save_soon();
+        }
+        self.machine.observe(Fact::Broker { broker, health, at: self.now });
+    }
+
     fn release_what_is_read(&mut self) {
-        while let Some(((at, incarnation), ())) = self.drains.first_key_value() {
-            if *at > self.now {
+        while let Some((at, incarnation)) = self.drains.first().copied() {
+            if at > self.now {
                 break;
             }
-            let order = Order::Release { incarnation: *incarnation };
             self.drains.pop_first();
-            self.keeper.obey(&order, None, self.now, &mut self.dice);
+            self.released.push(incarnation);
+            self.save_soon();
         }
     }
 
@@ -239,7 +263,7 @@ impl Run {
     pub(super) fn advance(&mut self, duration: Duration) -> Check {
         let until = self.now + duration;
         loop {
-            let read_at = self.drains.keys().next().map(|(at, _)| *at);
+            let read_at = self.drains.first().map(|(at, _)| *at);
             let due = [self.wake_at, self.save_at, self.keeper.next_at(), read_at];
             let next = due.into_iter().flatten().min().filter(|at| *at <= until);
             self.now = next.map_or(until, |at| at.max(self.now));
@@ -268,8 +292,11 @@ impl Run {
     }
 
     fn read_once(&mut self) {
+        for (broker, health) in self.brokers.health.clone() {
+            self.broker_fact(broker, health);
+        }
         let scales: Vec<_> = self.programs.iter().filter_map(|program| program.scale().cloned()).collect();
-        let mut read = std::collections::BTreeSet::new();
+        let mut read = BTreeSet::new();
         for scale in scales {
             let key = (scale.broker.clone(), scale.queue.clone());
             if !read.insert(key.clone()) {
@@ -366,6 +393,7 @@ impl Run {
         if is_equal {
             invariants::equal_configuration(self, &changes)?;
         }
+        self.save();
         self.settle()
     }
 
@@ -409,6 +437,7 @@ impl Run {
         self.wake_at = None;
         self.save_at = None;
         self.drains.clear();
+        self.released.clear();
         self.shadow.readings.clear();
         let identity = self.identity();
         let memory = self.disk.clone().map(|mut saved| {
@@ -430,9 +459,6 @@ impl Run {
         for fact in inventory.processes.iter().flat_map(takeover::missed) {
             self.keeper_fact(&fact);
         }
-        for (broker, health) in self.brokers.health.clone() {
-            self.machine.observe(Fact::Broker { broker, health, at: self.now });
-        }
     }
 }
 
@@ -444,7 +470,7 @@ pub(super) fn process_of(command: &Command) -> Option<&ProcessId> {
         | Command::StopLeft { process, .. }
         | Command::Limit { process, .. }
         | Command::Kill { process, .. } => Some(process),
-        Command::SpawnAuxiliary { .. } | Command::KillAuxiliary { .. } => None,
+        Command::SpawnAuxiliary { .. } | Command::KillAuxiliary { .. } | Command::KillStray { .. } => None,
     }
 }
 
@@ -457,6 +483,7 @@ pub(super) fn incarnation(command: &Command) -> Option<Incarnation> {
         | Command::Limit { incarnation, .. }
         | Command::Kill { incarnation, .. }
         | Command::SpawnAuxiliary { incarnation, .. }
-        | Command::KillAuxiliary { incarnation, .. } => Some(*incarnation),
+        | Command::KillAuxiliary { incarnation, .. }
+        | Command::KillStray { incarnation } => Some(*incarnation),
     }
 }

@@ -139,15 +139,16 @@ impl Shadow {
             let Some(stopped) = self.stops.get_mut(name) else { continue };
             let is_scaled =
                 programs.get(name).is_some_and(|program| matches!(program.kind, Kind::Scaled(_)));
+            let fixed = programs.get(name).map_or(0, |program| match program.kind {
+                Kind::Service { processes } => processes,
+                Kind::Scaled(_) => 0,
+            });
             let counts = !matches!(edit, Edit::Auto(_));
-            if counts && stopped.all_but.as_ref().is_some_and(BTreeSet::is_empty) {
+            if counts {
                 stopped.all_but = None;
             }
-            if is_scaled {
-                stopped.slots.clear();
-                if counts {
-                    stopped.all_but = None;
-                }
+            if is_scaled || counts {
+                stopped.slots.retain(|slot| *slot < fixed);
             }
         }
     }
