@@ -318,9 +318,7 @@ impl Control {
         match fact {
             protocol::Fact::CouldNotSpawn { incarnation, .. }
             | protocol::Fact::Left { incarnation, left: 0, .. } => self.release(incarnation),
-            protocol::Fact::Spawned { .. }
-            | protocol::Fact::Exited { .. }
-            | protocol::Fact::Left { .. } => {}
+            protocol::Fact::Spawned { .. } | protocol::Fact::Exited { .. } | protocol::Fact::Left { .. } => {}
             protocol::Fact::Signalled { signal } => self.signalled(signal),
             protocol::Fact::Inventory(_) | protocol::Fact::Kept { .. } => {
                 error!("the keeper repeated its inventory; it is ignored");

@@ -88,8 +88,7 @@ impl Executor {
                 note(world, process, *incarnation, *stop).into_iter().collect()
             }
             Command::StopLeft { process, incarnation, stop, signal } => {
-                let signal =
-                    Order::Signal { incarnation: *incarnation, signal: *signal, scope: Scope::Main };
+                let signal = Order::Signal { incarnation: *incarnation, signal: *signal, scope: Scope::Main };
                 [signal].into_iter().chain(note(world, process, *incarnation, *stop)).collect()
             }
             Command::Kill { incarnation, .. }

@@ -1,5 +1,9 @@
 //! What the machine does, told as scenes.
 
+mod endings;
+mod succession;
+mod wishes;
+
 use std::time::Duration;
 
 use super::auxiliary::{AuxiliaryResult, Purpose};

@@ -78,13 +78,7 @@ pub fn exited(
     at: Time,
     timeout: Duration,
 ) -> Change {
-    let gone = |started_at: Time, asked| Gone {
-        status,
-        at,
-        lived: at.since(started_at),
-        left,
-        asked,
-    };
+    let gone = |started_at: Time, asked| Gone { status, at, lived: at.since(started_at), left, asked };
     match slot.phase.clone() {
         Phase::Starting(present, main) | Phase::Running(present, main)
             if present.incarnation == incarnation =>

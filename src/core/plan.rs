@@ -144,7 +144,7 @@ impl<'a> Planner<'a> {
             Phase::Stopping(life, _, stop) => {
                 let gap = Gap::Draining { since: stop.since, deadline: stop.deadline, cause: stop.cause };
                 self.gap(program, number, gap);
-                if program.manners == StopManners::Unknown {
+                if program.scaler.is_some() && program.manners == StopManners::Unknown {
                     self.wake(stop.since + MANNERS_PROVEN);
                 }
                 self.pursue(program, process, life.incarnation, *stop, stop_for);

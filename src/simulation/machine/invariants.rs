@@ -52,7 +52,9 @@ pub(super) fn command(run: &mut Run, command: &Command) -> Check {
             nothing_is_sent_to_the_gone(run, command)?;
             killed_only_when_somebody_insists(run, *incarnation)?;
         }
-        Command::KillAuxiliary { .. } | Command::KillStray { .. } => nothing_is_sent_to_the_gone(run, command)?,
+        Command::KillAuxiliary { .. } | Command::KillStray { .. } => {
+            nothing_is_sent_to_the_gone(run, command)?
+        }
         Command::Limit { .. } => {}
     }
     Ok(())
@@ -92,14 +94,17 @@ fn of<'a>(run: &'a Run, process: &ProcessId) -> impl Iterator<Item = (Incarnatio
 
 fn no_start_beside_another_life(run: &Run, process: &ProcessId) -> Check {
     match of(run, process).find(|(_, child)| child.lives()) {
-        Some((incarnation, _)) => Err(format!("{process} is started although its life {incarnation} goes on")),
+        Some((incarnation, _)) => {
+            Err(format!("{process} is started although its life {incarnation} goes on"))
+        }
         None => Ok(()),
     }
 }
 
 fn no_start_over_what_is_not_known_to_be_left(run: &Run, process: &ProcessId) -> Check {
     let slot = run.machine.world().slot(process);
-    let is_known = |incarnation: &Incarnation| slot.is_some_and(|slot| slot.leftovers.contains_key(incarnation));
+    let is_known =
+        |incarnation: &Incarnation| slot.is_some_and(|slot| slot.leftovers.contains_key(incarnation));
     let left = of(run, process)
         .filter(|(incarnation, child)| !child.is_gone() && !run.shadow.told_gone.contains(incarnation))
         .find(|(incarnation, _)| !is_known(incarnation));
@@ -184,7 +189,9 @@ fn nothing_that_lives_is_forgotten(run: &Run) -> Check {
                 || slot.leftovers.contains_key(incarnation)
         });
         if !is_known {
-            return Err(format!("life {incarnation} of {process} is not gone and the machine does not know it"));
+            return Err(format!(
+                "life {incarnation} of {process} is not gone and the machine does not know it"
+            ));
         }
     }
     Ok(())
@@ -313,8 +320,9 @@ pub(super) fn decisions(run: &Run, notices: &[Notice]) -> Check {
     for notice in notices {
         let Notice::Decided(name, decision) = notice else { continue };
         if decision.target < decision.before {
-            never_in_without_data(run, name)
-                .map_err(|why| format!("{name} goes from {} to {}: {why}", decision.before, decision.target))?;
+            never_in_without_data(run, name).map_err(|why| {
+                format!("{name} goes from {} to {}: {why}", decision.before, decision.target)
+            })?;
         }
     }
     Ok(())
@@ -478,7 +486,8 @@ pub(super) fn converged(run: &Run) -> Check {
         let wanted = program.wanted(false).slots;
         for number in &wanted {
             let phase = program.slots.get(number).map(|slot| &slot.phase);
-            let rests = matches!(phase, Some(Phase::Running(..) | Phase::Exited { .. } | Phase::Failed { .. }));
+            let rests =
+                matches!(phase, Some(Phase::Running(..) | Phase::Exited { .. } | Phase::Failed { .. }));
             if !rests {
                 return Err(format!("{name}:{number} is wanted and is {phase:?}"));
             }

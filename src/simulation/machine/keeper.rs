@@ -150,7 +150,11 @@ impl Keeper {
             started_at: self.started_at,
             controllers_before,
             last_incarnation: self.last_incarnation,
-            processes: self.children.iter().map(|(incarnation, child)| described(*incarnation, child)).collect(),
+            processes: self
+                .children
+                .iter()
+                .map(|(incarnation, child)| described(*incarnation, child))
+                .collect(),
             kept: Vec::new(),
             signals: self.signals.clone(),
         }
@@ -277,7 +281,9 @@ impl Keeper {
     }
 
     fn signal(&mut self, incarnation: Incarnation, signal: i32, scope: Scope, now: Time, dice: &mut Dice) {
-        let Some(child) = self.children.get_mut(&incarnation).filter(|child| !child.is_gone()) else { return };
+        let Some(child) = self.children.get_mut(&incarnation).filter(|child| !child.is_gone()) else {
+            return;
+        };
         let lives = child.lives();
         if signal == KILL && scope == Scope::Tree {
             child.manner.kills_needed = child.manner.kills_needed.saturating_sub(1);

@@ -94,7 +94,8 @@ impl Brokers {
     /// What a probe sees while `consumers` of ours run.
     pub(super) fn read(&mut self, broker: &str, queue: &str, consumers: u32, at: Time) -> Observation {
         let is_reachable = self.health.get(broker) == Some(&BrokerHealth::Up);
-        let Some(queue) = self.queues.get_mut(&(broker.to_owned(), queue.to_owned())).filter(|_| is_reachable)
+        let Some(queue) =
+            self.queues.get_mut(&(broker.to_owned(), queue.to_owned())).filter(|_| is_reachable)
         else {
             return Observation::Lost { at, why: "the broker is unreachable" };
         };

@@ -358,7 +358,11 @@ impl Run {
             }
             self.expect_end();
         }
-        if by_signal { self.keeper.signals.push(15) } else { self.save() }
+        if by_signal {
+            self.keeper.signals.push(15)
+        } else {
+            self.save()
+        }
         self.settle()?;
         Ok(Ok(()))
     }

@@ -137,8 +137,7 @@ impl Shadow {
     ) {
         for name in concerned {
             let Some(stopped) = self.stops.get_mut(name) else { continue };
-            let is_scaled =
-                programs.get(name).is_some_and(|program| matches!(program.kind, Kind::Scaled(_)));
+            let is_scaled = programs.get(name).is_some_and(|program| matches!(program.kind, Kind::Scaled(_)));
             let fixed = programs.get(name).map_or(0, |program| match program.kind {
                 Kind::Service { processes } => processes,
                 Kind::Scaled(_) => 0,

@@ -112,7 +112,8 @@ fn every_rule_holds_in_every_world() {
 #[test]
 fn the_same_seed_gives_the_same_commands_to_the_last_byte() {
     for seed in 0..8 {
-        let logs = [(); 2].map(|()| simulate(seed, ACTIONS).unwrap_or_else(|failure| panic!("{}", failure.report)));
+        let logs =
+            [(); 2].map(|()| simulate(seed, ACTIONS).unwrap_or_else(|failure| panic!("{}", failure.report)));
         assert!(!logs[0].is_empty());
         assert!(logs[0] == logs[1], "two runs of seed {seed} differ");
     }

@@ -1,0 +1,78 @@
+//! What people and the file want, where both have something to say.
+
+use std::time::Duration;
+
+use super::set_engine_target;
+use crate::core::event::Edit;
+use crate::core::exit::ExitStatus;
+use crate::core::ids::ProgramName;
+use crate::core::observed::Phase;
+use crate::core::scenario::{Scenario, scaled, service, target};
+use crate::core::spec::ProgramSpec;
+use crate::core::world::Limits;
+
+#[test]
+fn a_hold_that_ends_leaves_a_process_stopped_that_an_operator_stopped() {
+    let mut scene = Scenario::new(vec![service("web", 2)]);
+    let until = scene.now + Duration::from_secs(60);
+    scene.edit(Edit::Scale(ProgramName::new("web").unwrap(), 3, Some(until))).unwrap();
+    scene.edit(Edit::Stop(target("web:1"))).unwrap();
+    scene.obey("web");
+    scene.wait(61.0);
+    scene.obey("web");
+    assert_eq!((scene.live("web"), scene.phase("web:1")), (1, Phase::Empty));
+    scene.edit(Edit::Auto(target("web"))).unwrap();
+    assert_eq!(scene.live("web"), 1, "and so does giving back the count");
+    scene.edit(Edit::Start(target("web:1"))).unwrap();
+    assert_eq!(scene.live("web"), 2);
+}
+
+#[test]
+fn copying_a_service_adds_a_process_even_where_one_was_stopped_and_its_place_given_up() {
+    let mut scene = Scenario::new(vec![service("web", 2)]);
+    scene.edit(Edit::Copy(target("web"))).unwrap();
+    scene.edit(Edit::Stop(target("web:2"))).unwrap();
+    scene.obey("web");
+    scene.edit(Edit::Auto(target("web"))).unwrap();
+    scene.edit(Edit::Copy(target("web"))).unwrap();
+    assert_eq!(scene.live("web"), 3);
+}
+
+#[test]
+fn stopping_a_process_that_drains_already_takes_no_other_with_it() {
+    let mut scene = Scenario::new(vec![scaled("orders", 0, 10)]);
+    set_engine_target(&mut scene, "orders", 3);
+    scene.wait(100.0);
+    set_engine_target(&mut scene, "orders", 2);
+    let draining = scene.ending("orders").remove(0);
+    scene.edit(Edit::Stop(target(&draining))).unwrap();
+    assert_eq!(scene.live("orders"), 2);
+    scene.wait(11.0);
+    assert_eq!(scene.kills(), 1, "but now there is a limit");
+}
+
+#[test]
+fn a_failed_program_whose_command_is_corrected_starts_with_the_reload() {
+    let given_up = |command: &str| {
+        let mut spec = service("web", 1);
+        spec.backoff.give_up_after = Some(1);
+        spec.run.argv = vec![command.into()];
+        spec
+    };
+    let mut scene = Scenario::new(vec![given_up("wrong")]);
+    scene.wait(1.0);
+    scene.exit("web:0", ExitStatus::Code(127), 0);
+    assert!(matches!(scene.phase("web:0"), Phase::Failed { .. }));
+    scene.machine.configure(vec![given_up("right")], Limits::default());
+    scene.settle();
+    assert_eq!(scene.live("web"), 1);
+}
+
+#[test]
+fn a_program_that_is_to_start_with_leveret_after_a_reload_does_so() {
+    let mut scene = Scenario::new(vec![ProgramSpec { autostart: false, ..service("web", 1) }]);
+    assert_eq!(scene.live("web"), 0);
+    scene.machine.configure(vec![service("web", 1)], Limits::default());
+    scene.settle();
+    assert_eq!(scene.live("web"), 1);
+}
