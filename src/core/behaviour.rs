@@ -467,7 +467,7 @@ fn a_burst_is_answered_by_the_reading_that_shows_it() {
     assert_eq!(scene.live("orders"), 5, "one runs, and as many as may start are starting");
     let name = ProgramName::new("orders").unwrap();
     assert_eq!(scene.machine.world().programs[&name].count(), 10);
-    scene.wait(1.0);
+    scene.wait(0.2);
     scene.sample("orders", 1_900, 5);
     assert_eq!(scene.live("orders"), 9, "those that the queue shows have started and make room for the next");
 }
