@@ -424,10 +424,7 @@ fn a_new_machine_goes_on_where_the_one_before_stopped() {
     for (name, program) in &scene.machine.world().programs {
         for (slot, state) in &program.slots {
             let (Some(life), Some(main)) = (state.phase.life(), state.phase.main()) else { continue };
-            let stop = match &state.phase {
-                Phase::Stopping(_, _, stop) => Some(*stop),
-                _ => None,
-            };
+            let stop = if let Phase::Stopping(_, _, stop) = &state.phase { Some(*stop) } else { None };
             next.adopt(super::event::Adopted {
                 process: super::ids::ProcessId::new(name.clone(), *slot),
                 incarnation: life.incarnation,
@@ -472,4 +469,23 @@ fn an_auxiliary_process_runs_once_and_is_killed_at_its_limit() {
         [Notice::Auxiliary(outcome)] if outcome.id == id && outcome.result == AuxiliaryResult::TimedOut
     ));
     assert!(machine.world().auxiliaries.is_empty());
+}
+
+#[test]
+fn a_burst_is_answered_by_the_reading_that_shows_it() {
+    let mut scene = Scenario::new(vec![scaled("orders", 1, 10)]);
+    scene.broker(BrokerHealth::Up);
+    for _ in 0..5 {
+        scene.wait(1.0);
+        scene.sample("orders", 0, 1);
+    }
+    assert_eq!(scene.live("orders"), 1);
+    scene.wait(1.0);
+    scene.sample("orders", 2_000, 1);
+    assert_eq!(scene.live("orders"), 5, "one runs, and as many as may start are starting");
+    let name = ProgramName::new("orders").unwrap();
+    assert_eq!(scene.machine.world().programs[&name].count(), 10);
+    scene.wait(0.2);
+    scene.sample("orders", 1_900, 5);
+    assert_eq!(scene.live("orders"), 9, "those that the queue shows have started and make room for the next");
 }

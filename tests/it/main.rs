@@ -2,5 +2,6 @@
 
 mod cli;
 mod harness;
+#[cfg(test)]
 mod keeper;
 mod support;
