@@ -12,7 +12,7 @@ use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase, StopCause};
 use super::plan::plan;
 use super::scenario::{Scenario, scaled, service, target};
-use super::spec::{ProgramSpec, RunSpec};
+use super::spec::{Backoff, ProgramSpec, RunSpec};
 use super::world::Limits;
 
 fn set_engine_target(scene: &mut Scenario, program: &str, target: u32) {
@@ -348,6 +348,24 @@ fn a_reload_touches_only_what_changed() {
     let spawns = scene.spawns();
     scene.settle();
     assert_eq!(scene.spawns(), spawns, "an equal configuration changes nothing");
+}
+
+#[test]
+fn a_changed_command_is_tried_at_once_whatever_became_of_the_one_before() {
+    let quitter = ProgramSpec {
+        backoff: Backoff { give_up_after: Some(1), ..Backoff::default() },
+        ..service("quitter", 1)
+    };
+    let mut scene = Scenario::new(vec![service("patient", 1), quitter.clone()]);
+    scene.exit("patient:0", ExitStatus::Code(1), 0);
+    scene.exit("quitter:0", ExitStatus::Code(1), 0);
+    assert!(matches!(scene.phase("patient:0"), Phase::Backoff { .. }));
+    assert!(matches!(scene.phase("quitter:0"), Phase::Failed { .. }));
+    let run = RunSpec { argv: vec!["mended".into()], ..RunSpec::default() };
+    let mended = |spec| ProgramSpec { run: run.clone(), ..spec };
+    scene.machine.configure(vec![mended(service("patient", 1)), mended(quitter)], Limits::default());
+    scene.settle();
+    assert_eq!((scene.live("patient"), scene.live("quitter")), (1, 1));
 }
 
 #[test]
