@@ -11,7 +11,8 @@ use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::lifecycle::{self, Change};
 use super::observed::{BrokerHealth, Gone, Life, Main, Phase, Stop, StopCause, StopManners};
 use super::plan::{plan, signal_text};
-use super::restart::{Ending, after_ending, fraction};
+use super::random::Random;
+use super::restart::{Ending, after_ending};
 use super::time::Time;
 use super::world::{Limits, Owner, Program, USEFUL_LIFE, World};
 use crate::scaling::decision::Limit;
@@ -387,7 +388,7 @@ impl Machine {
             }
             for (number, slot) in &mut program.slots {
                 if let Phase::Backoff { since, .. } = slot.phase {
-                    let wait = BROKER_RETURN_SPREAD.mul_f64(fraction(seed ^ u64::from(*number)));
+                    let wait = BROKER_RETURN_SPREAD.mul_f64(Random::new(seed ^ u64::from(*number)).unit());
                     slot.phase = Phase::Backoff { since, until: at + wait };
                     slot.failures = 0;
                 }

@@ -4,10 +4,10 @@
 use std::f64::consts::TAU;
 use std::time::Duration;
 
-use super::random::Random;
 use super::report::Report;
 use super::workload::{Work, Workload};
 use super::world::{Fault, FaultKind, Scenario, Step, run, run_watched};
+use crate::core::random::Random;
 use crate::scaling::input::{Goal, Learned};
 
 /// Two cores may start four at a time.
