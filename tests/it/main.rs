@@ -3,4 +3,5 @@
 mod cli;
 mod harness;
 mod keeper;
+mod scaling_burst;
 mod support;

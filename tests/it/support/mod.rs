@@ -14,5 +14,7 @@ pub(crate) mod port;
 pub(crate) mod proc;
 pub(crate) mod publish;
 pub(crate) mod rabbit;
+pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod scaled;
 pub(crate) mod wait;
