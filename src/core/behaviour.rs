@@ -430,6 +430,34 @@ fn a_new_machine_goes_on_where_the_one_before_stopped() {
 }
 
 #[test]
+fn processes_that_are_newer_than_the_memory_are_kept_until_readings_say_otherwise() {
+    let mut scene = Scenario::new(vec![scaled("orders", 1, 5)]);
+    let memory = scene.machine.memory();
+    set_engine_target(&mut scene, "orders", 4);
+    scene.wait(30.0);
+    assert_eq!(scene.live("orders"), 4);
+
+    let mut next = Machine::new(Limits::default());
+    next.configure(vec![scaled("orders", 1, 5)], Limits::default());
+    next.recall(memory, true);
+    let orders = &scene.machine.world().programs[&ProgramName::new("orders").unwrap()];
+    for (slot, state) in &orders.slots {
+        let (Some(life), Some(main)) = (state.phase.life(), state.phase.main()) else { panic!("{state:?}") };
+        next.adopt(super::event::Adopted {
+            process: super::ids::ProcessId::new(orders.spec.name.clone(), *slot),
+            incarnation: life.incarnation,
+            fingerprint: life.fingerprint,
+            ordered_at: life.ordered_at,
+            stop: None,
+            main: Some((main.pid, main.started_at)),
+        });
+    }
+    for _ in 0..2 {
+        assert_eq!(next.step(scene.now).commands, []);
+    }
+}
+
+#[test]
 fn an_auxiliary_process_runs_once_and_is_killed_at_its_limit() {
     let mut machine = Machine::new(Limits::default());
     machine.configure(vec![service("web", 0)], Limits::default());

@@ -94,6 +94,7 @@ impl Machine {
             (Some((pid, started_at)), None) => Phase::Starting(life, Main { pid, started_at }),
             (Some((pid, started_at)), Some(stop)) => Phase::Stopping(life, Main { pid, started_at }, stop),
         };
+        keep_what_lives(program);
     }
 
     /// Asks for an auxiliary process. Its end is told as [`Notice::Auxiliary`].
@@ -403,6 +404,18 @@ impl Machine {
                 observe_queue(program, observation);
             }
         }
+    }
+}
+
+/// What is remembered may be older than the processes: those that live and were not asked to end are wanted until readings
+/// say otherwise.
+fn keep_what_lives(program: &mut Program) {
+    let live = program.live();
+    let (Some(scaler), Some(scale)) = (&mut program.scaler, program.spec.scale()) else { return };
+    let kept = live.min(scale.max);
+    if scaler.target < kept {
+        scaler.target = kept;
+        scaler.engine.resume_at(kept);
     }
 }
 
