@@ -4,4 +4,6 @@ mod cli;
 mod harness;
 mod keeper;
 mod scaling_burst;
+mod scaling_hold;
+mod scaling_in;
 mod support;

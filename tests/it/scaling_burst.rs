@@ -102,12 +102,22 @@ fn first_new_consumer_after_a_burst(daemon: &Daemon, url: &str, program: &Scaled
         started.reduce(f64::min).ok_or_else(|| format!("{view:#}"))
     });
     report(&format!(
-        "{}: first new consumer {:.0} ms after {CLEARLY_TOO_MANY} messages were visible, {:.0} ms after the last of \
-         {MESSAGES} was confirmed",
+        "{}: first new consumer exec'd {:.0} ms after {CLEARLY_TOO_MANY} messages were visible, {:.0} ms after the last of \
+         {MESSAGES} was confirmed, {:.0} ms after the reading",
         program.name,
         1e3 * (started_at - seen_at),
-        1e3 * (started_at - confirmed_at)
+        1e3 * (started_at - confirmed_at),
+        1e3 * (started_at - read_at(daemon, program))
     ));
+}
+
+/// When the queue was read for the newest decision to have more, by the wall clock in seconds.
+fn read_at(daemon: &Daemon, program: &Scaled) -> f64 {
+    let history = daemon.api_get(&format!("/api/v1/decisions?program={}&limit=10", program.name));
+    let up = list(&history).iter().find(|decision| decision["direction"] == "up").expect("it was decided");
+    let at: jiff::Timestamp = up["at"].as_str().and_then(|at| at.parse().ok()).expect("a moment");
+    let age = up["inputs"]["sample_age_seconds"].as_f64().expect("it was read");
+    at.as_millisecond() as f64 / 1e3 - age
 }
 
 /// All messages are done; there never are more than the maximum.
