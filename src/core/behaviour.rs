@@ -12,7 +12,7 @@ use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase, StopCause};
 use super::plan::plan;
 use super::scenario::{Scenario, scaled, service, target};
-use super::spec::{ProgramSpec, RunSpec};
+use super::spec::{Backoff, ProgramSpec, RunSpec};
 use super::world::Limits;
 
 fn set_engine_target(scene: &mut Scenario, program: &str, target: u32) {
@@ -296,6 +296,31 @@ fn a_refused_login_of_leveret_does_not_keep_consumers_from_starting() {
     scene.broker(BrokerHealth::Refused);
     scene.wait(5.0);
     assert_eq!(scene.live("orders"), 2);
+}
+
+#[test]
+fn consumers_that_a_broker_refuses_are_never_given_up_and_start_again_when_it_lets_leveret_in() {
+    let backoff = Backoff { give_up_after: Some(2), ..Backoff::default() };
+    let mut scene = Scenario::new(vec![ProgramSpec { backoff, ..scaled("orders", 2, 10) }]);
+    scene.broker(BrokerHealth::Up);
+    scene.wait(60.0);
+    scene.broker(BrokerHealth::Refused);
+    for _ in 0..20 {
+        if scene.incarnation("orders:0").is_some() {
+            scene.exit("orders:0", ExitStatus::Code(255), 0);
+        }
+        scene.wait(60.0);
+    }
+    if scene.incarnation("orders:0").is_some() {
+        scene.exit("orders:0", ExitStatus::Code(255), 0);
+    }
+    assert!(matches!(scene.phase("orders:0"), Phase::Backoff { .. }), "{:?}", scene.phase("orders:0"));
+    scene.broker(BrokerHealth::Up);
+    scene.wait(1.1);
+    assert_eq!(scene.live("orders"), 2);
+    scene.exit("orders:0", ExitStatus::Code(1), 0);
+    let Phase::Backoff { since, until } = scene.phase("orders:0") else { panic!("{:?}", scene.phase("orders:0")) };
+    assert!(until.since(since) <= Duration::from_secs(1), "the failures of before are forgotten");
 }
 
 #[test]
