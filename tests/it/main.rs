@@ -1,5 +1,8 @@
 //! Leveret from the outside: real processes, a real broker, a real browser.
 
+mod broker_outage;
+mod broker_queues;
+mod broker_tls;
 mod cli;
 mod harness;
 mod keeper;
