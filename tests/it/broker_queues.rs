@@ -61,7 +61,11 @@ fn a_missing_and_a_locked_queue_among_twenty_leave_the_others_read_in_every_roun
     // Each is read again by itself as soon as it can be.
     publish::declare_queue(&url, &missing.queue);
     drop(lock);
-    wait_for_error(&daemon, locked, &format!("queue \"{}\" does not exist on broker \"default\"", locked.queue));
+    wait_for_error(
+        &daemon,
+        locked,
+        &format!("queue \"{}\" does not exist on broker \"default\"", locked.queue),
+    );
     publish::declare_queue(&url, &locked.queue);
     every_round_reads(&daemon, &programs);
     for program in &programs {
@@ -70,7 +74,9 @@ fn a_missing_and_a_locked_queue_among_twenty_leave_the_others_read_in_every_roun
 }
 
 fn wait_for_error(daemon: &Daemon, program: &Scaled, error: &str) {
-    daemon.wait_program(&program.name, error, LIMIT, |view| (view["queues"][0]["error"] == error).then_some(()));
+    daemon.wait_program(&program.name, error, LIMIT, |view| {
+        (view["queues"][0]["error"] == error).then_some(())
+    });
 }
 
 /// Each of these queues is read anew in each of some rounds, and has nothing against it.

@@ -59,7 +59,12 @@ fn a_burst_is_consumed_exactly_once_by_as_many_as_may_and_then_the_least_remain(
         for (consumer, entries) in &books.consumers {
             assert!(entries.stopped_ms.is_some(), "{consumer} did not take leave: {entries:?}");
         }
-        assert_eq!(publish::drain(&url, &program.queue), [], "nothing is left in the queue of {}", program.name);
+        assert_eq!(
+            publish::drain(&url, &program.queue),
+            [],
+            "nothing is left in the queue of {}",
+            program.name
+        );
         publish::delete_queue(&url, &program.queue);
     }
 }
@@ -143,8 +148,10 @@ fn few_again(daemon: &Daemon, kind: Kind, program: &Scaled) {
 
     let history = daemon.api_get(&format!("/api/v1/decisions?program={}&limit=200", program.name));
     let oldest_first = list(&history).iter().rev();
-    let directions: Vec<&str> =
-        oldest_first.filter_map(|decision| decision["direction"].as_str()).filter(|to| *to != "hold").collect();
+    let directions: Vec<&str> = oldest_first
+        .filter_map(|decision| decision["direction"].as_str())
+        .filter(|to| *to != "hold")
+        .collect();
     let first_down = directions.iter().position(|direction| *direction == "down").expect("it went down");
     assert!(first_down > 0 && !directions[first_down..].contains(&"up"), "it flaps: {history:#}");
     for decision in list(&history) {

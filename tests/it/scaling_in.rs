@@ -19,11 +19,12 @@ const WORK_MS: u32 = 2_000;
 fn six_busy_consumers_become_one_and_each_first_finishes_what_it_has_begun() {
     let rabbit = Rabbit::shared();
     let url = rabbit.url();
-    let programs =
-        [("php", Kind::Php), ("php-polling", Kind::PhpPolling), ("python", Kind::Python)].map(|(name, kind)| {
+    let programs = [("php", Kind::Php), ("php-polling", Kind::PhpPolling), ("python", Kind::Python)].map(
+        |(name, kind)| {
             // A limit shorter than the work: it is for an operator's stop, and scaling in has none.
             Scaled::new(name, kind, "wait: 1h, max: 6").work_ms(WORK_MS).key("stop: {timeout: 500ms}")
-        });
+        },
+    );
     for program in &programs {
         publish::declare_queue(&url, &program.queue);
     }
@@ -47,7 +48,9 @@ fn six_busy_consumers_become_one_and_each_first_finishes_what_it_has_begun() {
 fn six_become_one(daemon: &Daemon, url: &str, program: &Scaled) {
     let name = &program.name;
     assert!(daemon.cli(&["scale", name, "6"]).status.success());
-    wait_for(&format!("{name}: six consumers"), LIMIT, || (program.books().consumers.len() == 6).then_some(()));
+    wait_for(&format!("{name}: six consumers"), LIMIT, || {
+        (program.books().consumers.len() == 6).then_some(())
+    });
     publish::publish(url, &program.queue, 0..10);
     wait_for_books(program, "six at work", |begun, ended| begun - ended == 6);
     assert!(daemon.cli(&["scale", name, "1"]).status.success());
@@ -88,15 +91,21 @@ fn consumers_that_die_of_the_stop_signal_are_found_out_by_the_first_one_and_the_
     // They go on for as long as there is anything to do, and after it.
     wait_for("all messages to be ended once", LIMIT, || {
         let books = program.books();
-        let ended: std::collections::BTreeSet<u32> =
-            books.consumers.values().flat_map(|entries| entries.ended.iter().map(|(message, _)| *message)).collect();
+        let ended: std::collections::BTreeSet<u32> = books
+            .consumers
+            .values()
+            .flat_map(|entries| entries.ended.iter().map(|(message, _)| *message))
+            .collect();
         (ended.len() == 10).then_some(())
     });
     let view = daemon.program("careless");
     assert_eq!((view["running"].as_u64(), view["desired"].as_u64()), (Some(3), Some(1)), "{view:#}");
     let faults = program.books().faults(0..10);
     let [cut, again, twice] = faults.as_slice() else { panic!("one message was cut short: {faults:#?}") };
-    assert!(cut.contains("was begun and ended 0 times") || again.contains("was begun and ended 0 times"), "{faults:#?}");
+    assert!(
+        cut.contains("was begun and ended 0 times") || again.contains("was begun and ended 0 times"),
+        "{faults:#?}"
+    );
     assert!(faults.iter().any(|fault| fault.contains("was redelivered")), "{faults:#?}");
     assert!(twice.contains("was begun by"), "{faults:#?}");
 
