@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use tracing::{error, info, warn};
 use super::brokers::Brokers;
 use super::executor::{Executor, Note};
 use super::handle::{Histogram, Request};
-use super::kept::{Running, unix_path};
+use super::kept::{self, Running, unix_path};
 use super::snapshot::DecisionView;
-use super::start::{StartError, keep_running};
+use super::start::{StartError, memory_of};
 use super::usage::Usages;
 use super::view;
 use crate::amqp;
@@ -459,7 +460,19 @@ impl Control {
         let retiring = self.machine.world().programs.values().filter(|program| program.retiring);
         let retiring = retiring.map(|program| program.spec.clone()).collect();
         let running = Running { settings: self.settings.clone(), retiring };
-        keep_running(&running, &mut self.link)
+        let descriptor = memory_of(&running)?;
+        self.keep([(kept::CONFIGURATION, descriptor)])
+    }
+
+    /// Has the keeper hold descriptors for the next controller.
+    pub(super) fn keep(
+        &mut self,
+        descriptors: impl IntoIterator<Item = (&'static str, OwnedFd)>,
+    ) -> Result<(), StartError> {
+        for (key, descriptor) in descriptors {
+            self.link.send(&Order::Keep { key: key.to_owned() }, Some(descriptor))?;
+        }
+        Ok(())
     }
 
     /// Sizes and numbers of log files count for running processes at once; another place counts from the next start.

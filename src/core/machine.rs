@@ -11,7 +11,8 @@ use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::lifecycle::{self, Change};
 use super::observed::{BrokerHealth, Gone, Life, Main, Phase, Slot, Stop, StopCause, StopManners};
 use super::plan::{plan, signal_text};
-use super::restart::{Ending, after_ending, fraction};
+use super::random::Random;
+use super::restart::{Ending, after_ending};
 use super::time::Time;
 use super::world::{Limits, Owner, Program, USEFUL_LIFE, World};
 use crate::scaling::decision::Limit;
@@ -397,7 +398,7 @@ impl Machine {
             | (BrokerHealth::Refused, BrokerHealth::Unknown | BrokerHealth::Up) => {
                 for program in consumers {
                     for (number, slot) in &mut program.slots {
-                        let chance = fraction(seed ^ u64::from(*number));
+                        let chance = Random::new(seed ^ u64::from(*number)).unit();
                         forgive(slot, at + BROKER_RETURN_SPREAD.mul_f64(chance));
                     }
                 }

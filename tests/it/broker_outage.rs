@@ -9,7 +9,7 @@ use leveret::sys::clock;
 use serde_json::{Value, json};
 
 use crate::support::consumer::Kind;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, list};
 use crate::support::http::Request;
 use crate::support::publish;
 use crate::support::rabbit::Rabbit;
@@ -232,7 +232,8 @@ impl Scene {
             let log = self.daemon.output();
             assert!(!log.contains("given up"), "{log}");
             let id = self.daemon.wait_program(name, "a running one", LIMIT, |view| {
-                let running = list(&view["processes"]).iter().find(|process| process["state"] == "running")?;
+                let running =
+                    list(&view["processes"]).iter().find(|process| process["state"] == "running")?;
                 running["id"].as_str().map(str::to_owned)
             });
             assert!(self.daemon.cli(&["signal", &id, "KILL"]).status.success());
@@ -307,8 +308,4 @@ fn read_all(directory: &Path, found: &mut Vec<(String, String)>) {
 fn newest_life(view: &Value) -> i64 {
     let lives = list(&view["processes"]).iter().filter_map(|process| process["incarnation"].as_i64());
     lives.max().unwrap_or_default()
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().unwrap_or_else(|| panic!("not a list: {value:#}"))
 }

@@ -5,6 +5,7 @@ mod broker_queues;
 mod broker_tls;
 mod cli;
 mod harness;
+#[cfg(test)]
 mod keeper;
 mod scaling_burst;
 mod scaling_hold;
