@@ -55,7 +55,7 @@ pub enum StartError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// A socket cannot be opened.
-    #[error("{0}")]
+    #[error(transparent)]
     Listen(#[from] kept::ListenError),
     /// Anything else of the system.
     #[error("cannot {action}")]
@@ -96,6 +96,7 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     let (inventory, mut kept) = receive_inventory(&mut link).await?;
     let environment = environment();
     let first = !kept.contains_key(kept::CONFIGURATION);
+    let mut keeps = Keeps::default();
     let running = match kept.remove(kept::CONFIGURATION) {
         Some(descriptor) => read_running(&descriptor)?,
         None => {
@@ -104,12 +105,12 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
         }
     };
     if first {
-        take_directories(&running, &inventory, &mut link)?;
-        keep_running(&running, &mut link)?;
+        take_directories(&running, &inventory, &kept, &mut keeps)?;
+        keeps.add(kept::CONFIGURATION, memory_of(&running)?);
     }
-    let tcp = tcp_listener(kept.remove(kept::TCP), &running, &mut link)?;
-    let unix = unix_listener(kept.remove(kept::UNIX), &running, &mut link)?;
-    let token = token(kept.remove(kept::TOKEN), &mut link)?;
+    let tcp = tcp_listener(kept.remove(kept::TCP), &running, &mut keeps)?;
+    let unix = unix_listener(kept.remove(kept::UNIX), &running, &mut keeps)?;
+    let token = token(kept.remove(kept::TOKEN), &mut keeps)?;
 
     let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let (probe_facts_in, probe_facts) = mpsc::channel(PROBE_FACTS_WAITING_MAX);
@@ -121,7 +122,7 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     let handle = Handle::new(requests_in, changes);
     let ending = CancellationToken::new();
     let listen = tcp.local_addr().map_err(StartError::system("read the address of the page"))?;
-    let control = Control::new(Parts {
+    let mut control = Control::new(Parts {
         configuration,
         environment,
         running,
@@ -136,10 +137,26 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
         changed,
         first,
     })?;
+    keeps.send(&mut control.link)?;
     serve(tcp, unix, token, listen, &control, &handle, &ending);
     let code = control.run().await?;
     ending.cancel();
     Ok(code)
+}
+
+/// What the keeper is to hold, sent when nothing can fail any more: a keeper that was told nothing ends with a first
+/// controller that could not come up, and from then on it starts controllers again and again.
+#[derive(Debug, Default)]
+struct Keeps(Vec<(&'static str, OwnedFd)>);
+
+impl Keeps {
+    fn add(&mut self, key: &'static str, descriptor: OwnedFd) {
+        self.0.push((key, descriptor));
+    }
+
+    fn send(self, link: &mut ControllerLink) -> Result<(), LinkError> {
+        self.0.into_iter().try_for_each(|(key, descriptor)| link.send(&keep(key), Some(descriptor)))
+    }
 }
 
 fn serve(
@@ -204,10 +221,13 @@ fn read_running(descriptor: &OwnedFd) -> Result<Running, StartError> {
 
 /// Gives the running configuration to the keeper, for the next controller.
 pub(crate) fn keep_running(running: &Running, link: &mut ControllerLink) -> Result<(), StartError> {
+    Ok(link.send(&keep(kept::CONFIGURATION), Some(memory_of(running)?))?)
+}
+
+fn memory_of(running: &Running) -> Result<OwnedFd, StartError> {
     let fail = || StartError::system("keep the configuration in memory");
     let bytes = serde_json::to_vec(running).map_err(|error| fail()(error.into()))?;
-    let descriptor = kept::memory_file("leveret configuration", &bytes).map_err(fail())?;
-    Ok(link.send(&keep(kept::CONFIGURATION), Some(descriptor))?)
+    kept::memory_file("leveret configuration", &bytes).map_err(fail())
 }
 
 fn keep(key: &str) -> Order {
@@ -217,14 +237,16 @@ fn keep(key: &str) -> Order {
 fn take_directories(
     running: &Running,
     inventory: &Inventory,
-    link: &mut ControllerLink,
+    kept: &BTreeMap<String, OwnedFd>,
+    keeps: &mut Keeps,
 ) -> Result<(), StartError> {
     let settings = &running.settings;
-    let lock = lock_directory(&settings.state_dir, inventory.keeper_pid)?;
-    link.send(&keep(kept::STATE_LOCK), Some(lock))?;
-    if settings.runtime_dir != settings.state_dir {
-        let lock = lock_directory(&settings.runtime_dir, inventory.keeper_pid)?;
-        link.send(&keep(kept::RUNTIME_LOCK), Some(lock))?;
+    // A lock may be held already by a first controller that died in the middle of this.
+    if !kept.contains_key(kept::STATE_LOCK) {
+        keeps.add(kept::STATE_LOCK, lock_directory(&settings.state_dir, inventory.keeper_pid)?);
+    }
+    if settings.runtime_dir != settings.state_dir && !kept.contains_key(kept::RUNTIME_LOCK) {
+        keeps.add(kept::RUNTIME_LOCK, lock_directory(&settings.runtime_dir, inventory.keeper_pid)?);
     }
     let pipes = settings.state_dir.join("pipes");
     if inventory.processes.is_empty() {
@@ -254,33 +276,33 @@ fn empty(pipes: &Path) -> io::Result<()> {
 fn tcp_listener(
     kept: Option<OwnedFd>,
     running: &Running,
-    link: &mut ControllerLink,
+    keeps: &mut Keeps,
 ) -> Result<TcpListener, StartError> {
     if let Some(descriptor) = kept {
         return Ok(TcpListener::from(descriptor));
     }
     let listener = kept::listen_tcp(&running.settings)?;
     let copy = listener.try_clone().map_err(StartError::system("duplicate the page's socket"))?;
-    link.send(&keep(kept::TCP), Some(copy.into()))?;
+    keeps.add(kept::TCP, copy.into());
     Ok(listener)
 }
 
 fn unix_listener(
     kept: Option<OwnedFd>,
     running: &Running,
-    link: &mut ControllerLink,
+    keeps: &mut Keeps,
 ) -> Result<UnixListener, StartError> {
     if let Some(descriptor) = kept {
         return Ok(UnixListener::from(descriptor));
     }
     let listener = kept::listen_unix(&running.settings)?;
     let copy = listener.try_clone().map_err(StartError::system("duplicate the command line's socket"))?;
-    link.send(&keep(kept::UNIX), Some(copy.into()))?;
+    keeps.add(kept::UNIX, copy.into());
     Ok(listener)
 }
 
 /// The change token stays the same over controllers, so that a page that was opened before goes on working.
-fn token(kept: Option<OwnedFd>, link: &mut ControllerLink) -> Result<Token, StartError> {
+fn token(kept: Option<OwnedFd>, keeps: &mut Keeps) -> Result<Token, StartError> {
     let fail = || StartError::system("make the page's change token");
     if let Some(descriptor) = kept {
         let bytes = kept::read_memory_file(&descriptor).map_err(fail())?;
@@ -288,8 +310,7 @@ fn token(kept: Option<OwnedFd>, link: &mut ControllerLink) -> Result<Token, Star
         return Ok(Token::from_bytes(bytes));
     }
     let token = Token::generate().map_err(fail())?;
-    let descriptor = kept::memory_file("leveret token", token.as_bytes()).map_err(fail())?;
-    link.send(&keep(kept::TOKEN), Some(descriptor))?;
+    keeps.add(kept::TOKEN, kept::memory_file("leveret token", token.as_bytes()).map_err(fail())?);
     Ok(token)
 }
 
