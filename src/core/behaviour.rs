@@ -265,6 +265,16 @@ fn processes_that_die_of_the_stop_signal_are_noticed_by_the_first_one_and_spared
 }
 
 #[test]
+fn that_a_service_dies_of_its_stop_signal_is_nothing_to_warn_of() {
+    let mut scene = Scenario::new(vec![service("web", 1)]);
+    scene.wait(100.0);
+    scene.edit(Edit::Stop(target("web"))).unwrap();
+    let only = scene.ending("web").remove(0);
+    scene.exit(&only, ExitStatus::Signal(15), 0);
+    assert!(!scene.notices.iter().any(|notice| matches!(notice, Notice::NoStopHandler(..))));
+}
+
+#[test]
 fn one_that_finishes_its_work_opens_the_way_for_the_others() {
     let mut scene = Scenario::new(vec![scaled("orders", 0, 10)]);
     set_engine_target(&mut scene, "orders", 6);

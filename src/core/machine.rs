@@ -351,7 +351,8 @@ impl Machine {
 
     fn note_manners(&mut self, process: &ProcessId, manners: StopManners) {
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
-        if manners == StopManners::DiesOfIt && program.manners != manners {
+        // Where nothing is scaled in, nobody was waiting for a message to be finished.
+        if manners == StopManners::DiesOfIt && program.manners != manners && program.scaler.is_some() {
             let signal = signal_text(program.spec.stop.signal);
             self.notices.push(Notice::NoStopHandler(process.program.clone(), signal));
         }
