@@ -472,7 +472,7 @@ impl Control {
             Notice::Restarted(process, reason) => {
                 info!("{} starts again ({})", label(&process), reason.as_str());
             }
-            Notice::Ended(process, sentence) => info!("{} {sentence}", label(&process)),
+            Notice::Ended(process, sentence) => info!("{}: {sentence}", label(&process)),
             Notice::Stopped(process, took) => {
                 info!("{} stopped after {}", label(&process), human(took));
                 let histogram = self.stops.entry(process.program);
