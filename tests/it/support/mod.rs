@@ -15,4 +15,5 @@ pub(crate) mod proc;
 pub(crate) mod publish;
 pub(crate) mod rabbit;
 pub(crate) mod run;
+pub(crate) mod status;
 pub(crate) mod wait;
