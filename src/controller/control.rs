@@ -88,6 +88,9 @@ pub(crate) struct Control {
     changed: watch::Sender<u64>,
     /// Lives of which nothing is left and whose output is being read to its end.
     releasing: BTreeSet<Incarnation>,
+    /// Lives that the keeper may forget as soon as what became of them is written down: until then its memory is the
+    /// only one that the next controller would have.
+    forgettable: Vec<Incarnation>,
     /// Lives whose output is being moved.
     reading: BTreeSet<Incarnation>,
     wake_at: Option<Time>,
@@ -153,6 +156,7 @@ impl Control {
             pump_events: parts.pump_events,
             changed: parts.changed,
             releasing: BTreeSet::new(),
+            forgettable: Vec::new(),
             reading: BTreeSet::new(),
             wake_at: None,
             save_at: None,
@@ -349,7 +353,8 @@ impl Control {
 
     fn release_if_done(&mut self, incarnation: Incarnation) {
         if self.releasing.remove(&incarnation) {
-            self.order(&Order::Release { incarnation });
+            self.forgettable.push(incarnation);
+            self.save_soon();
         }
     }
 
@@ -442,8 +447,12 @@ impl Control {
             wall_seconds: clock::wall_seconds(),
             memory: self.machine.memory(),
         };
+        // Where nothing can be written down, waiting for it would only fill the keeper's memory.
         if let Err(trouble) = state::save(&self.settings.state_dir, &saved, durable) {
             warn!("{}", with_causes(&trouble));
+        }
+        for incarnation in std::mem::take(&mut self.forgettable) {
+            self.order(&Order::Release { incarnation });
         }
     }
 
