@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use tracing::{error, info, warn};
 use super::brokers::Brokers;
 use super::executor::{Executor, Note};
 use super::handle::{Histogram, Request};
-use super::kept::{Running, unix_path};
+use super::kept::{self, Running, unix_path};
 use super::snapshot::DecisionView;
-use super::start::{StartError, keep_running};
+use super::start::{StartError, memory_of};
 use super::usage::Usages;
 use super::view;
 use crate::amqp;
@@ -44,6 +45,9 @@ const LEARNED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How many facts are taken in before the machine plans again.
 const FACTS_AT_ONCE: usize = 1_024;
+
+/// How long the last output may take once everything has ended: nobody may be reading Leveret's own.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
 
 /// Bounds of the histogram of stops, in seconds.
 const STOP_BOUNDS: [f64; 10] = [0.05, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0];
@@ -106,8 +110,8 @@ pub(crate) struct Control {
 enum Finishing {
     /// Not wanted, or processes are left.
     No,
-    /// No process is left; output is being read to its end.
-    Draining,
+    /// No process is left; output is being read to its end, until this moment at the latest.
+    Draining(Time),
     /// The keeper was told to end.
     Told,
 }
@@ -199,10 +203,18 @@ impl Control {
             Err(trouble) => warn!("{trouble}"),
         }
         self.machine.set_last_incarnation(inventory.last_incarnation);
+        // A life that has ended comes before the one that followed it in its slot, with all that is to be said of it.
+        let mut of_the_others = Vec::new();
         for process in &inventory.processes {
             self.adopt(process);
+            let facts = missed(process);
+            if is_over(&process.state) {
+                facts.into_iter().for_each(|fact| self.keeper_fact(fact));
+            } else {
+                of_the_others.extend(facts);
+            }
         }
-        for fact in inventory.processes.iter().flat_map(missed) {
+        for fact in of_the_others {
             self.keeper_fact(fact);
         }
         for signal in inventory.signals {
@@ -253,7 +265,11 @@ impl Control {
 
     async fn next(&mut self) -> Result<Input, StartError> {
         let now = clock::now();
-        let due = [self.wake_at, self.save_at, Some(self.usage_at), Some(self.learned_at)];
+        let last_output = match self.finishing {
+            Finishing::Draining(until) => Some(until),
+            Finishing::No | Finishing::Told => None,
+        };
+        let due = [self.wake_at, self.save_at, Some(self.usage_at), Some(self.learned_at), last_output];
         let due = due.into_iter().flatten().min().map_or(USAGE_INTERVAL, |due| due.since(now));
         Ok(tokio::select! {
             biased;
@@ -461,7 +477,19 @@ impl Control {
         let retiring = self.machine.world().programs.values().filter(|program| program.retiring);
         let retiring = retiring.map(|program| program.spec.clone()).collect();
         let running = Running { settings: self.settings.clone(), retiring };
-        keep_running(&running, &mut self.link)
+        let descriptor = memory_of(&running)?;
+        self.keep([(kept::CONFIGURATION, descriptor)])
+    }
+
+    /// Has the keeper hold descriptors for the next controller.
+    pub(super) fn keep(
+        &mut self,
+        descriptors: impl IntoIterator<Item = (&'static str, OwnedFd)>,
+    ) -> Result<(), StartError> {
+        for (key, descriptor) in descriptors {
+            self.link.send(&Order::Keep { key: key.to_owned() }, Some(descriptor))?;
+        }
+        Ok(())
     }
 
     /// Sizes and numbers of log files count for running processes at once; another place counts from the next start.
@@ -522,10 +550,19 @@ impl Control {
 
     /// Nothing lives any more: read what is left of the output, then end.
     fn finish(&mut self) {
+        let now = clock::now();
         if self.finishing == Finishing::No {
-            self.finishing = Finishing::Draining;
+            self.finishing = Finishing::Draining(now + LAST_OUTPUT);
         }
-        if self.finishing == Finishing::Draining && self.releasing.is_empty() {
+        if let Finishing::Draining(until) = self.finishing
+            && (self.releasing.is_empty() || until <= now)
+        {
+            if !self.releasing.is_empty() {
+                warn!(
+                    "the last output of {} processes could not be written and is lost",
+                    self.releasing.len()
+                );
+            }
             self.finishing = Finishing::Told;
             self.save(true);
             info!("everything has ended");
@@ -544,6 +581,14 @@ impl Control {
         }
         self.pump.stop();
         if told { Ok(0) } else { Err(StartError::KeeperGone) }
+    }
+}
+
+/// Whether nothing of a life is left.
+fn is_over(state: &InventoryState) -> bool {
+    match state {
+        InventoryState::CouldNotSpawn { .. } | InventoryState::Exited { left: 0, .. } => true,
+        InventoryState::Spawning | InventoryState::Running { .. } | InventoryState::Exited { .. } => false,
     }
 }
 

@@ -7,12 +7,12 @@ use super::command::{Command, Scope};
 use super::event::{Edit, EditError, Fact, Notice};
 use super::exit::ExitStatus;
 use super::gap::Gap;
-use super::ids::ProgramName;
+use super::ids::{Incarnation, ProgramName};
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase, StopCause};
 use super::plan::plan;
 use super::scenario::{Scenario, scaled, service, target};
-use super::spec::{ProgramSpec, RunSpec};
+use super::spec::{Backoff, ProgramSpec, RunSpec};
 use super::world::Limits;
 
 fn set_engine_target(scene: &mut Scenario, program: &str, target: u32) {
@@ -361,6 +361,24 @@ fn a_reload_touches_only_what_changed() {
 }
 
 #[test]
+fn a_changed_command_is_tried_at_once_whatever_became_of_the_one_before() {
+    let quitter = ProgramSpec {
+        backoff: Backoff { give_up_after: Some(1), ..Backoff::default() },
+        ..service("quitter", 1)
+    };
+    let mut scene = Scenario::new(vec![service("patient", 1), quitter.clone()]);
+    scene.exit("patient:0", ExitStatus::Code(1), 0);
+    scene.exit("quitter:0", ExitStatus::Code(1), 0);
+    assert!(matches!(scene.phase("patient:0"), Phase::Backoff { .. }));
+    assert!(matches!(scene.phase("quitter:0"), Phase::Failed { .. }));
+    let run = RunSpec { argv: vec!["mended".into()], ..RunSpec::default() };
+    let mended = |spec| ProgramSpec { run: run.clone(), ..spec };
+    scene.machine.configure(vec![mended(service("patient", 1)), mended(quitter)], Limits::default());
+    scene.settle();
+    assert_eq!((scene.live("patient"), scene.live("quitter")), (1, 1));
+}
+
+#[test]
 fn a_shutdown_stops_everything_at_once_starts_nothing_and_then_is_finished() {
     let mut scene = Scenario::new(vec![service("web", 3), scaled("orders", 2, 5)]);
     scene.wait(30.0);
@@ -416,10 +434,7 @@ fn a_new_machine_goes_on_where_the_one_before_stopped() {
     for (name, program) in &scene.machine.world().programs {
         for (slot, state) in &program.slots {
             let (Some(life), Some(main)) = (state.phase.life(), state.phase.main()) else { continue };
-            let stop = match &state.phase {
-                Phase::Stopping(_, _, stop) => Some(*stop),
-                _ => None,
-            };
+            let stop = if let Phase::Stopping(_, _, stop) = &state.phase { Some(*stop) } else { None };
             next.adopt(super::event::Adopted {
                 process: super::ids::ProcessId::new(name.clone(), *slot),
                 incarnation: life.incarnation,
@@ -437,6 +452,35 @@ fn a_new_machine_goes_on_where_the_one_before_stopped() {
     let web = &next.world().programs[&ProgramName::new("web").unwrap()];
     assert!(matches!(web.slots[&1].phase, Phase::Backoff { .. }));
     assert!(matches!(&web.slots[&0].phase, Phase::Stopping(_, _, stop) if stop.cause == StopCause::Operator));
+}
+
+#[test]
+fn a_restart_that_was_not_written_down_is_counted_by_the_next_machine() {
+    let mut scene = Scenario::new(vec![service("web", 1)]);
+    scene.wait(30.0);
+    let memory = scene.machine.memory();
+    let name = ProgramName::new("web").unwrap();
+    let adopted = |incarnation| super::event::Adopted {
+        process: super::ids::ProcessId::new(name.clone(), 0),
+        incarnation: Incarnation(incarnation),
+        fingerprint: scene.machine.world().programs[&name].fingerprint,
+        ordered_at: scene.now,
+        stop: None,
+        main: Some((40 + incarnation as i32, scene.now)),
+    };
+    // The machine before saw the exit, started the next one and was gone before it had written that down.
+    let mut next = Machine::new(Limits::default());
+    next.configure(vec![service("web", 1)], Limits::default());
+    next.recall(memory, true);
+    let at = scene.now + Duration::from_secs(1);
+    next.adopt(adopted(1));
+    next.observe(Fact::Exited { incarnation: Incarnation(1), status: ExitStatus::Code(3), left: 0, at });
+    next.observe(Fact::Left { incarnation: Incarnation(1), left: 0, at });
+    next.adopt(adopted(2));
+    assert!(next.step(at).commands.is_empty());
+    let web = &next.world().programs[&name];
+    assert_eq!((web.slots[&0].restarts, web.slots[&0].last_exit), (1, Some(ExitStatus::Code(3))));
+    assert_eq!(web.restarts.values().sum::<u64>(), 1);
 }
 
 #[test]
@@ -464,4 +508,23 @@ fn an_auxiliary_process_runs_once_and_is_killed_at_its_limit() {
         [Notice::Auxiliary(outcome)] if outcome.id == id && outcome.result == AuxiliaryResult::TimedOut
     ));
     assert!(machine.world().auxiliaries.is_empty());
+}
+
+#[test]
+fn a_burst_is_answered_by_the_reading_that_shows_it() {
+    let mut scene = Scenario::new(vec![scaled("orders", 1, 10)]);
+    scene.broker(BrokerHealth::Up);
+    for _ in 0..5 {
+        scene.wait(1.0);
+        scene.sample("orders", 0, 1);
+    }
+    assert_eq!(scene.live("orders"), 1);
+    scene.wait(1.0);
+    scene.sample("orders", 2_000, 1);
+    assert_eq!(scene.live("orders"), 5, "one runs, and as many as may start are starting");
+    let name = ProgramName::new("orders").unwrap();
+    assert_eq!(scene.machine.world().programs[&name].count(), 10);
+    scene.wait(0.2);
+    scene.sample("orders", 1_900, 5);
+    assert_eq!(scene.live("orders"), 9, "those that the queue shows have started and make room for the next");
 }

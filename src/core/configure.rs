@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::event::RestartReason;
 use super::machine::Machine;
-use super::observed::StopManners;
+use super::observed::{Phase, StopManners};
 use super::spec::ProgramSpec;
 use super::world::{Limits, Program, Scaler, goal};
 use crate::scaling::input::Learned;
@@ -62,6 +63,7 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits, changes: &m
     } else {
         changes.restarted.push(name);
         program.manners = StopManners::Unknown;
+        forget_failures(program);
     }
     if program.spec.stop.signal != spec.stop.signal {
         program.manners = StopManners::Unknown;
@@ -84,4 +86,15 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits, changes: &m
     }
     program.fingerprint = spec.run.fingerprint();
     program.spec = spec;
+}
+
+/// What failed was made from something else: the new one is tried at once.
+fn forget_failures(program: &mut Program) {
+    for slot in program.slots.values_mut() {
+        slot.failures = 0;
+        if matches!(slot.phase, Phase::Backoff { .. } | Phase::Failed { .. }) {
+            slot.phase = Phase::Empty;
+            slot.again = Some(RestartReason::Changed);
+        }
+    }
 }

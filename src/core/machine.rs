@@ -11,7 +11,8 @@ use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::lifecycle::{self, Change};
 use super::observed::{BrokerHealth, Gone, Life, Main, Phase, Stop, StopCause, StopManners};
 use super::plan::{plan, signal_text};
-use super::restart::{Ending, after_ending, fraction};
+use super::random::Random;
+use super::restart::{Ending, after_ending};
 use super::time::Time;
 use super::world::{Limits, Owner, Program, USEFUL_LIFE, World};
 use crate::scaling::decision::Limit;
@@ -77,7 +78,8 @@ impl Machine {
         }
     }
 
-    /// Takes over a life that was there before this machine. Exits that it had meanwhile are told as facts afterwards.
+    /// Takes over a life that was there before this machine. Exits that it had meanwhile are told as facts afterwards, but
+    /// before the life that followed it in its slot is taken over: that one then counts as the restart that it was.
     pub fn adopt(&mut self, adopted: Adopted) {
         let Adopted { process, incarnation, fingerprint, ordered_at, stop, main } = adopted;
         self.world.last_incarnation = self.world.last_incarnation.max(incarnation);
@@ -94,6 +96,7 @@ impl Machine {
             (Some((pid, started_at)), None) => Phase::Starting(life, Main { pid, started_at }),
             (Some((pid, started_at)), Some(stop)) => Phase::Stopping(life, Main { pid, started_at }, stop),
         };
+        count_restart(program, process.slot);
     }
 
     /// Asks for an auxiliary process. Its end is told as [`Notice::Auxiliary`].
@@ -191,9 +194,7 @@ impl Machine {
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
         let slot = program.slots.entry(process.slot).or_default();
         slot.phase = Phase::Spawning(life);
-        if let Some(reason) = slot.again.take() {
-            slot.restarts += 1;
-            *program.restarts.entry(reason).or_default() += 1;
+        if let Some(reason) = count_restart(program, process.slot) {
             self.notices.push(Notice::Restarted(process.clone(), reason));
         }
     }
@@ -388,7 +389,7 @@ impl Machine {
             }
             for (number, slot) in &mut program.slots {
                 if let Phase::Backoff { since, .. } = slot.phase {
-                    let wait = BROKER_RETURN_SPREAD.mul_f64(fraction(seed ^ u64::from(*number)));
+                    let wait = BROKER_RETURN_SPREAD.mul_f64(Random::new(seed ^ u64::from(*number)).unit());
                     slot.phase = Phase::Backoff { since, until: at + wait };
                     slot.failures = 0;
                 }
@@ -405,6 +406,15 @@ impl Machine {
             }
         }
     }
+}
+
+/// A start that follows an end is counted by the reason that the end gave.
+fn count_restart(program: &mut Program, slot: u32) -> Option<RestartReason> {
+    let slot = program.slots.get_mut(&slot)?;
+    let reason = slot.again.take()?;
+    slot.restarts += 1;
+    *program.restarts.entry(reason).or_default() += 1;
+    Some(reason)
 }
 
 /// A rise of the visible consumers is the oldest starting ones having begun to consume.

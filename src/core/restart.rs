@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::event::RestartReason;
 use super::exit::ExitStatus;
 use super::observed::{Phase, Slot};
+use super::random::Random;
 use super::spec::{Backoff, RestartPolicy};
 use super::time::{Time, human};
 
@@ -81,15 +82,7 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
 pub fn delay(backoff: &Backoff, failures: u32, seed: u64) -> Duration {
     let doublings = failures.saturating_sub(1).min(31);
     let full = backoff.initial.saturating_mul(1 << doublings).min(backoff.max);
-    full - full.mul_f64(0.25 * fraction(seed))
-}
-
-/// A number from 0 to 1 that a seed always gives (the finalizer of SplitMix64).
-pub fn fraction(seed: u64) -> f64 {
-    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    full - full.mul_f64(0.25 * Random::new(seed).unit())
 }
 
 #[cfg(test)]

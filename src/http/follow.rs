@@ -23,9 +23,9 @@ use tokio::time::sleep;
 
 use super::context::Context;
 use super::error::ApiError;
-use super::log_source::{Follower, Line, Position};
 use super::logs::{self, LogFile, Logs};
 use super::plain::plain;
+use crate::logs::tail::{Follower, Line, Position};
 use crate::sys::clock;
 
 /// How often the files are looked at.

@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use super::context::Context;
 use super::error::ApiError;
-use super::log_source::{self, Tail};
 use super::plain::plain;
 use crate::controller::snapshot::{ProgramView, Snapshot};
+use crate::logs::tail::{self, Tail};
 
 /// The most lines that one request may ask for, of all files together.
 pub(super) const LINES_MAX: usize = 10_000;
@@ -134,7 +134,7 @@ pub(super) fn line_count(asked: Option<usize>, default: usize) -> Result<usize, 
 /// The end of a log; empty where nothing was written yet. Read on a thread of its own, because a disk may be slow
 /// and the loop must not be.
 pub(super) async fn tail(path: PathBuf, lines: usize) -> Result<Tail, ApiError> {
-    let read = tokio::task::spawn_blocking(move || log_source::last_lines(&path, lines)).await;
+    let read = tokio::task::spawn_blocking(move || tail::last_lines(&path, lines)).await;
     match read.map_err(io::Error::other).flatten() {
         Ok(tail) => Ok(tail),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Tail::default()),

@@ -14,7 +14,6 @@ mod follow;
 mod guard;
 mod host;
 mod live;
-mod log_source;
 mod logs;
 mod page;
 mod plain;

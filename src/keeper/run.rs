@@ -244,9 +244,9 @@ impl Keeper {
 
     // ---- the controller
 
-    /// Whether the end was neither ordered nor has come.
+    /// Whether the end is neither ordered nor come.
     fn goes_on(&self) -> bool {
-        self.ending.is_none() && self.last_resort.is_none() && self.finished.is_none()
+        self.finished.is_none() && self.ending.is_none() && self.last_resort.is_none()
     }
 
     fn controller_deadline(&self) -> Option<Time> {

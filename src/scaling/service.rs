@@ -28,6 +28,12 @@ const RATE_WANDER: f64 = 0.01;
 /// A reading that is off by more standard deviations than this is a change of the arrivals, whatever else may be said for
 /// it: producers start and stop at once, programs seldom become quicker or slower at once.
 const SURPRISE: f64 = 3.0;
+/// A queue is deep enough to learn from when it holds this many times its usual and its present change.
+const DEEP_ENOUGH: f64 = 2.0;
+/// The weight of a reading in the usual change.
+const CHANGE_SHARE: f64 = 0.2;
+/// The most by which planning exceeds the estimate for not knowing it well: half as long again.
+const LARGEST_MARGIN: f64 = 0.5;
 /// The most that one reading may multiply or divide the rate by: a purge or an expiry looks like work, once.
 const LARGEST_STEP: f64 = 2.0;
 
@@ -46,6 +52,10 @@ pub struct Service {
     rate_variance: f64,
     /// Whether a phase has begun, and was not interrupted.
     in_phase: bool,
+    /// By how many messages the depth usually changes between two readings.
+    usual_change: f64,
+    /// Whether anything was seen.
+    observed: bool,
     /// Whether the rate was ever known well.
     learned: bool,
 }
@@ -55,6 +65,8 @@ pub struct Service {
 pub struct BusyInterval {
     /// Its length in seconds.
     pub seconds: f64,
+    /// Messages ready at its begin.
+    pub ready_before: f64,
     /// The change of the depth, messages a second.
     pub slope: f64,
     /// Consumers, on average.
@@ -80,6 +92,8 @@ impl Service {
             covariance: 0.0,
             rate_variance: (spread * rate).powi(2),
             in_phase: false,
+            usual_change: 0.0,
+            observed: false,
             learned: remembered.is_some(),
         }
     }
@@ -87,6 +101,12 @@ impl Service {
     /// Seconds of work per message.
     pub fn seconds(&self) -> f64 {
         1.0 / self.rate
+    }
+
+    /// Seconds of work per message to plan with: longer by what is not known about it.
+    pub fn planned_seconds(&self) -> f64 {
+        let spread = self.rate_variance.max(0.0).sqrt() / self.rate;
+        self.seconds() * (1.0 + if self.observed { spread.min(LARGEST_MARGIN) } else { 0.0 })
     }
 
     /// Whether that is known rather than assumed.
@@ -107,6 +127,10 @@ impl Service {
         if !self.in_phase {
             self.begin_phase(interval);
         }
+        if !self.tells(interval) {
+            return;
+        }
+        self.observed = true;
         let previous = self.rate;
         self.wander(interval);
         let noise = self.noise(interval);
@@ -116,11 +140,29 @@ impl Service {
             self.update(1.0, 0.0, 0.0, noise);
             self.arrivals = self.arrivals.max(0.0);
         }
-        self.rate = self
-            .rate
-            .clamp(previous / LARGEST_STEP, previous * LARGEST_STEP)
-            .clamp(1.0 / MOST_SECONDS, 1.0 / LEAST_SECONDS);
+        self.limit_step(previous);
         self.learned |= self.rate_variance.max(0.0).sqrt() < LEARNED_SPREAD * self.rate;
+    }
+
+    /// Bounds what one reading may do. Where it would have done more, how well the rate is known is open again.
+    fn limit_step(&mut self, previous: f64) {
+        let (least, most) = (1.0 / MOST_SECONDS, 1.0 / LEAST_SECONDS);
+        let limited = self.rate.clamp(previous / LARGEST_STEP, previous * LARGEST_STEP).clamp(least, most);
+        if limited != self.rate {
+            self.rate = limited;
+            self.rate_variance = (PRIOR_SPREAD * limited).powi(2);
+            self.covariance = 0.0;
+        }
+    }
+
+    /// Whether the queue surely did not run empty in between, judged without favour for rises: of a shallow queue only
+    /// those intervals end with messages in which it happened to rise, and their average would say that work is slow.
+    fn tells(&mut self, interval: &BusyInterval) -> bool {
+        let change = (interval.slope * interval.seconds).abs();
+        let deep_enough = interval.ready_before >= DEEP_ENOUGH * self.usual_change.max(change).max(1.0);
+        let most = self.usual_change.max(1.0);
+        self.usual_change += CHANGE_SHARE * (change - self.usual_change).clamp(-most, most);
+        deep_enough
     }
 
     fn begin_phase(&mut self, interval: &BusyInterval) {
@@ -179,6 +221,7 @@ mod tests {
     fn interval(slope: f64, consumers: f64) -> BusyInterval {
         BusyInterval {
             seconds: 1.0,
+            ready_before: 1e4,
             slope,
             consumers,
             consumers_changed: 0.0,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::support::daemon::Daemon;
 use crate::support::http::{Request, Response};
 use crate::support::status::{all_pids, pids, text};
+use crate::support::wait::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -143,7 +144,10 @@ fn the_pages_own_form_works_with_its_token_also_after_the_controller_was_replace
 fn the_metrics_can_be_read_and_have_the_names_that_others_depend_on() {
     let site = Site::start();
     site.daemon.cli_exits(0, &["restart", "web:1"]);
-    let response = site.send("GET", "/metrics", &[], "");
+    let response = wait_for("processor time and memory read", LIMIT, || {
+        let response = site.send("GET", "/metrics", &[], "");
+        (response.body.matches("\nleveret_process_resident_memory_bytes{").count() == 2).then_some(response)
+    });
     assert!(
         response.header("content-type").is_some_and(|value| value.starts_with("text/plain; version=0.0.4"))
     );

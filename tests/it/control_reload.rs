@@ -144,7 +144,7 @@ fn a_removed_program_that_is_slow_to_end_is_shown_until_it_has_ended() {
         daemon.cli_exits(0, &["reload"]),
         "removed    slow\nwarning: there are no programs in this configuration\n"
     );
-    let process = daemon.wait_process("slow:0", "stopping");
+    let process = daemon.wait_process("slow", "stopping");
     assert!(text(&process, "reason").contains("its program was removed"), "{process}");
     daemon.kill_controller();
     assert_eq!(

@@ -69,9 +69,7 @@ fn kill_while_processes_end(daemon: &Daemon, exits: i32, is_killed: i32) {
         [exits, is_killed].iter().all(|pid| Process::read(*pid).is_none()).then_some(())
     });
     proc::signal(controller, Signal::KILL);
-    daemon.wait_status("another controller", LIMIT, |status| {
-        (status["controller_pid"] != controller).then_some(())
-    });
+    daemon.wait_next_controller(controller);
 }
 
 struct Stage {

@@ -12,6 +12,7 @@ mod faults_controller;
 mod faults_init;
 mod faults_start;
 mod harness;
+#[cfg(test)]
 mod keeper;
 mod output;
 mod support;

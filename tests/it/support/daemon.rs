@@ -243,20 +243,22 @@ impl Daemon {
         children.first().unwrap_or_else(|| panic!("{:?} has no child", self.wrapper)).pid
     }
 
-    /// The controller, as the status names it.
+    /// The controller. In a pid namespace of its own the status would name another number.
     pub(crate) fn controller_pid(&self) -> i32 {
-        let pid = self.status()["controller_pid"].as_i64().expect("the status has a controller_pid");
-        i32::try_from(pid).expect("pids are small")
+        wait_for("the controller", START_LIMIT, || self.look_for_controller())
     }
 
-    /// Kills the controller and waits until the keeper has put another in its place, which is returned.
-    pub(crate) fn kill_controller(&self) -> i32 {
+    /// Kills the controller and waits until the keeper has put another in its place, which answers.
+    pub(crate) fn kill_controller(&self) {
         let old = self.controller_pid();
         proc::signal(old, Signal::KILL);
-        self.wait_status("another controller", START_LIMIT, |status| {
-            let pid = i32::try_from(status["controller_pid"].as_i64()?).ok()?;
-            (pid != old).then_some(pid)
-        })
+        self.wait_next_controller(old);
+    }
+
+    /// Waits until another controller than this one answers.
+    pub(crate) fn wait_next_controller(&self, old: i32) {
+        wait_for("another controller", START_LIMIT, || self.look_for_controller().filter(|pid| *pid != old));
+        self.wait_status("an answer of the next controller", START_LIMIT, |_| Some(()));
     }
 
     /// Kills the keeper as the last resort of an operator would. The controller and the programs are not touched.
@@ -367,6 +369,12 @@ impl Daemon {
             .current_dir(&self.directory)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    fn look_for_controller(&self) -> Option<i32> {
+        let children = proc::children_of(self.keeper_pid());
+        let is_controller = |process: &Process| process.command_line.starts_with("leveret: controller");
+        children.iter().find(|process| is_controller(process) && !process.is_zombie()).map(|found| found.pid)
     }
 
     fn runtime_directory(&self) -> PathBuf {

@@ -7,7 +7,6 @@ pub(crate) mod command;
 pub(crate) mod consumer;
 #[expect(dead_code, reason = "goes as soon as the tests of the daemon use all of it")]
 pub(crate) mod daemon;
-#[expect(dead_code, reason = "goes as soon as the tests of the daemon use all of it")]
 pub(crate) mod http;
 pub(crate) mod ledger;
 pub(crate) mod port;

@@ -1,0 +1,140 @@
+//! From what is needed to a target: up at once, down with patience.
+//!
+//! 1. Up goes at once to the computed number, from zero as well.
+//! 2. Down goes only while nothing waits, after a window without any need for more, by half the gap, then again after a
+//!    further window: nobody can see over AMQP who is busy.
+//! 3. To zero only with `min` 0 and after a longer silence.
+
+use std::time::Duration;
+
+use crate::core::time::Time;
+use crate::scaling::decision::Limit;
+use crate::scaling::input::{Fleet, Goal};
+use crate::scaling::need::{self, Need, State};
+use crate::scaling::reason::Cause;
+
+/// Gaps of no more than this share of the present number are not worth a stop and a start.
+const DEADBAND: f64 = 0.05;
+
+/// A target and why.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome {
+    pub(super) target: u32,
+    pub(super) limit: Limit,
+    pub(super) cause: Cause,
+}
+
+/// Everything that an outcome depends on, with good data.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Situation<'a> {
+    pub(super) goal: &'a Goal,
+    pub(super) state: &'a State,
+    pub(super) fleet: &'a Fleet,
+    pub(super) now: Time,
+    /// When the newest reading was made. Steps down wait for a reading, so that one covers the whole window.
+    pub(super) read_at: Time,
+    /// The present target, within the goal's bounds.
+    pub(super) before: u32,
+    pub(super) need: Need,
+    /// The highest load within the window.
+    pub(super) peak: u32,
+    /// How long the queue has been empty; absent while messages wait.
+    pub(super) empty_since: Option<Time>,
+    /// When a step down may come.
+    pub(super) window_ends: Time,
+    /// When the last consumer may be stopped.
+    pub(super) silence_ends: Time,
+}
+
+/// What the numbers ask for, within the goal's bounds. Where none may run, a flow that one consumer can do counts as
+/// none: it may have ended long ago.
+pub(super) fn load(goal: &Goal, state: &State, need: Need) -> u32 {
+    let total = need.total();
+    let negligible = goal.min == 0 && state.ready == 0 && total <= 1;
+    bounded(if negligible { 0 } else { total }, goal)
+}
+
+/// Within minimum and maximum.
+pub(super) fn bounded(count: u32, goal: &Goal) -> u32 {
+    count.min(goal.max).max(goal.min)
+}
+
+impl Situation<'_> {
+    pub(super) fn outcome(&self) -> Outcome {
+        let wanted = self.wanted();
+        if wanted > self.before {
+            return self.up(wanted);
+        }
+        let gap = f64::from(self.before - wanted);
+        let negligible = gap <= DEADBAND * f64::from(self.before) && wanted > self.goal.min;
+        if gap == 0.0 || negligible {
+            return self.at(self.before);
+        }
+        if self.state.ready > 0 {
+            let cause = Cause::Waiting { ready: self.state.ready };
+            return Outcome { target: self.before, limit: Limit::Window, cause };
+        }
+        if self.window_ends > self.read_at {
+            let cause = Cause::Window { left: self.window_ends.since(self.now) };
+            return Outcome { target: self.before, limit: Limit::Window, cause };
+        }
+        self.down(self.peak.max(wanted))
+    }
+
+    /// The load, with the rules about zero: from zero only a message wakes, and the last one stays for a silence.
+    fn wanted(&self) -> u32 {
+        let load = load(self.goal, self.state, self.need);
+        if self.goal.min > 0 || self.state.ready > 0 {
+            load
+        } else if self.before == 0 || self.silence_ends <= self.read_at {
+            if self.before == 0 { 0 } else { load }
+        } else {
+            load.max(1).min(self.goal.max)
+        }
+    }
+
+    fn up(&self, wanted: u32) -> Outcome {
+        let room = self.goal.max.saturating_sub(self.fleet.draining);
+        if wanted <= room {
+            return self.at(wanted);
+        }
+        let cause = Cause::Draining { draining: self.fleet.draining, wanted };
+        Outcome { target: room.max(self.before), limit: Limit::Max, cause }
+    }
+
+    /// Half of the gap, rounded up.
+    fn down(&self, to: u32) -> Outcome {
+        let target = self.before - (self.before - to).div_ceil(2);
+        let empty = self.empty_since.map_or(Duration::ZERO, |since| self.now.since(since));
+        let limit = if target > to { Limit::Window } else { Limit::None };
+        Outcome { target, limit, cause: Cause::Down { empty, from: self.before, to } }
+    }
+
+    /// The outcome where `target` is what the numbers ask for.
+    fn at(&self, target: u32) -> Outcome {
+        let (limit, cause) = self.explain(target);
+        Outcome { target, limit, cause }
+    }
+
+    fn explain(&self, target: u32) -> (Limit, Cause) {
+        let ready = self.state.ready;
+        let begun_in = need::until_begun(self.state, self.fleet, target, self.now);
+        let total = self.need.total();
+        let backlog = ready > 0 && self.need.drain >= self.need.steady;
+        if total > self.goal.max {
+            let cause =
+                if backlog { Cause::BacklogAtMaximum { ready, begun_in } } else { Cause::FlowAtMaximum };
+            return (Limit::Max, cause);
+        }
+        if target == 0 {
+            return (Limit::None, Cause::Asleep);
+        }
+        if self.goal.min == 0 && target == 1 && ready == 0 && total <= 1 {
+            return (Limit::Window, Cause::LastOne { left: self.silence_ends.since(self.now) });
+        }
+        if total < self.goal.min || (target == self.goal.min && ready == 0 && total <= 1) {
+            return (Limit::Min, Cause::Minimum);
+        }
+        (Limit::None, if backlog { Cause::Backlog { ready, begun_in } } else { Cause::Flow })
+    }
+}

@@ -1,0 +1,307 @@
+//! The engine, told what happens second by second.
+
+use std::time::Duration;
+
+use super::Engine;
+use super::decision::{Decision, Limit};
+use super::input::{Fleet, Goal, Learned, Observation};
+use crate::core::time::Time;
+
+const GOAL: Goal = Goal { wait: Duration::from_secs(2), min: 1, max: 20, interval: Duration::from_secs(1) };
+const LEARNED: Learned = Learned { service_seconds: Some(0.05), startup_seconds: Some(0.3), polling: false };
+const UNREACHABLE: &str = "the broker is unreachable";
+
+/// An engine, its clock, and a fleet that is at once what the engine asked for.
+struct Bench {
+    engine: Engine,
+    now: Time,
+    fleet: Fleet,
+    /// Whether the queue shows the fleet.
+    visible: bool,
+}
+
+impl Bench {
+    fn new(goal: Goal, learned: Learned, running: u32) -> Self {
+        let started = Time::from_millis(1);
+        let fleet = Fleet { running, oldest_running: (running > 0).then_some(started), ..Fleet::default() };
+        Self { engine: Engine::new(goal, learned), now: Time::from_millis(1_000), fleet, visible: true }
+    }
+
+    fn read(&mut self, ready: u64) -> Decision {
+        let consumers = if self.visible { u64::from(self.fleet.running) } else { 0 };
+        self.tell(Observation::Sample { at: self.now, ready, consumers })
+    }
+
+    fn lost(&mut self) -> Decision {
+        self.tell(Observation::Lost { at: self.now, why: UNREACHABLE })
+    }
+
+    fn no_queue(&mut self) -> Decision {
+        self.tell(Observation::NoQueue { at: self.now })
+    }
+
+    fn tell(&mut self, observation: Observation) -> Decision {
+        self.engine.observe(observation);
+        let decision = self.engine.decide(&self.fleet, self.now);
+        if self.fleet.running == 0 && decision.target > 0 {
+            self.fleet.oldest_running = Some(self.now);
+        }
+        self.fleet.running = decision.target;
+        self.now = self.now + Duration::from_secs(1);
+        decision
+    }
+
+    fn quiet(&mut self, seconds: u64) -> Vec<u32> {
+        (0..seconds).map(|_| self.read(0).target).collect()
+    }
+}
+
+#[test]
+fn a_backlog_is_answered_at_once_with_the_number_that_it_needs() {
+    let mut bench = Bench::new(GOAL, LEARNED, 1);
+    bench.quiet(3);
+    let decision = bench.read(200);
+    // 200 x 50 ms in the 1 s that is planned for, a little more for what is not known exactly.
+    assert!((10..=16).contains(&decision.target), "{decision:?}");
+    assert_eq!((decision.before, decision.limit), (1, Limit::None));
+    assert!(decision.reason.starts_with("200 messages wait and each takes about"), "{}", decision.reason);
+}
+
+#[test]
+fn a_backlog_beyond_the_maximum_says_how_long_it_takes() {
+    let mut bench = Bench::new(GOAL, LEARNED, 1);
+    bench.quiet(3);
+    let decision = bench.read(2_000);
+    assert_eq!((decision.target, decision.limit), (20, Limit::Max));
+    assert!(decision.reason.contains("20 consumers (the maximum) need 5"), "{}", decision.reason);
+    assert!(decision.reason.ends_with("over the goal of 2s"), "{}", decision.reason);
+}
+
+#[test]
+fn twenty_consumers_are_back_at_one_within_about_a_minute_without_ever_rising() {
+    let mut bench = Bench::new(GOAL, LEARNED, 1);
+    bench.quiet(3);
+    assert_eq!(bench.read(2_000).target, 20);
+    for left in [1_700, 1_300, 900, 500, 100] {
+        assert_eq!(bench.read(left).target, 20);
+    }
+    let targets = bench.quiet(75);
+    assert!(targets.windows(2).all(|pair| pair[1] <= pair[0]), "{targets:?}");
+    assert!(targets[..10].iter().all(|&target| target == 20), "{targets:?}");
+    assert_eq!(targets.iter().position(|&target| target == 10), Some(10), "{targets:?}");
+    assert!(targets.iter().position(|&target| target == 1).is_some_and(|at| at <= 65), "{targets:?}");
+}
+
+#[test]
+fn steps_down_say_what_is_waited_for_and_where_they_lead() {
+    let mut bench = Bench::new(GOAL, LEARNED, 1);
+    bench.quiet(3);
+    bench.read(2_000);
+    let waiting = bench.read(0);
+    assert_eq!((waiting.target, waiting.limit), (20, Limit::Window));
+    assert_eq!(waiting.reason, "held at 20 until the queue has been empty for 10s more");
+    bench.quiet(9);
+    let step = bench.read(0);
+    assert_eq!(step.target, 10, "{}", step.reason);
+    assert!(step.reason.starts_with("empty for 10s: 20 -> 10, then on to "), "{}", step.reason);
+}
+
+#[test]
+fn one_waiting_message_begins_the_window_anew() {
+    let mut bench = Bench::new(GOAL, LEARNED, 1);
+    bench.quiet(3);
+    bench.read(2_000);
+    bench.quiet(8);
+    let decision = bench.read(1);
+    assert_eq!((decision.target, decision.limit), (20, Limit::Window));
+    assert_eq!(decision.reason, "held at 20 while 1 message waits");
+    assert!(bench.quiet(9).iter().all(|&target| target == 20));
+}
+
+#[test]
+fn lost_readings_hold_the_number_and_say_so() {
+    let mut bench = Bench::new(GOAL, LEARNED, 4);
+    bench.read(0);
+    for _ in 0..11 {
+        bench.lost();
+    }
+    let decision = bench.lost();
+    assert_eq!((decision.target, decision.limit), (4, Limit::Data));
+    assert_eq!(decision.reason, "held at 4: the broker is unreachable, last reading 12s ago");
+    assert_eq!((decision.predicted_wait, decision.review_at), (None, None));
+}
+
+#[test]
+fn a_broker_that_was_never_reached_holds_what_runs() {
+    let mut bench = Bench::new(GOAL, LEARNED, 4);
+    assert_eq!(bench.lost().reason, "held at 4: the broker is unreachable, no reading yet");
+    let mut unread = Engine::new(GOAL, LEARNED);
+    let decision = unread.decide(&Fleet::default(), Time::from_millis(5));
+    assert_eq!((decision.target, decision.limit), (1, Limit::Data));
+    assert_eq!(decision.reason, "held at 1 until the queue is read for the first time");
+}
+
+#[test]
+fn the_window_begins_anew_after_an_outage_and_the_way_up_does_not_wait() {
+    let mut bench = Bench::new(GOAL, LEARNED, 8);
+    bench.quiet(9);
+    bench.lost();
+    assert!(bench.quiet(10).iter().all(|&target| target == 8));
+    let mut bench = Bench::new(GOAL, LEARNED, 1);
+    bench.lost();
+    assert_eq!(bench.read(2_000).target, 20);
+}
+
+#[test]
+fn silence_of_the_reader_is_missing_data_and_is_looked_at_when_it_begins() {
+    let mut bench = Bench::new(GOAL, LEARNED, 4);
+    let fresh = bench.read(0);
+    let review = fresh.review_at.expect("a good reading grows old");
+    let decision = bench.engine.decide(&bench.fleet, review);
+    assert_eq!((decision.target, decision.limit), (4, Limit::Data));
+    assert_eq!(decision.reason, "held at 4: no reading for 3s");
+}
+
+#[test]
+fn nothing_and_nobody_is_missing_data_where_the_same_processes_were_seen() {
+    let mut bench = Bench::new(GOAL, LEARNED, 6);
+    bench.read(3);
+    bench.visible = false;
+    for _ in 0..40 {
+        let decision = bench.read(0);
+        assert_eq!((decision.target, decision.limit), (6, Limit::Data), "{}", decision.reason);
+    }
+    assert!(bench.read(0).reason.contains("no consumers although ours are running"));
+    bench.visible = true;
+    assert!(bench.quiet(12).last().is_some_and(|&target| target < 6));
+}
+
+#[test]
+fn polling_workers_are_recognised_said_and_scaled_in() {
+    let mut bench = Bench::new(GOAL, LEARNED, 1);
+    bench.visible = false;
+    bench.quiet(2);
+    for left in [2_000, 1_600, 1_200, 800, 400] {
+        bench.read(left);
+    }
+    assert!(bench.engine.is_polling() && bench.engine.learned().polling);
+    let decision = bench.read(0);
+    assert!(decision.reason.contains("the workers poll"), "{}", decision.reason);
+    assert_eq!(bench.quiet(75).last(), Some(&1));
+}
+
+#[test]
+fn a_missing_queue_keeps_what_runs_and_at_least_one() {
+    let zero = Goal { min: 0, ..GOAL };
+    let mut bench = Bench::new(zero, LEARNED, 0);
+    let decision = bench.no_queue();
+    assert_eq!((decision.target, decision.limit), (1, Limit::Data));
+    assert_eq!(decision.reason, "the queue does not exist: 1 kept to declare it");
+    let mut bench = Bench::new(GOAL, LEARNED, 5);
+    bench.read(0);
+    for _ in 0..60 {
+        assert_eq!(bench.no_queue().target, 5);
+    }
+}
+
+#[test]
+fn zero_is_reached_after_a_silence_and_left_straight_to_the_needed_number() {
+    let zero = Goal { min: 0, ..GOAL };
+    let mut bench = Bench::new(zero, LEARNED, 1);
+    let targets = bench.quiet(62);
+    assert_eq!(targets[..60], [1; 60]);
+    assert_eq!(targets[61], 0, "{targets:?}");
+    assert_eq!(bench.read(0).reason, "nothing to do: none run until a message arrives");
+    assert!(bench.quiet(100).iter().all(|&target| target == 0));
+    let decision = bench.read(200);
+    assert!(decision.target >= 10, "{decision:?}");
+    assert_eq!(decision.before, 0);
+}
+
+#[test]
+fn those_that_still_finish_count_against_the_maximum() {
+    let mut bench = Bench::new(GOAL, LEARNED, 5);
+    bench.fleet.draining = 8;
+    bench.read(0);
+    let decision = bench.read(2_000);
+    assert_eq!((decision.target, decision.limit), (12, Limit::Max));
+    assert_eq!(
+        decision.reason,
+        "20 wanted, held at 12: 8 that are still finishing count against the maximum of 20"
+    );
+    bench.fleet.draining = 0;
+    assert_eq!(bench.read(2_000).target, 20);
+}
+
+#[test]
+fn a_reload_keeps_what_was_learned_and_bounds_even_what_is_held() {
+    let mut bench = Bench::new(GOAL, LEARNED, 12);
+    bench.read(0);
+    bench.engine.set_goal(Goal { max: 6, ..GOAL });
+    assert_eq!(bench.lost().target, 6);
+    bench.engine.set_goal(Goal { min: 8, ..GOAL });
+    assert_eq!(bench.lost().target, 8);
+    assert_eq!(bench.engine.learned(), LEARNED);
+}
+
+#[test]
+fn a_goal_that_no_start_can_keep_is_said() {
+    let slow = Learned { startup_seconds: Some(20.0), ..LEARNED };
+    let mut bench = Bench::new(Goal { max: 200, ..GOAL }, slow, 1);
+    bench.quiet(2);
+    let decision = bench.read(500);
+    assert!(
+        decision.reason.contains("a start takes 20s, too long for the goal of 2s"),
+        "{}",
+        decision.reason
+    );
+}
+
+#[test]
+fn starts_are_learned() {
+    let mut engine = Engine::new(GOAL, Learned::default());
+    assert_eq!(engine.startup(), Duration::from_secs(1));
+    engine.observe_started(Duration::from_secs(3));
+    assert_eq!(engine.startup(), Duration::from_secs(3));
+    assert_eq!(engine.learned().startup_seconds, Some(3.0));
+}
+
+#[test]
+fn the_expected_wait_is_that_of_the_backlog() {
+    let mut bench = Bench::new(GOAL, LEARNED, 10);
+    bench.read(0);
+    let wait = bench.read(100).predicted_wait.expect("ten consumers run");
+    assert!(wait > Duration::from_millis(400) && wait < Duration::from_millis(900), "{wait:?}");
+}
+
+#[test]
+fn numbers_without_bounds_neither_panic_nor_hang() {
+    let goal = Goal { max: u32::MAX, wait: Duration::ZERO, ..GOAL };
+    let mut bench = Bench::new(goal, Learned::default(), 1);
+    for ready in [u64::MAX, 1, u64::MAX, 0, u64::MAX] {
+        bench.fleet.running = 1;
+        bench.read(ready);
+    }
+    bench.now = Time::from_micros(u64::MAX);
+    bench.fleet.running = 1;
+    assert_eq!(bench.lost().limit, Limit::Data);
+}
+
+#[test]
+fn within_one_reading_a_deeper_queue_never_means_fewer_consumers() {
+    let goal = Goal { max: 500, wait: Duration::from_secs(10), ..GOAL };
+    let mut bench = Bench::new(goal, Learned::default(), 20);
+    for ready in [0, 2_000, 1_900, 1_800] {
+        bench.fleet.running = 20;
+        bench.read(ready);
+    }
+    bench.fleet.running = 20;
+    let targets = (0..1_800).step_by(10).map(|ready| {
+        let mut engine = bench.engine.clone();
+        engine.observe(Observation::Sample { at: bench.now, ready, consumers: 20 });
+        engine.set_goal(Goal { wait: Duration::from_secs(60), ..goal });
+        engine.decide(&bench.fleet, bench.now).inputs
+    });
+    let needs = targets.map(|inputs| inputs.steady.max(inputs.drain)).collect::<Vec<_>>();
+    assert!(needs.windows(2).all(|pair| pair[0] <= pair[1]), "{needs:?}");
+}
