@@ -529,6 +529,8 @@ impl Control {
                 let entry = view::decision(program, &decision, clock::wall_seconds());
                 info!("{}: {} -> {}: {}", entry.program, entry.from, entry.to, entry.reason);
                 self.write_down(entry);
+                // The target and what it was made from: the next controller goes on from there.
+                self.save_soon();
             }
             Notice::HoldEnded(program) => info!("{program}: the hold has ended, scaling goes on"),
             Notice::Auxiliary(outcome) => {

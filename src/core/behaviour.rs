@@ -309,6 +309,33 @@ fn a_refused_login_of_leveret_does_not_keep_consumers_from_starting() {
 }
 
 #[test]
+fn consumers_that_a_broker_refuses_are_never_given_up_and_start_again_when_it_lets_leveret_in() {
+    let backoff = Backoff { give_up_after: Some(2), ..Backoff::default() };
+    let mut scene = Scenario::new(vec![ProgramSpec { backoff, ..scaled("orders", 2, 10) }]);
+    scene.broker(BrokerHealth::Up);
+    scene.wait(60.0);
+    scene.broker(BrokerHealth::Refused);
+    for _ in 0..20 {
+        if scene.incarnation("orders:0").is_some() {
+            scene.exit("orders:0", ExitStatus::Code(255), 0);
+        }
+        scene.wait(60.0);
+    }
+    if scene.incarnation("orders:0").is_some() {
+        scene.exit("orders:0", ExitStatus::Code(255), 0);
+    }
+    assert!(matches!(scene.phase("orders:0"), Phase::Backoff { .. }), "{:?}", scene.phase("orders:0"));
+    scene.broker(BrokerHealth::Up);
+    scene.wait(1.1);
+    assert_eq!(scene.live("orders"), 2);
+    scene.exit("orders:0", ExitStatus::Code(1), 0);
+    let Phase::Backoff { since, until } = scene.phase("orders:0") else {
+        panic!("{:?}", scene.phase("orders:0"))
+    };
+    assert!(until.since(since) <= Duration::from_secs(1), "the failures of before are forgotten");
+}
+
+#[test]
 fn a_failed_start_says_which_step_failed_and_waits() {
     let mut scene = Scenario::new(vec![service("web", 1)]);
     scene.wait(60.0);
@@ -481,6 +508,34 @@ fn a_restart_that_was_not_written_down_is_counted_by_the_next_machine() {
     let web = &next.world().programs[&name];
     assert_eq!((web.slots[&0].restarts, web.slots[&0].last_exit), (1, Some(ExitStatus::Code(3))));
     assert_eq!(web.restarts.values().sum::<u64>(), 1);
+}
+
+#[test]
+fn processes_that_are_newer_than_the_memory_are_kept_until_readings_say_otherwise() {
+    let mut scene = Scenario::new(vec![scaled("orders", 1, 5)]);
+    let memory = scene.machine.memory();
+    set_engine_target(&mut scene, "orders", 4);
+    scene.wait(30.0);
+    assert_eq!(scene.live("orders"), 4);
+
+    let mut next = Machine::new(Limits::default());
+    next.configure(vec![scaled("orders", 1, 5)], Limits::default());
+    next.recall(memory, true);
+    let orders = &scene.machine.world().programs[&ProgramName::new("orders").unwrap()];
+    for (slot, state) in &orders.slots {
+        let (Some(life), Some(main)) = (state.phase.life(), state.phase.main()) else { panic!("{state:?}") };
+        next.adopt(super::event::Adopted {
+            process: super::ids::ProcessId::new(orders.spec.name.clone(), *slot),
+            incarnation: life.incarnation,
+            fingerprint: life.fingerprint,
+            ordered_at: life.ordered_at,
+            stop: None,
+            main: Some((main.pid, main.started_at)),
+        });
+    }
+    for _ in 0..2 {
+        assert_eq!(next.step(scene.now).commands, []);
+    }
 }
 
 #[test]

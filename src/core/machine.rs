@@ -97,6 +97,7 @@ impl Machine {
             (Some((pid, started_at)), Some(stop)) => Phase::Stopping(life, Main { pid, started_at }, stop),
         };
         count_restart(program, process.slot);
+        keep_what_lives(program);
     }
 
     /// Asks for an auxiliary process. Its end is told as [`Notice::Auxiliary`].
@@ -341,11 +342,11 @@ impl Machine {
     ) {
         let seed = self.world.limits.seed ^ incarnation.0;
         let Some(program) = self.world.programs.get(&process.program) else { return };
-        let excused = self.world.broker_unreachable(program).is_some();
+        let excuse = self.world.excuse(program);
         let useful_life = USEFUL_LIFE.max(program.startup());
         let (policy, backoff) = (program.spec.restart, program.spec.backoff);
         let Some(slot) = self.slot_mut(process) else { return };
-        let ending = Ending { status, lived, at, useful_life, policy, backoff: &backoff, excused, seed };
+        let ending = Ending { status, lived, at, useful_life, policy, backoff: &backoff, excuse, seed };
         let sentence = after_ending(slot, ending);
         self.notices.push(Notice::Ended(process.clone(), sentence));
     }
@@ -376,10 +377,18 @@ impl Machine {
         }
     }
 
-    /// When a broker is back, the failures that its absence caused are forgotten, and its consumers start again one by one.
+    /// When a broker is back, or begins to answer, the failures that its absence caused are forgotten, and its consumers
+    /// start again one by one.
     fn broker(&mut self, broker: String, health: BrokerHealth, at: Time) {
-        let before = self.world.brokers.insert(broker.clone(), health);
-        if before != Some(BrokerHealth::Unreachable) || health == BrokerHealth::Unreachable {
+        let before = self.world.brokers.insert(broker.clone(), health).unwrap_or_default();
+        let returned = match (before, health) {
+            (_, BrokerHealth::Unreachable)
+            | (BrokerHealth::Unknown | BrokerHealth::Up, _)
+            | (BrokerHealth::Refused, BrokerHealth::Refused) => false,
+            (BrokerHealth::Unreachable, BrokerHealth::Unknown | BrokerHealth::Refused | BrokerHealth::Up)
+            | (BrokerHealth::Refused, BrokerHealth::Unknown | BrokerHealth::Up) => true,
+        };
+        if !returned {
             return;
         }
         let seed = self.world.limits.seed ^ at.as_micros();
@@ -388,10 +397,10 @@ impl Machine {
                 continue;
             }
             for (number, slot) in &mut program.slots {
+                slot.failures = 0;
                 if let Phase::Backoff { since, .. } = slot.phase {
                     let wait = BROKER_RETURN_SPREAD.mul_f64(Random::new(seed ^ u64::from(*number)).unit());
                     slot.phase = Phase::Backoff { since, until: at + wait };
-                    slot.failures = 0;
                 }
             }
         }
@@ -415,6 +424,18 @@ fn count_restart(program: &mut Program, slot: u32) -> Option<RestartReason> {
     slot.restarts += 1;
     *program.restarts.entry(reason).or_default() += 1;
     Some(reason)
+}
+
+/// What is remembered may be older than the processes: those that live and were not asked to end are wanted until readings
+/// say otherwise.
+fn keep_what_lives(program: &mut Program) {
+    let live = program.live();
+    let (Some(scaler), Some(scale)) = (&mut program.scaler, program.spec.scale()) else { return };
+    let kept = live.min(scale.max);
+    if scaler.target < kept {
+        scaler.target = kept;
+        scaler.engine.resume_at(kept);
+    }
 }
 
 /// A rise of the visible consumers is the oldest starting ones having begun to consume.

@@ -1,7 +1,11 @@
 //! Leveret from the outside: real processes, a real broker, a real browser.
 
+mod broker_outage;
+mod broker_queues;
+mod broker_tls;
 mod cli;
 mod control;
+mod control_browser;
 mod control_environment;
 mod control_http;
 mod control_reload;
@@ -15,4 +19,7 @@ mod harness;
 #[cfg(test)]
 mod keeper;
 mod output;
+mod scaling_burst;
+mod scaling_hold;
+mod scaling_in;
 mod support;

@@ -164,6 +164,20 @@ impl Daemon {
         self.request("POST", path, body)
     }
 
+    /// GET over the Unix socket; the body as it is. Panics unless the answer is 200.
+    pub(crate) fn text(&self, path: &str) -> String {
+        let response = self.request("GET", path, "");
+        assert_eq!(response.status, 200, "GET {path}: {response:?}");
+        response.body
+    }
+
+    /// The value of one series of `/metrics`, written as there: `leveret_broker_up{broker="default"}`.
+    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+        let text = self.text("/metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+        Some(value.parse().expect("a metric is a number"))
+    }
+
     /// One request over TCP with exactly these headers, as a browser or an attacker would send it.
     pub(crate) fn tcp(&self, request: Request<'_>) -> Response {
         http::send_tcp(self.port(), request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
