@@ -82,7 +82,8 @@ impl Machine {
         }
     }
 
-    /// Takes over a life that was there before this machine. Exits that it had meanwhile are told as facts afterwards.
+    /// Takes over a life that was there before this machine. Exits that it had meanwhile are told as facts afterwards, but
+    /// before the life that followed it in its slot is taken over: that one then counts as the restart that it was.
     pub fn adopt(&mut self, adopted: Adopted) {
         let Adopted { process, incarnation, fingerprint, ordered_at, stop, main } = adopted;
         self.world.last_incarnation = self.world.last_incarnation.max(incarnation);
@@ -99,6 +100,7 @@ impl Machine {
             (Some((pid, started_at)), None) => Phase::Starting(life, Main { pid, started_at }),
             (Some((pid, started_at)), Some(stop)) => Phase::Stopping(life, Main { pid, started_at }, stop),
         };
+        count_restart(program, process.slot);
         keep_what_lives(program);
     }
 
@@ -197,9 +199,7 @@ impl Machine {
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
         let slot = program.slots.entry(process.slot).or_default();
         slot.phase = Phase::Spawning(life);
-        if let Some(reason) = slot.again.take() {
-            slot.restarts += 1;
-            *program.restarts.entry(reason).or_default() += 1;
+        if let Some(reason) = count_restart(program, process.slot) {
             self.notices.push(Notice::Restarted(process.clone(), reason));
         }
     }
@@ -357,7 +357,8 @@ impl Machine {
 
     fn note_manners(&mut self, process: &ProcessId, manners: StopManners) {
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
-        if manners == StopManners::DiesOfIt && program.manners != manners {
+        // Where nothing is scaled in, nobody was waiting for a message to be finished.
+        if manners == StopManners::DiesOfIt && program.manners != manners && program.scaler.is_some() {
             let signal = signal_text(program.spec.stop.signal);
             self.notices.push(Notice::NoStopHandler(process.program.clone(), signal));
         }
@@ -439,6 +440,15 @@ fn forgive(slot: &mut Slot, until: Time) {
     if let Phase::Backoff { since, .. } = slot.phase {
         slot.phase = Phase::Backoff { since, until };
     }
+}
+
+/// A start that follows an end is counted by the reason that the end gave.
+fn count_restart(program: &mut Program, slot: u32) -> Option<RestartReason> {
+    let slot = program.slots.get_mut(&slot)?;
+    let reason = slot.again.take()?;
+    slot.restarts += 1;
+    *program.restarts.entry(reason).or_default() += 1;
+    Some(reason)
 }
 
 /// What is remembered may be older than the processes: those that live and were not asked to end are wanted until readings
