@@ -92,6 +92,9 @@ pub(crate) struct Control {
     changed: watch::Sender<u64>,
     /// Lives of which nothing is left and whose output is being read to its end.
     releasing: BTreeSet<Incarnation>,
+    /// Lives that the keeper may forget as soon as what became of them is written down: until then its memory is the
+    /// only one that the next controller would have.
+    forgettable: Vec<Incarnation>,
     /// Lives whose output is being moved.
     reading: BTreeSet<Incarnation>,
     wake_at: Option<Time>,
@@ -157,6 +160,7 @@ impl Control {
             pump_events: parts.pump_events,
             changed: parts.changed,
             releasing: BTreeSet::new(),
+            forgettable: Vec::new(),
             reading: BTreeSet::new(),
             wake_at: None,
             save_at: None,
@@ -199,10 +203,18 @@ impl Control {
             Err(trouble) => warn!("{trouble}"),
         }
         self.machine.set_last_incarnation(inventory.last_incarnation);
+        // A life that has ended comes before the one that followed it in its slot, with all that is to be said of it.
+        let mut of_the_others = Vec::new();
         for process in &inventory.processes {
             self.adopt(process);
+            let facts = missed(process);
+            if is_over(&process.state) {
+                facts.into_iter().for_each(|fact| self.keeper_fact(fact));
+            } else {
+                of_the_others.extend(facts);
+            }
         }
-        for fact in inventory.processes.iter().flat_map(missed) {
+        for fact in of_the_others {
             self.keeper_fact(fact);
         }
         for signal in inventory.signals {
@@ -357,7 +369,8 @@ impl Control {
 
     fn release_if_done(&mut self, incarnation: Incarnation) {
         if self.releasing.remove(&incarnation) {
-            self.order(&Order::Release { incarnation });
+            self.forgettable.push(incarnation);
+            self.save_soon();
         }
     }
 
@@ -450,8 +463,12 @@ impl Control {
             wall_seconds: clock::wall_seconds(),
             memory: self.machine.memory(),
         };
+        // Where nothing can be written down, waiting for it would only fill the keeper's memory.
         if let Err(trouble) = state::save(&self.settings.state_dir, &saved, durable) {
             warn!("{}", with_causes(&trouble));
+        }
+        for incarnation in std::mem::take(&mut self.forgettable) {
+            self.order(&Order::Release { incarnation });
         }
     }
 
@@ -492,7 +509,7 @@ impl Control {
             Notice::Restarted(process, reason) => {
                 info!("{} starts again ({})", label(&process), reason.as_str());
             }
-            Notice::Ended(process, sentence) => info!("{} {sentence}", label(&process)),
+            Notice::Ended(process, sentence) => info!("{}: {sentence}", label(&process)),
             Notice::Stopped(process, took) => {
                 info!("{} stopped after {}", label(&process), human(took));
                 let histogram = self.stops.entry(process.program);
@@ -566,6 +583,14 @@ impl Control {
         }
         self.pump.stop();
         if told { Ok(0) } else { Err(StartError::KeeperGone) }
+    }
+}
+
+/// Whether nothing of a life is left.
+fn is_over(state: &InventoryState) -> bool {
+    match state {
+        InventoryState::CouldNotSpawn { .. } | InventoryState::Exited { left: 0, .. } => true,
+        InventoryState::Spawning | InventoryState::Running { .. } | InventoryState::Exited { .. } => false,
     }
 }
 

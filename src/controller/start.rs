@@ -55,7 +55,7 @@ pub enum StartError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// A socket cannot be opened.
-    #[error("{0}")]
+    #[error(transparent)]
     Listen(#[from] kept::ListenError),
     /// Anything else of the system.
     #[error("cannot {action}")]
@@ -106,7 +106,7 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     // The keeper takes the first order as the word that all is well, so everything that can fail comes before it.
     let mut to_keep = Vec::new();
     if first {
-        take_directories(&running, &inventory, &mut to_keep)?;
+        take_directories(&running, &inventory, &kept, &mut to_keep)?;
         to_keep.push((kept::CONFIGURATION, memory_of(&running)?));
     }
     let tcp = tcp_listener(kept.remove(kept::TCP), &running, &mut to_keep)?;
@@ -218,11 +218,15 @@ type ToKeep = Vec<(&'static str, OwnedFd)>;
 fn take_directories(
     running: &Running,
     inventory: &Inventory,
+    kept: &BTreeMap<String, OwnedFd>,
     to_keep: &mut ToKeep,
 ) -> Result<(), StartError> {
     let settings = &running.settings;
-    to_keep.push((kept::STATE_LOCK, lock_directory(&settings.state_dir, inventory.keeper_pid)?));
-    if settings.runtime_dir != settings.state_dir {
+    // The keeper holds a lock already where the controller before was killed while it handed over what is to be kept.
+    if !kept.contains_key(kept::STATE_LOCK) {
+        to_keep.push((kept::STATE_LOCK, lock_directory(&settings.state_dir, inventory.keeper_pid)?));
+    }
+    if settings.runtime_dir != settings.state_dir && !kept.contains_key(kept::RUNTIME_LOCK) {
         to_keep.push((kept::RUNTIME_LOCK, lock_directory(&settings.runtime_dir, inventory.keeper_pid)?));
     }
     let pipes = settings.state_dir.join("pipes");

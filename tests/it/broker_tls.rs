@@ -24,7 +24,10 @@ fn a_queue_is_read_and_consumed_over_amqps_with_a_private_authority() {
         (view["queues"][0]["consumers"] == 1).then(|| daemon.status()["brokers"].clone())
     });
     assert_eq!(brokers[0]["state"], "connected", "{brokers:#}");
-    assert!(brokers[0]["url"].as_str().is_some_and(|url| url.starts_with("amqps://guest@127.0.0.1:")), "{brokers:#}");
+    assert!(
+        brokers[0]["url"].as_str().is_some_and(|url| url.starts_with("amqps://guest@127.0.0.1:")),
+        "{brokers:#}"
+    );
     publish::publish(&rabbit.url(), &program.queue, 0..20);
     wait_for_state("all messages", LIMIT, || match program.books().count_ended() {
         20 => Ok(()),
@@ -39,7 +42,8 @@ fn a_queue_is_read_and_consumed_over_amqps_with_a_private_authority() {
 fn a_certificate_that_is_not_trusted_is_told_as_just_that() {
     let rabbit = Rabbit::shared();
     let program = Scaled::with_command("sealed", "sleep 1000", "wait: 2s, min: 0, max: 3");
-    let daemon = Daemon::start_with_environment(&config([&program]), &[("AMQP_URL", &rabbit.encrypted_url())]);
+    let daemon =
+        Daemon::start_with_environment(&config([&program]), &[("AMQP_URL", &rabbit.encrypted_url())]);
     let error = daemon.wait_status("the refusal", LIMIT, |status| {
         let broker = &status["brokers"][0];
         (broker["state"] == "unreachable").then(|| broker["error"].as_str().unwrap_or_default().to_owned())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::consumer::Kind;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, list};
 use crate::support::publish;
 use crate::support::rabbit::Rabbit;
 use crate::support::report::report;
@@ -59,7 +59,12 @@ fn a_burst_is_consumed_exactly_once_by_as_many_as_may_and_then_the_least_remain(
         for (consumer, entries) in &books.consumers {
             assert!(entries.stopped_ms.is_some(), "{consumer} did not take leave: {entries:?}");
         }
-        assert_eq!(publish::drain(&url, &program.queue), [], "nothing is left in the queue of {}", program.name);
+        assert_eq!(
+            publish::drain(&url, &program.queue),
+            [],
+            "nothing is left in the queue of {}",
+            program.name
+        );
         publish::delete_queue(&url, &program.queue);
     }
 }
@@ -85,9 +90,9 @@ fn first_new_consumer_after_a_burst(daemon: &Daemon, url: &str, program: &Scaled
         (watcher.join().expect("the queue is watched"), confirmed_at)
     });
     // The round that is under way may have read this queue before; the next one cannot have.
-    let round_of_the_burst = rounds(daemon) + 2.0;
+    let round_of_the_burst = daemon.rounds() + 2.0;
     let started_at = wait_for_state("a new consumer", LIMIT, || {
-        let rounds = rounds(daemon);
+        let rounds = daemon.rounds();
         let view = daemon.program(&program.name);
         let new: Vec<&Value> = list(&view["processes"])
             .iter()
@@ -143,8 +148,10 @@ fn few_again(daemon: &Daemon, kind: Kind, program: &Scaled) {
 
     let history = daemon.api_get(&format!("/api/v1/decisions?program={}&limit=200", program.name));
     let oldest_first = list(&history).iter().rev();
-    let directions: Vec<&str> =
-        oldest_first.filter_map(|decision| decision["direction"].as_str()).filter(|to| *to != "hold").collect();
+    let directions: Vec<&str> = oldest_first
+        .filter_map(|decision| decision["direction"].as_str())
+        .filter(|to| *to != "hold")
+        .collect();
     let first_down = directions.iter().position(|direction| *direction == "down").expect("it went down");
     assert!(first_down > 0 && !directions[first_down..].contains(&"up"), "it flaps: {history:#}");
     for decision in list(&history) {
@@ -159,14 +166,6 @@ fn course(history: &Value) -> String {
     list(history).iter().rev().map(step).collect::<Vec<_>>().join(", ")
 }
 
-fn rounds(daemon: &Daemon) -> f64 {
-    daemon.metric("leveret_probe_duration_seconds_count{broker=\"default\"}").unwrap_or_default()
-}
-
 fn processes(view: &Value) -> BTreeSet<String> {
     list(&view["processes"]).iter().map(|process| process["id"].to_string()).collect()
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().unwrap_or_else(|| panic!("not a list: {value:#}"))
 }

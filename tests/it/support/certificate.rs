@@ -36,7 +36,15 @@ impl Certificates {
         let authority_key = file("authority.key");
         let make = |what: &str, section: &str, key: &Path, certificate: &Path, vouched_by: &[&Path]| {
             let mut openssl = run::command("openssl", &run::unique("openssl"));
-            openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+            openssl.args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ]);
             openssl.args(["-days", "1", "-subj", &format!("/CN={what}"), "-extensions", section]);
             openssl.arg("-config").arg(&configuration).arg("-keyout").arg(key).arg("-out").arg(certificate);
             if let [certificate, key] = vouched_by {

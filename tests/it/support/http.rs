@@ -66,10 +66,18 @@ fn exchange(mut stream: impl Read + Write, request: Request<'_>) -> io::Result<R
     stream.write_all(text.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
+    // The answer to HEAD tells the length of a body that it does not have.
+    let answer = if method == "HEAD" { without_length(&answer) } else { answer };
     parse(&answer).ok_or_else(|| {
         let text = String::from_utf8_lossy(&answer).into_owned();
         io::Error::new(io::ErrorKind::InvalidData, format!("not a whole HTTP answer: {text:?}"))
     })
+}
+
+fn without_length(answer: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(answer);
+    let is_length = |line: &&str| line.to_ascii_lowercase().starts_with("content-length:");
+    text.split_inclusive("\r\n").filter(|line| !is_length(line)).collect::<String>().into_bytes()
 }
 
 fn parse(answer: &[u8]) -> Option<Response> {

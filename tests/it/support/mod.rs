@@ -8,7 +8,6 @@ pub(crate) mod command;
 pub(crate) mod consumer;
 #[expect(dead_code, reason = "goes as soon as the tests of the daemon use all of it")]
 pub(crate) mod daemon;
-#[expect(dead_code, reason = "goes as soon as the tests of the daemon use all of it")]
 pub(crate) mod http;
 pub(crate) mod ledger;
 pub(crate) mod port;
@@ -18,4 +17,5 @@ pub(crate) mod rabbit;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod scaled;
+pub(crate) mod status;
 pub(crate) mod wait;

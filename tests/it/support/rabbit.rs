@@ -234,7 +234,9 @@ fn write_files(directory: &Path, configuration: &str) {
     for name in ["data", "log"] {
         fs::create_dir(directory.join(name)).expect("the directory is new");
     }
-    for (name, content) in [("rabbitmq-env.conf", ""), ("rabbitmq.conf", configuration), ("enabled_plugins", "[].\n")] {
+    for (name, content) in
+        [("rabbitmq-env.conf", ""), ("rabbitmq.conf", configuration), ("enabled_plugins", "[].\n")]
+    {
         fs::write(directory.join(name), content).expect("the directory is ours");
     }
     // Erlang refuses a cookie that others can read.
