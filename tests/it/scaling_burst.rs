@@ -106,23 +106,26 @@ fn first_new_consumer_after_a_burst(daemon: &Daemon, url: &str, program: &Scaled
         let started = new.iter().filter_map(|process| process["start_time_seconds"].as_f64());
         started.reduce(f64::min).ok_or_else(|| format!("{view:#}"))
     });
+    let (read_at, decided_at) = moments_of_the_decision(daemon, program);
     report(&format!(
         "{}: first new consumer exec'd {:.0} ms after {CLEARLY_TOO_MANY} messages were visible, {:.0} ms after the last of \
-         {MESSAGES} was confirmed, {:.0} ms after the reading",
+         {MESSAGES} was confirmed, {:.0} ms after the reading, {:.0} ms after the decision",
         program.name,
         1e3 * (started_at - seen_at),
         1e3 * (started_at - confirmed_at),
-        1e3 * (started_at - read_at(daemon, program))
+        1e3 * (started_at - read_at),
+        1e3 * (started_at - decided_at)
     ));
 }
 
-/// When the queue was read for the newest decision to have more, by the wall clock in seconds.
-fn read_at(daemon: &Daemon, program: &Scaled) -> f64 {
+/// When the queue was read for the newest decision to have more, and when that was decided, by the wall clock in seconds.
+fn moments_of_the_decision(daemon: &Daemon, program: &Scaled) -> (f64, f64) {
     let history = daemon.api_get(&format!("/api/v1/decisions?program={}&limit=10", program.name));
     let up = list(&history).iter().find(|decision| decision["direction"] == "up").expect("it was decided");
     let at: jiff::Timestamp = up["at"].as_str().and_then(|at| at.parse().ok()).expect("a moment");
     let age = up["inputs"]["sample_age_seconds"].as_f64().expect("it was read");
-    at.as_millisecond() as f64 / 1e3 - age
+    let decided_at = at.as_millisecond() as f64 / 1e3;
+    (decided_at - age, decided_at)
 }
 
 /// All messages are done; there never are more than the maximum.

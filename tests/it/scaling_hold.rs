@@ -35,6 +35,16 @@ fn an_operators_count_stands_until_it_is_given_back_and_a_pause_freezes_the_coun
     told(&daemon, &["copy", "orders"]);
     assert_eq!(consuming(&daemon, 6)["hold"]["processes"], 6);
 
+    // For as long as was said, and then by itself the engine's again, which begins where the hold ended.
+    told(&daemon, &["scale", "orders", "3", "--for", "1s"]);
+    daemon.wait_output("orders: the hold has ended, scaling goes on", LIMIT);
+    let view = daemon.program("orders");
+    assert_eq!(
+        (&view["mode"], &view["hold"], &view["desired"]),
+        (&json!("auto"), &Value::Null, &json!(3)),
+        "{view:#}"
+    );
+
     // Fewer than there is to do: until it is given back.
     let said = told(&daemon, &["scale", "orders", "1"]);
     assert!(
