@@ -17,7 +17,7 @@ SETUP_STAMP := $(TARGET_DIR)/tests-setup.stamp
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: | cargo ## Build Leveret and show it at work on its own small broker (needs Rust only; Ctrl-C ends it)
+demo: | cargo ## Build Leveret and show it at work on its own small broker (needs Rust and a C compiler; Ctrl-C ends it)
 	$(CARGO) build --release --locked
 	exec $(TARGET_DIR)/release/leveret demo
 

@@ -309,6 +309,28 @@ fn a_refused_login_of_leveret_does_not_keep_consumers_from_starting() {
 }
 
 #[test]
+fn a_consumer_that_notices_the_loss_of_its_broker_before_leveret_does_is_not_given_up() {
+    let backoff = Backoff { give_up_after: Some(1), ..Backoff::default() };
+    let mut scene = Scenario::new(vec![ProgramSpec { backoff, ..scaled("orders", 2, 10) }]);
+    scene.broker(BrokerHealth::Up);
+    scene.wait(60.0);
+    scene.exit("orders:0", ExitStatus::Code(1), 0);
+    scene.wait(60.0);
+    scene.exit("orders:1", ExitStatus::Code(255), 0);
+    scene.wait(0.1);
+    scene.broker(BrokerHealth::Unreachable);
+    scene.wait(60.0);
+    scene.broker(BrokerHealth::Up);
+    scene.wait(1.1);
+    assert!(
+        matches!(scene.phase("orders:0"), Phase::Failed { .. }),
+        "long before: {:?}",
+        scene.phase("orders:0")
+    );
+    assert!(scene.phase("orders:1").is_live(), "{:?}", scene.phase("orders:1"));
+}
+
+#[test]
 fn consumers_that_a_broker_refuses_are_never_given_up_and_start_again_when_it_lets_leveret_in() {
     let backoff = Backoff { give_up_after: Some(2), ..Backoff::default() };
     let mut scene = Scenario::new(vec![ProgramSpec { backoff, ..scaled("orders", 2, 10) }]);

@@ -9,7 +9,7 @@ use super::event::{Adopted, Fact, Notice, RestartReason};
 use super::exit::ExitStatus;
 use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::lifecycle::{self, Change};
-use super::observed::{BrokerHealth, Gone, Life, Main, Phase, Stop, StopCause, StopManners};
+use super::observed::{BrokerHealth, Gone, Life, Main, Phase, Slot, Stop, StopCause, StopManners};
 use super::plan::{plan, signal_text};
 use super::random::Random;
 use super::restart::{Ending, after_ending};
@@ -20,6 +20,10 @@ use crate::scaling::input::Observation;
 
 /// A drain that takes this long proves that the stop signal is handled.
 const MANNERS_PROVEN: Duration = Duration::from_secs(5);
+
+/// A consumer that failed this shortly before its broker was found to be gone, failed because of that: consumers often
+/// notice first.
+const SIGN_OF_LOSS: Duration = Duration::from_secs(5);
 
 /// When a broker is back, its consumers start again within this time, spread evenly.
 const BROKER_RETURN_SPREAD: Duration = Duration::from_secs(1);
@@ -213,7 +217,7 @@ impl Machine {
         }
     }
 
-    fn slot_mut(&mut self, process: &ProcessId) -> Option<&mut super::observed::Slot> {
+    fn slot_mut(&mut self, process: &ProcessId) -> Option<&mut Slot> {
         self.world.programs.get_mut(&process.program)?.slots.get_mut(&process.slot)
     }
 
@@ -377,32 +381,35 @@ impl Machine {
         }
     }
 
-    /// When a broker is back, or begins to answer, the failures that its absence caused are forgotten, and its consumers
+    /// The failures that the absence of a broker causes do not count. When it is back, or begins to answer, its consumers
     /// start again one by one.
     fn broker(&mut self, broker: String, health: BrokerHealth, at: Time) {
         let before = self.world.brokers.insert(broker.clone(), health).unwrap_or_default();
-        let returned = match (before, health) {
-            (_, BrokerHealth::Unreachable)
-            | (BrokerHealth::Unknown | BrokerHealth::Up, _)
-            | (BrokerHealth::Refused, BrokerHealth::Refused) => false,
-            (BrokerHealth::Unreachable, BrokerHealth::Unknown | BrokerHealth::Refused | BrokerHealth::Up)
-            | (BrokerHealth::Refused, BrokerHealth::Unknown | BrokerHealth::Up) => true,
-        };
-        if !returned {
-            return;
-        }
+        let consumers = self
+            .world
+            .programs
+            .values_mut()
+            .filter(|program| program.spec.scale().is_some_and(|scale| scale.broker == broker));
         let seed = self.world.limits.seed ^ at.as_micros();
-        for program in self.world.programs.values_mut() {
-            if program.spec.scale().is_none_or(|scale| scale.broker != broker) {
-                continue;
+        match (before, health) {
+            (BrokerHealth::Unknown | BrokerHealth::Refused | BrokerHealth::Up, BrokerHealth::Unreachable) => {
+                consumers.flat_map(|program| program.slots.values_mut()).for_each(|slot| excuse(slot, at));
             }
-            for (number, slot) in &mut program.slots {
-                slot.failures = 0;
-                if let Phase::Backoff { since, .. } = slot.phase {
-                    let wait = BROKER_RETURN_SPREAD.mul_f64(Random::new(seed ^ u64::from(*number)).unit());
-                    slot.phase = Phase::Backoff { since, until: at + wait };
+            (BrokerHealth::Unreachable, BrokerHealth::Unknown | BrokerHealth::Refused | BrokerHealth::Up)
+            | (BrokerHealth::Refused, BrokerHealth::Unknown | BrokerHealth::Up) => {
+                for program in consumers {
+                    for (number, slot) in &mut program.slots {
+                        let chance = Random::new(seed ^ u64::from(*number)).unit();
+                        forgive(slot, at + BROKER_RETURN_SPREAD.mul_f64(chance));
+                    }
                 }
             }
+            (BrokerHealth::Unreachable, BrokerHealth::Unreachable)
+            | (BrokerHealth::Refused, BrokerHealth::Refused)
+            | (
+                BrokerHealth::Unknown | BrokerHealth::Up,
+                BrokerHealth::Unknown | BrokerHealth::Refused | BrokerHealth::Up,
+            ) => {}
         }
     }
 
@@ -424,6 +431,24 @@ fn count_restart(program: &mut Program, slot: u32) -> Option<RestartReason> {
     slot.restarts += 1;
     *program.restarts.entry(reason).or_default() += 1;
     Some(reason)
+}
+
+/// Its broker was found to be gone `at`: a failure of shortly before was the first sign of that.
+fn excuse(slot: &mut Slot, at: Time) {
+    if let Phase::Backoff { since, .. } | Phase::Failed { at: since } = slot.phase
+        && at.since(since) <= SIGN_OF_LOSS
+    {
+        slot.failures = slot.failures.saturating_sub(1);
+        slot.phase = Phase::Backoff { since, until: since };
+    }
+}
+
+/// Its broker is back: it starts again at `until` and has never failed.
+fn forgive(slot: &mut Slot, until: Time) {
+    slot.failures = 0;
+    if let Phase::Backoff { since, .. } = slot.phase {
+        slot.phase = Phase::Backoff { since, until };
+    }
 }
 
 /// What is remembered may be older than the processes: those that live and were not asked to end are wanted until readings

@@ -10,7 +10,6 @@ use crate::support::publish::{self, ExclusiveQueue};
 use crate::support::rabbit::Rabbit;
 use crate::support::report::report;
 use crate::support::scaled::{Scaled, config};
-use crate::support::wait::wait_for_state;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// How many rounds of readings are looked at.
@@ -83,13 +82,8 @@ fn wait_for_error(daemon: &Daemon, program: &Scaled, error: &str) {
 fn every_round_reads(daemon: &Daemon, programs: &[Scaled]) {
     let mut oldest = 0.0_f64;
     for _ in 0..ROUNDS {
-        // The round that is under way may have read a queue before this; the next one cannot have.
         let since_seconds = clock::now().as_seconds();
-        let next_round = rounds(daemon) + 2.0;
-        wait_for_state("the next round", LIMIT, || {
-            let rounds = rounds(daemon);
-            if rounds >= next_round { Ok(()) } else { Err(rounds.to_string()) }
-        });
+        daemon.wait_for_reading(LIMIT);
         let status = daemon.status();
         let until_seconds = clock::now().as_seconds();
         for program in programs {
@@ -107,8 +101,4 @@ fn queue<'a>(status: &'a Value, program: &Scaled) -> &'a Value {
     let programs = status["programs"].as_array().expect("there are programs");
     let view = programs.iter().find(|view| view["name"] == program.name.as_str()).expect("it is configured");
     &view["queues"][0]
-}
-
-fn rounds(daemon: &Daemon) -> f64 {
-    daemon.metric("leveret_probe_duration_seconds_count{broker=\"default\"}").unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::consumer::Kind;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, list};
 use crate::support::publish;
 use crate::support::rabbit::Rabbit;
 use crate::support::report::report;
@@ -90,9 +90,9 @@ fn first_new_consumer_after_a_burst(daemon: &Daemon, url: &str, program: &Scaled
         (watcher.join().expect("the queue is watched"), confirmed_at)
     });
     // The round that is under way may have read this queue before; the next one cannot have.
-    let round_of_the_burst = rounds(daemon) + 2.0;
+    let round_of_the_burst = daemon.rounds() + 2.0;
     let started_at = wait_for_state("a new consumer", LIMIT, || {
-        let rounds = rounds(daemon);
+        let rounds = daemon.rounds();
         let view = daemon.program(&program.name);
         let new: Vec<&Value> = list(&view["processes"])
             .iter()
@@ -166,14 +166,6 @@ fn course(history: &Value) -> String {
     list(history).iter().rev().map(step).collect::<Vec<_>>().join(", ")
 }
 
-fn rounds(daemon: &Daemon) -> f64 {
-    daemon.metric("leveret_probe_duration_seconds_count{broker=\"default\"}").unwrap_or_default()
-}
-
 fn processes(view: &Value) -> BTreeSet<String> {
     list(&view["processes"]).iter().map(|process| process["id"].to_string()).collect()
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().unwrap_or_else(|| panic!("not a list: {value:#}"))
 }

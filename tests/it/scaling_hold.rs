@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::consumer::Kind;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, list};
 use crate::support::publish;
 use crate::support::rabbit::Rabbit;
 use crate::support::scaled::{Scaled, config};
@@ -42,15 +42,15 @@ fn an_operators_count_stands_until_it_is_given_back_and_a_pause_freezes_the_coun
         "{said}"
     );
     consuming(&daemon, 1);
-    publish::publish(&url, &program.queue, 0..400);
-    after_two_more_readings(&daemon, "orders");
+    publish::publish(&url, &program.queue, 0..800);
+    daemon.wait_for_reading(LIMIT);
     let view = daemon.program("orders");
     assert_eq!((&view["desired"], &view["hold"]["ends_in_seconds"]), (&json!(1), &Value::Null), "{view:#}");
 
     // A pause goes before the engine, too.
     told(&daemon, &["pause", "orders"]);
     told(&daemon, &["auto", "orders"]);
-    after_two_more_readings(&daemon, "orders");
+    daemon.wait_for_reading(LIMIT);
     let view = daemon.program("orders");
     assert_eq!(
         (&view["desired"], &view["mode"], &view["reason"]),
@@ -69,11 +69,11 @@ fn an_operators_count_stands_until_it_is_given_back_and_a_pause_freezes_the_coun
 
     the_next_controller_knows_what_was_decided(&daemon);
     wait_for_state("all messages", LIMIT, || match program.books().count_ended() {
-        400 => Ok(()),
+        800 => Ok(()),
         ended => Err(format!("{ended} ended")),
     });
     drop(daemon);
-    program.books().assert_exactly_once(0..400);
+    program.books().assert_exactly_once(0..800);
     publish::delete_queue(&url, &program.queue);
 }
 
@@ -140,20 +140,4 @@ fn consuming(daemon: &Daemon, count: u32) -> Value {
             view["queues"][0]["consumers"] == count && list(&view["processes"]).len() == count as usize;
         there.then(|| view.clone())
     })
-}
-
-/// Waits until the engine has had two whole readings of the queue as it is now.
-fn after_two_more_readings(daemon: &Daemon, program: &str) {
-    let rounds =
-        || daemon.metric("leveret_probe_duration_seconds_count{broker=\"default\"}").unwrap_or_default();
-    // The round that is under way may have read the queue before.
-    let enough = rounds() + 3.0;
-    wait_for_state(&format!("{program} to be read"), LIMIT, || match rounds() {
-        rounds if rounds >= enough => Ok(()),
-        rounds => Err(rounds.to_string()),
-    });
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().unwrap_or_else(|| panic!("not a list: {value:#}"))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::consumer::Kind;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, list};
 use crate::support::publish;
 use crate::support::rabbit::Rabbit;
 use crate::support::scaled::{Scaled, config};
@@ -55,12 +55,12 @@ fn six_become_one(daemon: &Daemon, url: &str, program: &Scaled) {
     wait_for_books(program, "six at work", |begun, ended| begun - ended == 6);
     assert!(daemon.cli(&["scale", name, "1"]).status.success());
     let reason = daemon.wait_program(name, "one that drains", LIMIT, |view| {
-        let draining = processes(view).iter().find(|process| process["state"] == "stopping")?;
+        let draining = list(&view["processes"]).iter().find(|process| process["state"] == "stopping")?;
         Some(draining["reason"].as_str().unwrap_or_default().to_owned())
     });
     assert!(reason.starts_with("draining for "), "{name}: {reason}");
     wait_for_books(program, "the last message", |_, ended| ended == 10);
-    daemon.wait_program(name, "one left", LIMIT, |view| (processes(view).len() == 1).then_some(()));
+    daemon.wait_program(name, "one left", LIMIT, |view| (list(&view["processes"]).len() == 1).then_some(()));
 }
 
 #[test]
@@ -76,11 +76,13 @@ fn consumers_that_die_of_the_stop_signal_are_found_out_by_the_first_one_and_the_
     // One that has lived for less than a second might have been about to install a handler.
     daemon.wait_program("careless", "all grown up", LIMIT, |view| {
         let grown = |process: &Value| process["uptime_seconds"].as_f64().is_some_and(|seconds| seconds > 1.5);
-        processes(view).iter().all(grown).then_some(())
+        list(&view["processes"]).iter().all(grown).then_some(())
     });
     assert!(daemon.cli(&["scale", "careless", "1"]).status.success());
 
-    daemon.wait_program("careless", "three left", LIMIT, |view| (processes(view).len() == 3).then_some(()));
+    daemon.wait_program("careless", "three left", LIMIT, |view| {
+        (list(&view["processes"]).len() == 3).then_some(())
+    });
     let spared = "2 more than needed go on, because these processes die of SIGTERM in the middle of work";
     wait_for_state("the word about it", LIMIT, || {
         let explained = daemon.cli(&["explain", "careless"]).stdout;
@@ -121,8 +123,4 @@ fn wait_for_books(program: &Scaled, what: &str, done: impl Fn(usize, usize) -> b
         let (begun, ended) = (books.count_begun(), books.count_ended());
         if done(begun, ended) { Ok(()) } else { Err(format!("{begun} begun, {ended} ended")) }
     });
-}
-
-fn processes(view: &Value) -> &[Value] {
-    view["processes"].as_array().expect("a program has a list of processes")
 }

@@ -178,6 +178,21 @@ impl Daemon {
         Some(value.parse().expect("a metric is a number"))
     }
 
+    /// How many rounds of readings of the broker `default` are complete; each is told after its readings.
+    pub(crate) fn rounds(&self) -> f64 {
+        self.metric("leveret_probe_duration_seconds_count{broker=\"default\"}").unwrap_or_default()
+    }
+
+    /// Waits until every queue of the broker `default` has been read, and that acted on, as it was when this was called.
+    pub(crate) fn wait_for_reading(&self, limit: Duration) {
+        // The round that is under way may have read a queue before; the next one cannot have.
+        let enough = self.rounds() + 2.0;
+        wait_for_state("the next round of readings", limit, || match self.rounds() {
+            rounds if rounds >= enough => Ok(()),
+            rounds => Err(format!("{rounds} of {enough}")),
+        });
+    }
+
     /// One request over TCP with exactly these headers, as a browser or an attacker would send it.
     pub(crate) fn tcp(&self, request: Request<'_>) -> Response {
         http::send_tcp(self.port(), request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
@@ -426,6 +441,11 @@ impl Drop for Daemon {
             assert!(left.is_empty(), "left behind by the daemon:{}", proc::describe(&left));
         }
     }
+}
+
+/// The items of a JSON list.
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap_or_else(|| panic!("not a list: {value:#}"))
 }
 
 #[expect(clippy::print_stderr, reason = "the test runner shows it with the failure")]

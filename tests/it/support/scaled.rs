@@ -1,6 +1,6 @@
 //! A scaled program as a user would configure it, whose processes are the consumers of tests/fixtures.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::consumer::Kind;
 use super::ledger::Ledger;
@@ -61,11 +61,6 @@ impl Scaled {
     /// What the consumers have written so far.
     pub(crate) fn books(&self) -> Ledger {
         Ledger::read(&self.books)
-    }
-
-    /// The directory of the books.
-    pub(crate) fn books_directory(&self) -> &Path {
-        &self.books
     }
 }
 
