@@ -424,15 +424,6 @@ impl Machine {
     }
 }
 
-/// A start that follows an end is counted by the reason that the end gave.
-fn count_restart(program: &mut Program, slot: u32) -> Option<RestartReason> {
-    let slot = program.slots.get_mut(&slot)?;
-    let reason = slot.again.take()?;
-    slot.restarts += 1;
-    *program.restarts.entry(reason).or_default() += 1;
-    Some(reason)
-}
-
 /// Its broker was found to be gone `at`: a failure of shortly before was the first sign of that.
 fn excuse(slot: &mut Slot, at: Time) {
     if let Phase::Backoff { since, .. } | Phase::Failed { at: since } = slot.phase
@@ -449,6 +440,15 @@ fn forgive(slot: &mut Slot, until: Time) {
     if let Phase::Backoff { since, .. } = slot.phase {
         slot.phase = Phase::Backoff { since, until };
     }
+}
+
+/// A start that follows an end is counted by the reason that the end gave.
+fn count_restart(program: &mut Program, slot: u32) -> Option<RestartReason> {
+    let slot = program.slots.get_mut(&slot)?;
+    let reason = slot.again.take()?;
+    slot.restarts += 1;
+    *program.restarts.entry(reason).or_default() += 1;
+    Some(reason)
 }
 
 /// What is remembered may be older than the processes: those that live and were not asked to end are wanted until readings
