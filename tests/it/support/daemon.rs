@@ -31,7 +31,7 @@ pub(crate) struct Daemon {
     environment: Vec<(String, String)>,
     /// What the daemon is started by, where it is not started by the test itself.
     wrapper: Vec<String>,
-    /// None after a shutdown or a kill.
+    /// None after a shutdown.
     keeper: Option<Child>,
 }
 
@@ -83,7 +83,7 @@ impl Daemon {
         command::finish("leveret run", daemon.run_command(), START_LIMIT)
     }
 
-    /// Starts another keeper in the same directory, after [`Daemon::shut_down`] or [`Daemon::kill_keeper`].
+    /// Starts another keeper in the same directory, after [`Daemon::shut_down`].
     pub(crate) fn start_again(&mut self) {
         assert!(self.keeper.is_none(), "the daemon runs already");
         let mut keeper = self
@@ -130,11 +130,6 @@ impl Daemon {
     /// The daemon's own directory; tests may put files of theirs into it.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
-    }
-
-    /// The marker in the environment of the daemon and of all that descends from it, as in [`proc::marked`].
-    pub(crate) fn id(&self) -> &str {
-        &self.id
     }
 
     /// The TCP port of the page.
@@ -288,13 +283,6 @@ impl Daemon {
     pub(crate) fn wait_next_controller(&self, old: i32) {
         wait_for("another controller", START_LIMIT, || self.look_for_controller().filter(|pid| *pid != old));
         self.wait_status("an answer of the next controller", START_LIMIT, |_| Some(()));
-    }
-
-    /// Kills the keeper as the last resort of an operator would. The controller and the programs are not touched.
-    pub(crate) fn kill_keeper(&mut self) {
-        let mut keeper = self.keeper.take().expect("the daemon runs");
-        proc::signal(command::pid_of(&keeper), Signal::KILL);
-        command::wait_for_exit("the keeper", &mut keeper, SHUTDOWN_LIMIT);
     }
 
     /// Sends a signal to the keeper: HUP for a reload.

@@ -6,7 +6,6 @@
 pub(crate) mod certificate;
 pub(crate) mod command;
 pub(crate) mod consumer;
-#[expect(dead_code, reason = "goes as soon as the tests of the daemon use all of it")]
 pub(crate) mod daemon;
 pub(crate) mod http;
 pub(crate) mod ledger;
