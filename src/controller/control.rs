@@ -409,10 +409,11 @@ impl Control {
         let now = clock::now();
         let plan = self.machine.step(now);
         let world = self.machine.world();
-        let orders: Vec<Order> =
-            plan.commands.iter().flat_map(|command| self.executor.orders(command, world)).collect();
-        for order in &orders {
-            self.link.send(order, None)?;
+        // One by one: a thousand orders at once, each with an environment, are memory that is never given back.
+        for command in &plan.commands {
+            for order in self.executor.orders(command, world) {
+                self.link.send(&order, None)?;
+            }
         }
         self.wake_at = plan.wake_at;
         if plan.commands.iter().any(changes_memory) {

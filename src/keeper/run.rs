@@ -354,7 +354,7 @@ impl Keeper {
             Order::Signal { incarnation, signal, scope } => self.signal(incarnation, signal, scope),
             Order::Note { incarnation, note } => {
                 if let Some(child) = self.children.get_mut(incarnation) {
-                    child.note = note;
+                    child.note(&note);
                 }
             }
             Order::Release { incarnation } => self.children.release(incarnation),
