@@ -12,12 +12,12 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SETUP_STAMP := $(TARGET_DIR)/tests-setup.stamp
 
-.PHONY: help demo test check setup cargo
+.PHONY: help demo test check bench setup cargo
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: | cargo ## Build Leveret and show it at work on its own small broker (needs Rust only; Ctrl-C ends it)
+demo: | cargo ## Build Leveret and show it at work on its own small broker (needs Rust and a C compiler; Ctrl-C ends it)
 	$(CARGO) build --release --locked
 	exec $(TARGET_DIR)/release/leveret demo
 
@@ -35,6 +35,12 @@ check: | cargo ## Formatting, lints, documentation, licences and sources of the 
 	else \
 		echo "check: cargo-deny is not installed, so deny.toml was not checked (cargo install cargo-deny --locked)"; \
 	fi
+
+# The bench itself is not optimised, so that it need not be built twice: what it measures is the release build.
+bench: | cargo ## Measure 1,000 processes, beside a bare spawn loop and supervisord where it is installed (two minutes)
+	$(CARGO) build --release --locked
+	LEVERET_BENCH_BINARY=$(abspath $(TARGET_DIR))/release/leveret \
+		$(CARGO) bench --locked --profile dev --bench processes
 
 setup: $(SETUP_STAMP) ## Install the Debian packages that the tests need (as root or with sudo; nothing is left listening)
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::core::random::Random;
+
 const FIRST: Duration = Duration::from_millis(250);
 /// Below two seconds by more than a handshake, so that reading goes on within two seconds of the broker's return.
 const LONGEST: Duration = Duration::from_millis(1_700);
@@ -9,35 +11,26 @@ const LONGEST: Duration = Duration::from_millis(1_700);
 /// Doubling waits, each shortened by up to half by chance, so that many machines do not come back at one moment.
 #[derive(Debug)]
 pub(super) struct Backoff {
-    seed: u64,
+    random: Random,
     attempts: u32,
 }
 
 impl Backoff {
     /// Different seeds wait differently.
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, attempts: 0 }
+        Self { random: Random::new(seed), attempts: 0 }
     }
 
     /// The wait after one more failure.
     pub(super) fn next(&mut self) -> Duration {
         let full = FIRST.saturating_mul(1 << self.attempts.min(8)).min(LONGEST);
         self.attempts = self.attempts.saturating_add(1);
-        full.mul_f64(0.5 + self.chance() / 2.0)
+        full.mul_f64(0.5 + self.random.unit() / 2.0)
     }
 
     /// Begins again with short waits.
     pub(super) fn reset(&mut self) {
         self.attempts = 0;
-    }
-
-    /// A number from 0 to 1 by SplitMix64. Source: Steele, Lea and Flood, 2014.
-    fn chance(&mut self) -> f64 {
-        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.seed;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::exit::Exit;
-use super::text::parse_duration;
+use crate::config::durations::duration as parse_duration;
 use crate::core::exit::{signal_name, signal_names, signal_number};
 use crate::core::ids::{ProgramName, Target};
 use crate::core::secret::Secret;
@@ -337,7 +337,7 @@ fn program(text: &str) -> Result<ProgramName, String> {
 }
 
 fn hold_duration(text: &str) -> Result<Duration, String> {
-    let duration = parse_duration(text)?;
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
     if duration < Duration::from_secs(1) { Err("a hold lasts at least 1s".to_owned()) } else { Ok(duration) }
 }
 

@@ -175,7 +175,7 @@ mod tests {
                 outcome.err,
                 format!(
                     "error: cannot reach Leveret at {}: No such file or directory; \
-                     is `leveret run` running, or did you mean --server?\n",
+                     is `leveret run` running, or did you mean -c FILE or --server URL?\n",
                     socket.display()
                 ),
                 "{line}"

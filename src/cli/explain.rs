@@ -8,7 +8,7 @@ use super::console::{Colour, Console, Style};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::table::{Align, Table};
-use super::text::{lasted, number, seconds};
+use super::text::{lasted, number, processes, seconds};
 use crate::controller::snapshot::{DecisionView, Explanation, HoldView, ProgramView, QueueView};
 
 const HISTORY_COLUMNS: [(&str, Align); 5] = [
@@ -105,7 +105,7 @@ fn held(hold: &HoldView) -> String {
         Some(left) => format!("ends in {}", lasted(left)),
         None => "lasts until `leveret auto`".to_owned(),
     };
-    format!("{} processes, set by {}, {end}", hold.processes, hold.by)
+    format!("{}, set by {}, {end}", processes(hold.processes as usize), hold.by)
 }
 
 fn read(queue: &QueueView) -> String {
@@ -113,7 +113,7 @@ fn read(queue: &QueueView) -> String {
     let mut parts: Vec<String> = [
         known("ready", queue.ready),
         known("unacknowledged", queue.unacked),
-        known("consumers", queue.consumers),
+        known(if queue.consumers == Some(1) { "consumer" } else { "consumers" }, queue.consumers),
         queue.polling.then(|| "its workers poll".to_owned()),
         queue.age_seconds.map(|age| format!("read {} ago", seconds(age))),
     ]
@@ -236,6 +236,14 @@ Recent changes
         assert_eq!(read(&queue), "q at b: not read yet");
         queue.error = Some("the queue does not exist".to_owned());
         assert_eq!(read(&queue), "q at b: the queue does not exist");
+    }
+
+    #[test]
+    fn one_is_told_as_one() {
+        let queue = QueueView { consumers: Some(1), ..QueueView::default() };
+        assert!(read(&queue).contains("1 consumer") && !read(&queue).contains("consumers"));
+        let hold = HoldView { processes: 1, ends_in_seconds: None, by: "page".to_owned() };
+        assert_eq!(held(&hold), "1 process, set by page, lasts until `leveret auto`");
     }
 
     #[tokio::test]

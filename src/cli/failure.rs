@@ -9,7 +9,7 @@ use super::exit::Exit;
 pub(crate) enum Failure {
     /// Nobody answers at the address.
     #[error(
-        "cannot reach Leveret at {server}: {}; is `leveret run` running, or did you mean --server?",
+        "cannot reach Leveret at {server}: {}; is `leveret run` running, or did you mean -c FILE or --server URL?",
         cause_text(source.as_ref())
     )]
     Unreachable {
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(
             unreachable.to_string(),
             "cannot reach Leveret at /run/leveret/leveret.sock: No such file or directory; \
-             is `leveret run` running, or did you mean --server?"
+             is `leveret run` running, or did you mean -c FILE or --server URL?"
         );
         assert_eq!(unreachable.exit(), Exit::Unreachable);
         assert_eq!(refused(404).exit(), Exit::NoSuchName);

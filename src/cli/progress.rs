@@ -84,7 +84,8 @@ impl Undertaking {
             .collect();
         let named = named.iter().map(|id| key_of(id)).filter(|key| {
             // A copy may be answered by all processes of the program; only those that are new are waited for.
-            verb != Verb::Copy || before.get(key).is_none_or(|process| process.state != "running")
+            let was_there = |process: &ProcessView| matches!(process.state.as_str(), "starting" | "running");
+            verb != Verb::Copy || !before.get(key).is_some_and(was_there)
         });
         let named = named.collect();
         Self { verb, target, before, named, seen: BTreeSet::new(), snapshots: 0 }
@@ -445,6 +446,14 @@ mod tests {
             let assessment = copy.assess(&now);
             assert!(assessment.is_complete() && assessment.done == ["orders:1"], "{named:?} {assessment:?}");
         }
+    }
+
+    #[test]
+    fn a_copy_does_not_count_a_process_that_was_starting_before() {
+        let before = snapshot(vec![orders(0, 1, "running"), orders(1, 2, "starting")]);
+        let mut copy = undertaking(Verb::Copy, "orders", &before, &["orders:0", "orders:1", "orders:2"]);
+        let now = snapshot(vec![orders(0, 1, "running"), orders(1, 2, "running"), orders(2, 3, "running")]);
+        assert_eq!(copy.assess(&now).done, ["orders:2"]);
     }
 
     #[test]

@@ -58,38 +58,6 @@ pub(crate) fn processes(count: usize) -> String {
     if count == 1 { "1 process".to_owned() } else { format!("{count} processes") }
 }
 
-/// Reads a duration that a person wrote: `90s`, `30m`, `1h30m`, `1h 30m`, `250ms`, `2d`.
-///
-/// # Errors
-/// Says how a duration is written.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong =
-        || format!("\"{text}\" is not a duration: write a number and a unit, as in 90s, 30m or 1h30m");
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let count: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        let after = rest[digits..].trim_start();
-        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let unit_ms: u64 = match &after[..letters] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(wrong()),
-        };
-        let part_ms = count.checked_mul(unit_ms).ok_or_else(wrong)?;
-        total = total.checked_add(Duration::from_millis(part_ms)).ok_or_else(wrong)?;
-        rest = after[letters..].trim_start();
-    }
-    Ok(total)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,24 +93,5 @@ mod tests {
         }
         assert_eq!(seconds(0.0), "0s");
         assert_eq!(seconds(0.25), "250ms");
-    }
-
-    #[test]
-    fn durations_are_read_as_people_write_them() {
-        let cases = [
-            ("90s", 90_000),
-            ("30m", 1_800_000),
-            ("1h30m", 5_400_000),
-            ("1h 30m", 5_400_000),
-            ("250ms", 250),
-        ];
-        for (text, ms) in cases {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
-        }
-        for text in
-            ["", "5", "s", "5 apples", "-5s", "1.5h", "99999999999999999999s", "18446744073709551615d", "5s,"]
-        {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
     }
 }

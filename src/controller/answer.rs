@@ -13,6 +13,7 @@ use crate::core::command::Scope;
 use crate::core::event::{Edit, EditError};
 use crate::core::ids::{ProgramName, Target};
 use crate::core::plan::signal_text;
+use crate::core::time::Time;
 use crate::keeper::protocol::Order;
 use crate::sys::clock;
 
@@ -55,7 +56,9 @@ impl Control {
         self.save(true);
         info!("{target}: {message} ({})", origin.as_str());
         let message = match &edit {
-            Edit::Scale(program, ..) | Edit::Copy(Target::Program(program)) => self.held(program, &message),
+            Edit::Scale(program, ..) | Edit::Copy(Target::Program(program)) => {
+                self.held(program, &message, now)
+            }
             Edit::Start(_)
             | Edit::Stop(_)
             | Edit::Restart(_)
@@ -69,8 +72,7 @@ impl Control {
         Ok(Accepted { message, processes: self.concerned(&target, &concerned) })
     }
 
-    fn held(&self, program: &ProgramName, message: &str) -> String {
-        let now = clock::now();
+    fn held(&self, program: &ProgramName, message: &str, now: Time) -> String {
         let hold = self.machine.world().programs.get(program).and_then(|program| program.wish.hold.as_ref());
         match hold {
             Some(hold) => {

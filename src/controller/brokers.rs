@@ -230,3 +230,71 @@ fn error(reading: &Reading, queue: &str, broker: &str) -> Option<String> {
         Reading::Unreachable => Some(format!("broker \"{broker}\" is not connected")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::secret::Secret;
+
+    fn brokers() -> Brokers {
+        let (facts, _) = mpsc::channel(1);
+        let mut brokers = Brokers::new(facts);
+        let url = Secret::new("amqp://shop:hunter2@mq/%2f");
+        let spec = BrokerSpec { name: "default".into(), url, shown: "amqp://shop@mq/%2f".into() };
+        // No program reads a queue there, so no connection is made.
+        brokers.configure(&[spec], &[], Duration::from_secs(1));
+        brokers
+    }
+
+    fn reading(reading: Reading) -> Fact {
+        let (broker, queue) = ("default".to_owned(), "orders".to_owned());
+        Fact::Queue { broker, queue, reading, at: Time::from_millis(5_000) }
+    }
+
+    #[test]
+    fn every_kind_of_trouble_with_a_queue_has_a_sentence_of_its_own_and_is_no_depth() {
+        let troubles = [
+            Reading::Missing,
+            Reading::Locked,
+            Reading::Refused("ACCESS_REFUSED".into()),
+            Reading::TimedOut,
+            Reading::Unreachable,
+        ];
+        let mut sentences = BTreeSet::new();
+        for trouble in troubles {
+            let mut brokers = brokers();
+            let (fact, _) = brokers.observe(reading(trouble.clone()));
+            let Some(event::Fact::Queue { observation, .. }) = fact else { panic!("{fact:?}") };
+            assert!(!matches!(observation, Observation::Sample { .. }), "{trouble:?}");
+            sentences.insert(brokers.queue("default", "orders").error.expect("a sentence"));
+        }
+        assert_eq!(sentences.len(), 5, "{sentences:?}");
+    }
+
+    #[test]
+    fn the_last_depth_stays_visible_with_its_age_while_the_broker_is_away() {
+        let mut brokers = brokers();
+        brokers.observe(reading(Reading::Depth { ready: 7, consumers: 2 }));
+        brokers.observe(reading(Reading::Unreachable));
+        let seen = brokers.queue("default", "orders");
+        assert_eq!(seen.depth.map(|depth| depth.ready), Some(7));
+        assert!(seen.error.is_some());
+        brokers.observe(reading(Reading::Depth { ready: 8, consumers: 2 }));
+        assert_eq!(brokers.queue("default", "orders").error, None);
+    }
+
+    #[test]
+    fn a_change_of_state_is_told_once_and_without_the_password() {
+        let mut brokers = brokers();
+        let refused = || Fact::Broker {
+            broker: "default".into(),
+            state: BrokerState::Refused("the broker refuses the login of shop".into()),
+            at: Time::from_millis(1),
+        };
+        let (fact, told) = brokers.observe(refused());
+        assert!(matches!(fact, Some(event::Fact::Broker { health: BrokerHealth::Refused, .. })));
+        assert_eq!(told.as_deref(), Some("broker \"default\": the broker refuses the login of shop"));
+        assert_eq!(brokers.observe(refused()).1, None);
+        assert!(!format!("{brokers:?}{:?}", brokers.views()).contains("hunter2"));
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use tracing::{error, info, warn};
 use super::brokers::Brokers;
 use super::executor::Executor;
 use super::handle::{Histogram, Request};
-use super::kept::{Running, unix_path};
+use super::kept::{self, Running, unix_path};
 use super::snapshot::DecisionView;
-use super::start::{StartError, keep_running};
-use super::takeover::{self, Before};
+use super::start::{StartError, memory_of};
+use super::takeover::{self, Before, Step};
 use super::usage::Usages;
 use super::view;
 use crate::amqp;
@@ -27,7 +28,7 @@ use crate::core::spec::ProgramSpec;
 use crate::core::time::{Time, human};
 use crate::core::world::Limits;
 use crate::keeper::link::ControllerLink;
-use crate::keeper::protocol::{self, Inventory, InventoryProcess, InventoryState, Order};
+use crate::keeper::protocol::{self, Inventory, Order};
 use crate::logs::Pump;
 use crate::logs::source::PumpEvent;
 use crate::store::journal::Journal;
@@ -92,8 +93,9 @@ pub(crate) struct Control {
     changed: watch::Sender<u64>,
     /// Lives of which nothing is left and whose output is being read to its end.
     releasing: BTreeSet<Incarnation>,
-    /// Lives that the keeper may forget as soon as their end is written down.
-    released: Vec<Incarnation>,
+    /// Lives that the keeper may forget as soon as what became of them is written down: until then its memory is the
+    /// only one that the next controller would have.
+    forgettable: Vec<Incarnation>,
     /// Lives whose output is being moved.
     reading: BTreeSet<Incarnation>,
     wake_at: Option<Time>,
@@ -159,7 +161,7 @@ impl Control {
             pump_events: parts.pump_events,
             changed: parts.changed,
             releasing: BTreeSet::new(),
-            released: Vec::new(),
+            forgettable: Vec::new(),
             reading: BTreeSet::new(),
             wake_at: None,
             save_at: None,
@@ -202,17 +204,22 @@ impl Control {
             }
         };
         let (programs, limits) = (settings.programs.clone(), limits(&settings));
-        let (machine, complaints) =
-            takeover::machine(Before { programs, retiring, limits, memory }, &inventory, now);
-        self.machine = machine;
+        self.machine = takeover::machine(Before { programs, retiring, limits, memory }, &inventory, now);
+        let (steps, complaints) = takeover::steps(&inventory);
         for complaint in complaints {
             error!("{complaint}");
         }
-        for process in &inventory.processes {
-            self.read_what_was_adopted(process);
-        }
-        for fact in inventory.processes.iter().flat_map(takeover::missed) {
-            self.keeper_fact(fact);
+        for step in steps {
+            match step {
+                Step::Adopt(adopted) => {
+                    if adopted.main.is_some() {
+                        self.read_output(&adopted.process, adopted.incarnation);
+                    }
+                    self.machine.adopt(adopted);
+                }
+                Step::Auxiliary(incarnation) => self.machine.adopt_auxiliary(incarnation),
+                Step::Tell(fact) => self.keeper_fact(fact),
+            }
         }
         for signal in inventory.signals {
             if !takeover::is_request_to_end(signal) {
@@ -220,16 +227,6 @@ impl Control {
             }
         }
         self.brokers.configure(&settings.brokers, &settings.programs, settings.probe_interval);
-    }
-
-    fn read_what_was_adopted(&mut self, process: &InventoryProcess) {
-        let was_started = match &process.state {
-            InventoryState::Spawning | InventoryState::CouldNotSpawn { .. } => false,
-            InventoryState::Running { .. } | InventoryState::Exited { .. } => true,
-        };
-        if let Some(id) = self.machine.process_of(process.incarnation).filter(|_| was_started) {
-            self.read_output(&id, process.incarnation);
-        }
     }
 
     /// Goes on until Leveret ends, and returns the exit code.
@@ -348,7 +345,7 @@ impl Control {
 
     fn release_if_done(&mut self, incarnation: Incarnation) {
         if self.releasing.remove(&incarnation) {
-            self.released.push(incarnation);
+            self.forgettable.push(incarnation);
             self.save_soon();
         }
     }
@@ -388,10 +385,11 @@ impl Control {
         let now = clock::now();
         let plan = self.machine.step(now);
         let world = self.machine.world();
-        let orders: Vec<Order> =
-            plan.commands.iter().flat_map(|command| self.executor.orders(command, world)).collect();
-        for order in &orders {
-            self.link.send(order, None)?;
+        // One by one: a thousand orders at once, each with an environment, are memory that is never given back.
+        for command in &plan.commands {
+            for order in self.executor.orders(command, world) {
+                self.link.send(&order, None)?;
+            }
         }
         self.wake_at = plan.wake_at;
         if plan.commands.iter().any(changes_memory) {
@@ -442,11 +440,11 @@ impl Control {
             wall_seconds: clock::wall_seconds(),
             memory: self.machine.memory(),
         };
+        // Where nothing can be written down, waiting for it would only fill the keeper's memory.
         if let Err(trouble) = state::save(&self.settings.state_dir, &saved, durable) {
             warn!("{}", with_causes(&trouble));
         }
-        // Until here the inventory would have told the next controller how they ended.
-        for incarnation in std::mem::take(&mut self.released) {
+        for incarnation in std::mem::take(&mut self.forgettable) {
             self.order(&Order::Release { incarnation });
         }
     }
@@ -456,7 +454,19 @@ impl Control {
         let retiring = self.machine.world().programs.values().filter(|program| program.retiring);
         let retiring = retiring.map(|program| program.spec.clone()).collect();
         let running = Running { settings: self.settings.clone(), retiring };
-        keep_running(&running, &mut self.link)
+        let descriptor = memory_of(&running)?;
+        self.keep([(kept::CONFIGURATION, descriptor)])
+    }
+
+    /// Has the keeper hold descriptors for the next controller.
+    pub(super) fn keep(
+        &mut self,
+        descriptors: impl IntoIterator<Item = (&'static str, OwnedFd)>,
+    ) -> Result<(), StartError> {
+        for (key, descriptor) in descriptors {
+            self.link.send(&Order::Keep { key: key.to_owned() }, Some(descriptor))?;
+        }
+        Ok(())
     }
 
     /// Sizes and numbers of log files count for running processes at once; another place counts from the next start.
@@ -476,7 +486,7 @@ impl Control {
             Notice::Restarted(process, reason) => {
                 info!("{} starts again ({})", label(&process), reason.as_str());
             }
-            Notice::Ended(process, sentence) => info!("{} {sentence}", label(&process)),
+            Notice::Ended(process, sentence) => info!("{}: {sentence}", label(&process)),
             Notice::Stopped(process, took) => {
                 info!("{} stopped after {}", label(&process), human(took));
                 let histogram = self.stops.entry(process.program);
@@ -496,6 +506,8 @@ impl Control {
                 let entry = view::decision(program, &decision, clock::wall_seconds());
                 info!("{}: {} -> {}: {}", entry.program, entry.from, entry.to, entry.reason);
                 self.write_down(entry);
+                // The target and what it was made from: the next controller goes on from there.
+                self.save_soon();
             }
             Notice::HoldEnded(program) => info!("{program}: the hold has ended, scaling goes on"),
             Notice::Auxiliary(outcome) => {

@@ -182,3 +182,100 @@ fn note(world: &World, process: &ProcessId, incarnation: Incarnation, stop: Stop
     let note = Note::of(process, life, Some(stop)).to_value();
     Some(Order::Note { incarnation, note })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::event::Fact;
+    use crate::core::ids::{ProgramName, Target};
+    use crate::core::machine::Machine;
+    use crate::core::spec::{Backoff, Kind, ProgramSpec, RestartPolicy, StopSpec};
+    use crate::core::world::Limits;
+
+    fn web() -> ProgramSpec {
+        ProgramSpec {
+            name: ProgramName::new("web").unwrap(),
+            project: None,
+            run: RunSpec {
+                argv: vec!["./server".into()],
+                environment: BTreeMap::from([("PORT".into(), "80".into()), ("PATH".into(), "/srv".into())]),
+                ..RunSpec::default()
+            },
+            kind: Kind::Service { processes: 1 },
+            autostart: true,
+            restart: RestartPolicy::Always,
+            backoff: Backoff::default(),
+            stop: StopSpec { timeout: Duration::from_secs(5), ..StopSpec::default() },
+            log: LogSpec::default(),
+        }
+    }
+
+    fn executor() -> Executor {
+        let own = ["PATH", "HOME", "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"];
+        let environment = own.map(|name| (name.to_owned(), "own".to_owned())).into();
+        Executor::new(environment, Path::new("/var/lib/leveret"))
+    }
+
+    fn carry_out(machine: &mut Machine, now: Time) -> Vec<Order> {
+        let plan = machine.step(now);
+        let executor = executor();
+        plan.commands.iter().flat_map(|command| executor.orders(command, machine.world())).collect()
+    }
+
+    #[test]
+    fn a_process_gets_leverets_environment_its_own_and_its_names_but_not_what_is_about_leveret() {
+        let mut machine = Machine::new(Limits::default());
+        machine.configure(vec![web()], Limits::default());
+        let orders = carry_out(&mut machine, Time::from_millis(1));
+        let [Order::Spawn(order)] = orders.as_slice() else { panic!("{orders:?}") };
+        let told: Vec<_> = order.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let expected = [
+            "HOME=own",
+            "LEVERET_INCARNATION=1",
+            "LEVERET_PROCESS=web:0",
+            "LEVERET_PROGRAM=web",
+            "LEVERET_SLOT=0",
+            "PATH=/srv",
+            "PORT=80",
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(order.output, Path::new("/var/lib/leveret/pipes/1"));
+    }
+
+    #[test]
+    fn a_stop_is_written_on_the_life_after_its_signal_was_sent() {
+        let mut machine = Machine::new(Limits::default());
+        machine.configure(vec![web()], Limits::default());
+        let now = Time::from_millis(1_000);
+        carry_out(&mut machine, now);
+        let incarnation = Incarnation(1);
+        machine.observe(Fact::Spawned { incarnation, pid: 7, at: now });
+        let stop = crate::core::event::Edit::Stop(Target::All);
+        machine.edit(&stop, "test", now).unwrap();
+        let orders = carry_out(&mut machine, now);
+        let [Order::Signal { signal: 15, scope: Scope::Main, .. }, Order::Note { note, .. }] =
+            orders.as_slice()
+        else {
+            panic!("{orders:?}")
+        };
+        let note: Note = serde_json::from_value(note.clone()).unwrap();
+        let Note::Process { stop: Some(stop), .. } = note else { panic!("{note:?}") };
+        assert_eq!(stop.deadline, Some(now + Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn each_process_has_a_file_of_its_own_unless_the_configuration_says_otherwise() {
+        let mut spec = web();
+        let executor = executor();
+        let program = |spec: &ProgramSpec| Program::new(spec.clone(), &Limits::default());
+        let own = executor.log(&program(&spec), 3);
+        assert_eq!(own, Some(PathBuf::from("/var/lib/leveret/logs/web.3.log")));
+        spec.log.to = LogTarget::Stdout;
+        assert_eq!(executor.log(&program(&spec), 3), None);
+        assert_eq!(executor.source(&program(&spec), 3, Incarnation(9)).sink, Sink::Stdout);
+        spec.log.to = LogTarget::File("/var/log/web.log".into());
+        assert_eq!(executor.log(&program(&spec), 3), Some(PathBuf::from("/var/log/web.log")));
+    }
+}

@@ -55,7 +55,7 @@ pub(crate) fn read_memory_file(descriptor: impl AsFd) -> io::Result<Vec<u8>> {
 pub enum ListenError {
     /// The address of the page.
     #[error(
-        "cannot listen on {address}: {source}; is another program there? `listen` in the configuration chooses another address"
+        "cannot listen on {address} (is another program there? `listen` in the configuration chooses another address)"
     )]
     Tcp {
         /// The address.
@@ -64,7 +64,7 @@ pub enum ListenError {
         source: io::Error,
     },
     /// The socket of the command line.
-    #[error("cannot listen on {path}: {source}; `runtime_dir` in the configuration chooses another place")]
+    #[error("cannot listen on {path} (`runtime_dir` in the configuration chooses another place)")]
     Unix {
         /// The socket.
         path: PathBuf,

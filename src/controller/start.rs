@@ -19,7 +19,7 @@ use super::kept::{self, Running};
 use crate::config;
 use crate::http::{self, HttpSettings, Token};
 use crate::keeper::link::{ControllerLink, LinkError};
-use crate::keeper::protocol::{self, Fact, Inventory, Order};
+use crate::keeper::protocol::{self, Fact, Inventory};
 use crate::logs::Pump;
 use crate::sys::lock::{LockError, lock_directory};
 
@@ -55,7 +55,7 @@ pub enum StartError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// A socket cannot be opened.
-    #[error("{0}")]
+    #[error(transparent)]
     Listen(#[from] kept::ListenError),
     /// Anything else of the system.
     #[error("cannot {action}")]
@@ -103,13 +103,15 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
             Running { settings, retiring: Vec::new() }
         }
     };
+    // The keeper takes the first order as the word that all is well, so everything that can fail comes before it.
+    let mut to_keep = Vec::new();
     if first {
-        take_directories(&running, &inventory, &mut link)?;
-        keep_running(&running, &mut link)?;
+        take_directories(&running, &inventory, &kept, &mut to_keep)?;
+        to_keep.push((kept::CONFIGURATION, memory_of(&running)?));
     }
-    let tcp = tcp_listener(kept.remove(kept::TCP), &running, &mut link)?;
-    let unix = unix_listener(kept.remove(kept::UNIX), &running, &mut link)?;
-    let token = token(kept.remove(kept::TOKEN), &mut link)?;
+    let tcp = tcp_listener(kept.remove(kept::TCP), &running, &mut to_keep)?;
+    let unix = unix_listener(kept.remove(kept::UNIX), &running, &mut to_keep)?;
+    let token = token(kept.remove(kept::TOKEN), &mut to_keep)?;
 
     let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let (probe_facts_in, probe_facts) = mpsc::channel(PROBE_FACTS_WAITING_MAX);
@@ -121,7 +123,7 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     let handle = Handle::new(requests_in, changes);
     let ending = CancellationToken::new();
     let listen = tcp.local_addr().map_err(StartError::system("read the address of the page"))?;
-    let control = Control::new(Parts {
+    let mut control = Control::new(Parts {
         configuration,
         environment,
         running,
@@ -136,6 +138,7 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
         changed,
         first,
     })?;
+    control.keep(to_keep)?;
     serve(tcp, unix, token, listen, &control, &handle, &ending);
     let code = control.run().await?;
     ending.cancel();
@@ -202,29 +205,29 @@ fn read_running(descriptor: &OwnedFd) -> Result<Running, StartError> {
         .map_err(|error| StartError::system("understand the kept configuration")(error.into()))
 }
 
-/// Gives the running configuration to the keeper, for the next controller.
-pub(crate) fn keep_running(running: &Running, link: &mut ControllerLink) -> Result<(), StartError> {
+/// The running configuration as the keeper holds it, for the next controller.
+pub(crate) fn memory_of(running: &Running) -> Result<OwnedFd, StartError> {
     let fail = || StartError::system("keep the configuration in memory");
     let bytes = serde_json::to_vec(running).map_err(|error| fail()(error.into()))?;
-    let descriptor = kept::memory_file("leveret configuration", &bytes).map_err(fail())?;
-    Ok(link.send(&keep(kept::CONFIGURATION), Some(descriptor))?)
+    kept::memory_file("leveret configuration", &bytes).map_err(fail())
 }
 
-fn keep(key: &str) -> Order {
-    Order::Keep { key: key.to_owned() }
-}
+/// What the keeper is to hold, by key.
+type ToKeep = Vec<(&'static str, OwnedFd)>;
 
 fn take_directories(
     running: &Running,
     inventory: &Inventory,
-    link: &mut ControllerLink,
+    kept: &BTreeMap<String, OwnedFd>,
+    to_keep: &mut ToKeep,
 ) -> Result<(), StartError> {
     let settings = &running.settings;
-    let lock = lock_directory(&settings.state_dir, inventory.keeper_pid)?;
-    link.send(&keep(kept::STATE_LOCK), Some(lock))?;
-    if settings.runtime_dir != settings.state_dir {
-        let lock = lock_directory(&settings.runtime_dir, inventory.keeper_pid)?;
-        link.send(&keep(kept::RUNTIME_LOCK), Some(lock))?;
+    // The keeper holds a lock already where the controller before was killed while it handed over what is to be kept.
+    if !kept.contains_key(kept::STATE_LOCK) {
+        to_keep.push((kept::STATE_LOCK, lock_directory(&settings.state_dir, inventory.keeper_pid)?));
+    }
+    if settings.runtime_dir != settings.state_dir && !kept.contains_key(kept::RUNTIME_LOCK) {
+        to_keep.push((kept::RUNTIME_LOCK, lock_directory(&settings.runtime_dir, inventory.keeper_pid)?));
     }
     let pipes = settings.state_dir.join("pipes");
     if inventory.processes.is_empty() {
@@ -254,33 +257,33 @@ fn empty(pipes: &Path) -> io::Result<()> {
 fn tcp_listener(
     kept: Option<OwnedFd>,
     running: &Running,
-    link: &mut ControllerLink,
+    to_keep: &mut ToKeep,
 ) -> Result<TcpListener, StartError> {
     if let Some(descriptor) = kept {
         return Ok(TcpListener::from(descriptor));
     }
     let listener = kept::listen_tcp(&running.settings)?;
     let copy = listener.try_clone().map_err(StartError::system("duplicate the page's socket"))?;
-    link.send(&keep(kept::TCP), Some(copy.into()))?;
+    to_keep.push((kept::TCP, copy.into()));
     Ok(listener)
 }
 
 fn unix_listener(
     kept: Option<OwnedFd>,
     running: &Running,
-    link: &mut ControllerLink,
+    to_keep: &mut ToKeep,
 ) -> Result<UnixListener, StartError> {
     if let Some(descriptor) = kept {
         return Ok(UnixListener::from(descriptor));
     }
     let listener = kept::listen_unix(&running.settings)?;
     let copy = listener.try_clone().map_err(StartError::system("duplicate the command line's socket"))?;
-    link.send(&keep(kept::UNIX), Some(copy.into()))?;
+    to_keep.push((kept::UNIX, copy.into()));
     Ok(listener)
 }
 
 /// The change token stays the same over controllers, so that a page that was opened before goes on working.
-fn token(kept: Option<OwnedFd>, link: &mut ControllerLink) -> Result<Token, StartError> {
+fn token(kept: Option<OwnedFd>, to_keep: &mut ToKeep) -> Result<Token, StartError> {
     let fail = || StartError::system("make the page's change token");
     if let Some(descriptor) = kept {
         let bytes = kept::read_memory_file(&descriptor).map_err(fail())?;
@@ -288,8 +291,7 @@ fn token(kept: Option<OwnedFd>, link: &mut ControllerLink) -> Result<Token, Star
         return Ok(Token::from_bytes(bytes));
     }
     let token = Token::generate().map_err(fail())?;
-    let descriptor = kept::memory_file("leveret token", token.as_bytes()).map_err(fail())?;
-    link.send(&keep(kept::TOKEN), Some(descriptor))?;
+    to_keep.push((kept::TOKEN, kept::memory_file("leveret token", token.as_bytes()).map_err(fail())?));
     Ok(token)
 }
 

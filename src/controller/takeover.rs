@@ -1,9 +1,10 @@
-//! How a new machine comes to know what was there before it: configuration, what was asked of Leveret as a whole, memory,
-//! living processes, in this order. What happened to them meanwhile is told as facts afterwards.
+//! How a new machine comes to know what was there before it: configuration, requests to end, memory, and then the keeper's
+//! lives with what happened to them meanwhile, in this order. Nothing is decided here, and nothing done.
 
 use super::executor::Note;
 use crate::core::event::{Adopted, Edit, Fact};
 use crate::core::exit::signal_name;
+use crate::core::ids::Incarnation;
 use crate::core::machine::Machine;
 use crate::core::memory::Memory;
 use crate::core::spec::ProgramSpec;
@@ -24,38 +25,64 @@ pub(crate) struct Before {
     pub(crate) memory: Option<(Memory, bool)>,
 }
 
-/// The machine that goes on from there, and sentences about what could not be understood.
-pub(crate) fn machine(before: Before, inventory: &Inventory, now: Time) -> (Machine, Vec<String>) {
+/// The machine that goes on from there; it knows no life yet.
+pub(crate) fn machine(before: Before, inventory: &Inventory, now: Time) -> Machine {
     let Before { programs, retiring, limits, memory } = before;
     let mut machine = Machine::new(limits);
-    let mut complaints = Vec::new();
     machine.configure(programs.iter().cloned().chain(retiring).collect(), limits);
     machine.configure(programs, limits);
     for signal in &inventory.signals {
         if is_request_to_end(*signal) {
             let again = machine.world().shutdown.is_some();
             let edit = if again { Edit::ShutdownNow } else { Edit::Shutdown };
-            // A shutdown is never refused.
-            if let Err(refused) = machine.edit(&edit, "signal", now) {
-                complaints.push(refused.to_string());
-            }
+            machine.edit(&edit, "signal", now).expect("a shutdown is never refused");
         }
     }
     if let Some((memory, same_processes)) = memory {
         machine.recall(memory, same_processes);
     }
     machine.set_last_incarnation(inventory.last_incarnation);
+    machine
+}
+
+/// One thing that a new machine learns from the inventory.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A life of a process.
+    Adopt(Adopted),
+    /// An auxiliary process that an earlier controller waited for.
+    Auxiliary(Incarnation),
+    /// What happened to a life while there was no controller.
+    Tell(protocol::Fact),
+}
+
+/// What a new machine learns, in this order, and sentences about what is not understood.
+///
+/// A life that is over comes before the one that followed it in its slot, with all that is to be said of it.
+pub(crate) fn steps(inventory: &Inventory) -> (Vec<Step>, Vec<String>) {
+    let (mut steps, mut of_the_others, mut complaints) = (Vec::new(), Vec::new(), Vec::new());
     for process in &inventory.processes {
         match adopted(process) {
-            Ok(Some(adopted)) => machine.adopt(adopted),
-            Ok(None) => machine.adopt_auxiliary(process.incarnation),
+            Ok(Some(adopted)) => steps.push(Step::Adopt(adopted)),
+            Ok(None) => steps.push(Step::Auxiliary(process.incarnation)),
             Err(trouble) => complaints.push(format!(
                 "life {} carries a note that is not understood and is left alone: {trouble}",
                 process.incarnation
             )),
         }
+        let facts = missed(process).into_iter().map(Step::Tell);
+        if is_over(&process.state) { steps.extend(facts) } else { of_the_others.extend(facts) }
     }
-    (machine, complaints)
+    steps.append(&mut of_the_others);
+    (steps, complaints)
+}
+
+/// Whether nothing of a life is left.
+fn is_over(state: &InventoryState) -> bool {
+    match state {
+        InventoryState::CouldNotSpawn { .. } | InventoryState::Exited { left: 0, .. } => true,
+        InventoryState::Spawning | InventoryState::Running { .. } | InventoryState::Exited { .. } => false,
+    }
 }
 
 /// Whether a signal to Leveret asks it to end.
@@ -77,7 +104,7 @@ fn adopted(process: &InventoryProcess) -> Result<Option<Adopted>, serde_json::Er
 }
 
 /// What happened to a life while there was no controller.
-pub(crate) fn missed(process: &InventoryProcess) -> Vec<protocol::Fact> {
+fn missed(process: &InventoryProcess) -> Vec<protocol::Fact> {
     let incarnation = process.incarnation;
     match &process.state {
         InventoryState::Spawning | InventoryState::Running { .. } => Vec::new(),

@@ -140,10 +140,7 @@ impl Scene<'_> {
                 }
             }
             (None, Some(trouble)) => trouble,
-            (None, None) => match program.count() {
-                1 => "one process, as configured".to_owned(),
-                count => format!("{count} processes, as configured"),
-            },
+            (None, None) => as_configured(program),
         }
     }
 
@@ -226,6 +223,18 @@ impl Scene<'_> {
             reason: reason.or_else(|| stopped_by_hand.then(|| "stopped by an operator".to_owned())),
             log: self.executor.log(program, number),
         }
+    }
+}
+
+/// The file says so, and a hand may have taken some out.
+fn as_configured(program: &Program) -> String {
+    let count = program.count();
+    let by_hand = program.wish.stopped_slots.iter().filter(|slot| **slot < count).count();
+    match (count, by_hand) {
+        (1, 0) => "one process, as configured".to_owned(),
+        (count, 0) => format!("{count} processes, as configured"),
+        (count, 1) => format!("one of {count} processes is stopped by an operator"),
+        (count, stopped) => format!("{stopped} of {count} processes are stopped by an operator"),
     }
 }
 

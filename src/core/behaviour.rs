@@ -11,12 +11,12 @@ use super::command::{Command, Scope};
 use super::event::{Edit, EditError, Fact, Notice};
 use super::exit::ExitStatus;
 use super::gap::Gap;
-use super::ids::ProgramName;
+use super::ids::{Incarnation, ProgramName};
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase, StopCause};
 use super::plan::plan;
 use super::scenario::{Scenario, scaled, service, target};
-use super::spec::{ProgramSpec, RunSpec};
+use super::spec::{Backoff, ProgramSpec, RunSpec};
 use super::world::Limits;
 
 fn set_engine_target(scene: &mut Scenario, program: &str, target: u32) {
@@ -269,6 +269,16 @@ fn processes_that_die_of_the_stop_signal_are_noticed_by_the_first_one_and_spared
 }
 
 #[test]
+fn that_a_service_dies_of_its_stop_signal_is_nothing_to_warn_of() {
+    let mut scene = Scenario::new(vec![service("web", 1)]);
+    scene.wait(100.0);
+    scene.edit(Edit::Stop(target("web"))).unwrap();
+    let only = scene.ending("web").remove(0);
+    scene.exit(&only, ExitStatus::Signal(15), 0);
+    assert!(!scene.notices.iter().any(|notice| matches!(notice, Notice::NoStopHandler(..))));
+}
+
+#[test]
 fn one_that_finishes_its_work_opens_the_way_for_the_others() {
     let mut scene = Scenario::new(vec![scaled("orders", 0, 10)]);
     set_engine_target(&mut scene, "orders", 6);
@@ -300,6 +310,55 @@ fn a_refused_login_of_leveret_does_not_keep_consumers_from_starting() {
     scene.broker(BrokerHealth::Refused);
     scene.wait(5.0);
     assert_eq!(scene.live("orders"), 2);
+}
+
+#[test]
+fn a_consumer_that_notices_the_loss_of_its_broker_before_leveret_does_is_not_given_up() {
+    let backoff = Backoff { give_up_after: Some(1), ..Backoff::default() };
+    let mut scene = Scenario::new(vec![ProgramSpec { backoff, ..scaled("orders", 2, 10) }]);
+    scene.broker(BrokerHealth::Up);
+    scene.wait(60.0);
+    scene.exit("orders:0", ExitStatus::Code(1), 0);
+    scene.wait(60.0);
+    scene.exit("orders:1", ExitStatus::Code(255), 0);
+    scene.wait(0.1);
+    scene.broker(BrokerHealth::Unreachable);
+    scene.wait(60.0);
+    scene.broker(BrokerHealth::Up);
+    scene.wait(1.1);
+    assert!(
+        matches!(scene.phase("orders:0"), Phase::Failed { .. }),
+        "long before: {:?}",
+        scene.phase("orders:0")
+    );
+    assert!(scene.phase("orders:1").is_live(), "{:?}", scene.phase("orders:1"));
+}
+
+#[test]
+fn consumers_that_a_broker_refuses_are_never_given_up_and_start_again_when_it_lets_leveret_in() {
+    let backoff = Backoff { give_up_after: Some(2), ..Backoff::default() };
+    let mut scene = Scenario::new(vec![ProgramSpec { backoff, ..scaled("orders", 2, 10) }]);
+    scene.broker(BrokerHealth::Up);
+    scene.wait(60.0);
+    scene.broker(BrokerHealth::Refused);
+    for _ in 0..20 {
+        if scene.incarnation("orders:0").is_some() {
+            scene.exit("orders:0", ExitStatus::Code(255), 0);
+        }
+        scene.wait(60.0);
+    }
+    if scene.incarnation("orders:0").is_some() {
+        scene.exit("orders:0", ExitStatus::Code(255), 0);
+    }
+    assert!(matches!(scene.phase("orders:0"), Phase::Backoff { .. }), "{:?}", scene.phase("orders:0"));
+    scene.broker(BrokerHealth::Up);
+    scene.wait(1.1);
+    assert_eq!(scene.live("orders"), 2);
+    scene.exit("orders:0", ExitStatus::Code(1), 0);
+    let Phase::Backoff { since, until } = scene.phase("orders:0") else {
+        panic!("{:?}", scene.phase("orders:0"))
+    };
+    assert!(until.since(since) <= Duration::from_secs(1), "the failures of before are forgotten");
 }
 
 #[test]
@@ -352,6 +411,24 @@ fn a_reload_touches_only_what_changed() {
     let spawns = scene.spawns();
     scene.settle();
     assert_eq!(scene.spawns(), spawns, "an equal configuration changes nothing");
+}
+
+#[test]
+fn a_changed_command_is_tried_at_once_whatever_became_of_the_one_before() {
+    let quitter = ProgramSpec {
+        backoff: Backoff { give_up_after: Some(1), ..Backoff::default() },
+        ..service("quitter", 1)
+    };
+    let mut scene = Scenario::new(vec![service("patient", 1), quitter.clone()]);
+    scene.exit("patient:0", ExitStatus::Code(1), 0);
+    scene.exit("quitter:0", ExitStatus::Code(1), 0);
+    assert!(matches!(scene.phase("patient:0"), Phase::Backoff { .. }));
+    assert!(matches!(scene.phase("quitter:0"), Phase::Failed { .. }));
+    let run = RunSpec { argv: vec!["mended".into()], ..RunSpec::default() };
+    let mended = |spec| ProgramSpec { run: run.clone(), ..spec };
+    scene.machine.configure(vec![mended(service("patient", 1)), mended(quitter)], Limits::default());
+    scene.settle();
+    assert_eq!((scene.live("patient"), scene.live("quitter")), (1, 1));
 }
 
 #[test]
@@ -410,10 +487,7 @@ fn a_new_machine_goes_on_where_the_one_before_stopped() {
     for (name, program) in &scene.machine.world().programs {
         for (slot, state) in &program.slots {
             let (Some(life), Some(main)) = (state.phase.life(), state.phase.main()) else { continue };
-            let stop = match &state.phase {
-                Phase::Stopping(_, _, stop) => Some(*stop),
-                _ => None,
-            };
+            let stop = if let Phase::Stopping(_, _, stop) = &state.phase { Some(*stop) } else { None };
             next.adopt(super::event::Adopted {
                 process: super::ids::ProcessId::new(name.clone(), *slot),
                 incarnation: life.incarnation,
@@ -431,6 +505,63 @@ fn a_new_machine_goes_on_where_the_one_before_stopped() {
     let web = &next.world().programs[&ProgramName::new("web").unwrap()];
     assert!(matches!(web.slots[&1].phase, Phase::Backoff { .. }));
     assert!(matches!(&web.slots[&0].phase, Phase::Stopping(_, _, stop) if stop.cause == StopCause::Operator));
+}
+
+#[test]
+fn a_restart_that_was_not_written_down_is_counted_by_the_next_machine() {
+    let mut scene = Scenario::new(vec![service("web", 1)]);
+    scene.wait(30.0);
+    let memory = scene.machine.memory();
+    let name = ProgramName::new("web").unwrap();
+    let adopted = |incarnation| super::event::Adopted {
+        process: super::ids::ProcessId::new(name.clone(), 0),
+        incarnation: Incarnation(incarnation),
+        fingerprint: scene.machine.world().programs[&name].fingerprint,
+        ordered_at: scene.now,
+        stop: None,
+        main: Some((40 + incarnation as i32, scene.now)),
+    };
+    // The machine before saw the exit, started the next one and was gone before it had written that down.
+    let mut next = Machine::new(Limits::default());
+    next.configure(vec![service("web", 1)], Limits::default());
+    next.recall(memory, true);
+    let at = scene.now + Duration::from_secs(1);
+    next.adopt(adopted(1));
+    next.observe(Fact::Exited { incarnation: Incarnation(1), status: ExitStatus::Code(3), left: 0, at });
+    next.observe(Fact::Left { incarnation: Incarnation(1), left: 0, at });
+    next.adopt(adopted(2));
+    assert!(next.step(at).commands.is_empty());
+    let web = &next.world().programs[&name];
+    assert_eq!((web.slots[&0].restarts, web.slots[&0].last_exit), (1, Some(ExitStatus::Code(3))));
+    assert_eq!(web.restarts.values().sum::<u64>(), 1);
+}
+
+#[test]
+fn processes_that_are_newer_than_the_memory_are_kept_until_readings_say_otherwise() {
+    let mut scene = Scenario::new(vec![scaled("orders", 1, 5)]);
+    let memory = scene.machine.memory();
+    set_engine_target(&mut scene, "orders", 4);
+    scene.wait(30.0);
+    assert_eq!(scene.live("orders"), 4);
+
+    let mut next = Machine::new(Limits::default());
+    next.configure(vec![scaled("orders", 1, 5)], Limits::default());
+    next.recall(memory, true);
+    let orders = &scene.machine.world().programs[&ProgramName::new("orders").unwrap()];
+    for (slot, state) in &orders.slots {
+        let (Some(life), Some(main)) = (state.phase.life(), state.phase.main()) else { panic!("{state:?}") };
+        next.adopt(super::event::Adopted {
+            process: super::ids::ProcessId::new(orders.spec.name.clone(), *slot),
+            incarnation: life.incarnation,
+            fingerprint: life.fingerprint,
+            ordered_at: life.ordered_at,
+            stop: None,
+            main: Some((main.pid, main.started_at)),
+        });
+    }
+    for _ in 0..2 {
+        assert_eq!(next.step(scene.now).commands, []);
+    }
 }
 
 #[test]
@@ -458,4 +589,23 @@ fn an_auxiliary_process_runs_once_and_is_killed_at_its_limit() {
         [Notice::Auxiliary(outcome)] if outcome.id == id && outcome.result == AuxiliaryResult::TimedOut
     ));
     assert!(machine.world().auxiliaries.is_empty());
+}
+
+#[test]
+fn a_burst_is_answered_by_the_reading_that_shows_it() {
+    let mut scene = Scenario::new(vec![scaled("orders", 1, 10)]);
+    scene.broker(BrokerHealth::Up);
+    for _ in 0..5 {
+        scene.wait(1.0);
+        scene.sample("orders", 0, 1);
+    }
+    assert_eq!(scene.live("orders"), 1);
+    scene.wait(1.0);
+    scene.sample("orders", 2_000, 1);
+    assert_eq!(scene.live("orders"), 5, "one runs, and as many as may start are starting");
+    let name = ProgramName::new("orders").unwrap();
+    assert_eq!(scene.machine.world().programs[&name].count(), 10);
+    scene.wait(0.2);
+    scene.sample("orders", 1_900, 5);
+    assert_eq!(scene.live("orders"), 9, "those that the queue shows have started and make room for the next");
 }

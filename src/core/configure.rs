@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::desired::StoppedBy;
+use super::event::RestartReason;
 use super::machine::Machine;
 use super::observed::{Phase, StopManners};
 use super::spec::ProgramSpec;
@@ -64,7 +65,7 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits, changes: &m
         changes.restarted.push(name);
     }
     if program.spec.run != spec.run {
-        forgive(program);
+        forget_failures(program);
     }
     if program.spec.run != spec.run || program.spec.stop.signal != spec.stop.signal {
         program.manners = StopManners::Unknown;
@@ -92,12 +93,13 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits, changes: &m
     program.spec = spec;
 }
 
-/// What failed was made from something else.
-fn forgive(program: &mut Program) {
+/// What failed was made from something else: the new one is tried at once.
+fn forget_failures(program: &mut Program) {
     for slot in program.slots.values_mut() {
+        slot.failures = 0;
         if matches!(slot.phase, Phase::Backoff { .. } | Phase::Failed { .. }) {
             slot.phase = Phase::Empty;
-            slot.failures = 0;
+            slot.again = Some(RestartReason::Changed);
         }
     }
 }

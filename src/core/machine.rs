@@ -11,7 +11,8 @@ use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::lifecycle::{self, Change};
 use super::observed::{BrokerHealth, Gone, Leftover, Life, Main, Phase, Slot, Stop, StopCause, StopManners};
 use super::plan::{plan, signal_text};
-use super::restart::{Ending, after_ending, fraction};
+use super::random::Random;
+use super::restart::{Ending, after_ending};
 use super::time::Time;
 use super::world::{Limits, MANNERS_PROVEN, Owner, Program, USEFUL_LIFE, World};
 use crate::scaling::decision::Limit;
@@ -20,6 +21,10 @@ use crate::scaling::input::Observation;
 /// A stop whose limit is zero is followed by its kill; nothing takes more rounds of planning than that at one moment.
 const ROUNDS_MAX: usize = 8;
 const ROUNDS_SPACING: Duration = Duration::from_millis(100);
+
+/// A consumer that failed this shortly before its broker was found to be gone, failed because of that: consumers often
+/// notice first.
+const SIGN_OF_LOSS: Duration = Duration::from_secs(5);
 
 /// When a broker is back, its consumers start again within this time, spread evenly.
 const BROKER_RETURN_SPREAD: Duration = Duration::from_secs(1);
@@ -78,7 +83,8 @@ impl Machine {
         }
     }
 
-    /// Takes over a life that was there before this machine. Exits that it had meanwhile are told as facts afterwards.
+    /// Takes over a life that was there before this machine. Exits that it had meanwhile are told as facts afterwards, but
+    /// before the life that followed it in its slot is taken over: that one then counts as the restart that it was.
     pub fn adopt(&mut self, adopted: Adopted) {
         let Adopted { process, incarnation, fingerprint, ordered_at, stop, main } = adopted;
         self.world.last_incarnation = self.world.last_incarnation.max(incarnation);
@@ -100,6 +106,8 @@ impl Machine {
             (Some((pid, started_at)), None) => Phase::Starting(life, Main { pid, started_at }),
             (Some((pid, started_at)), Some(stop)) => Phase::Stopping(life, Main { pid, started_at }, stop),
         };
+        count_restart(program, process.slot);
+        keep_what_lives(program);
     }
 
     /// Takes over an auxiliary process that was there before this machine. Nobody waits for its answer any more: it is
@@ -240,9 +248,7 @@ impl Machine {
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
         let slot = program.slots.entry(process.slot).or_default();
         slot.phase = Phase::Spawning(life);
-        if let Some(reason) = slot.again.take() {
-            slot.restarts += 1;
-            *program.restarts.entry(reason).or_default() += 1;
+        if let Some(reason) = count_restart(program, process.slot) {
             self.notices.push(Notice::Restarted(process.clone(), reason));
         }
     }
@@ -401,18 +407,19 @@ impl Machine {
     ) {
         let seed = self.world.limits.seed ^ incarnation.0;
         let Some(program) = self.world.programs.get(&process.program) else { return };
-        let excused = self.world.broker_unreachable(program).is_some();
+        let excuse = self.world.excuse(program);
         let useful_life = USEFUL_LIFE.max(program.startup());
         let (policy, backoff) = (program.spec.restart, program.spec.backoff);
         let Some(slot) = self.slot_mut(process) else { return };
-        let ending = Ending { status, lived, at, useful_life, policy, backoff: &backoff, excused, seed };
+        let ending = Ending { status, lived, at, useful_life, policy, backoff: &backoff, excuse, seed };
         let sentence = after_ending(slot, ending);
         self.notices.push(Notice::Ended(process.clone(), sentence));
     }
 
     fn note_manners(&mut self, process: &ProcessId, manners: StopManners) {
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
-        if manners == StopManners::DiesOfIt && program.manners != manners {
+        // Where nothing is scaled in, nobody was waiting for a message to be finished.
+        if manners == StopManners::DiesOfIt && program.manners != manners && program.scaler.is_some() {
             let signal = signal_text(program.spec.stop.signal);
             self.notices.push(Notice::NoStopHandler(process.program.clone(), signal));
         }
@@ -440,24 +447,35 @@ impl Machine {
         }
     }
 
-    /// When a broker is back, the failures that its absence caused are forgotten, and its consumers start again one by one.
+    /// The failures that the absence of a broker causes do not count. When it is back, or begins to answer, its consumers
+    /// start again one by one.
     fn broker(&mut self, broker: String, health: BrokerHealth, at: Time) {
-        let before = self.world.brokers.insert(broker.clone(), health);
-        if before != Some(BrokerHealth::Unreachable) || health == BrokerHealth::Unreachable {
-            return;
-        }
+        let before = self.world.brokers.insert(broker.clone(), health).unwrap_or_default();
+        let consumers = self
+            .world
+            .programs
+            .values_mut()
+            .filter(|program| program.spec.scale().is_some_and(|scale| scale.broker == broker));
         let seed = self.world.limits.seed ^ at.as_micros();
-        for program in self.world.programs.values_mut() {
-            if program.spec.scale().is_none_or(|scale| scale.broker != broker) {
-                continue;
+        match (before, health) {
+            (BrokerHealth::Unknown | BrokerHealth::Refused | BrokerHealth::Up, BrokerHealth::Unreachable) => {
+                consumers.flat_map(|program| program.slots.values_mut()).for_each(|slot| excuse(slot, at));
             }
-            for (number, slot) in &mut program.slots {
-                if let Phase::Backoff { since, .. } = slot.phase {
-                    let wait = BROKER_RETURN_SPREAD.mul_f64(fraction(seed ^ u64::from(*number)));
-                    slot.phase = Phase::Backoff { since, until: at + wait };
-                    slot.failures = 0;
+            (BrokerHealth::Unreachable, BrokerHealth::Unknown | BrokerHealth::Refused | BrokerHealth::Up)
+            | (BrokerHealth::Refused, BrokerHealth::Unknown | BrokerHealth::Up) => {
+                for program in consumers {
+                    for (number, slot) in &mut program.slots {
+                        let chance = Random::new(seed ^ u64::from(*number)).unit();
+                        forgive(slot, at + BROKER_RETURN_SPREAD.mul_f64(chance));
+                    }
                 }
             }
+            (BrokerHealth::Unreachable, BrokerHealth::Unreachable)
+            | (BrokerHealth::Refused, BrokerHealth::Refused)
+            | (
+                BrokerHealth::Unknown | BrokerHealth::Up,
+                BrokerHealth::Unknown | BrokerHealth::Refused | BrokerHealth::Up,
+            ) => {}
         }
     }
 
@@ -476,6 +494,45 @@ impl Machine {
 fn leave_beside(slot: &mut Slot, life: Life, stop: Option<Stop>) {
     let stop = stop.filter(|stop| stop.left_asked);
     slot.leftovers.insert(life.incarnation, Leftover { stop, ..Leftover::unknown(life) });
+}
+
+/// Its broker was found to be gone `at`: a failure of shortly before was the first sign of that.
+fn excuse(slot: &mut Slot, at: Time) {
+    if let Phase::Backoff { since, .. } | Phase::Failed { at: since } = slot.phase
+        && at.since(since) <= SIGN_OF_LOSS
+    {
+        slot.failures = slot.failures.saturating_sub(1);
+        slot.phase = Phase::Backoff { since, until: since };
+    }
+}
+
+/// Its broker is back: it starts again at `until` and has never failed.
+fn forgive(slot: &mut Slot, until: Time) {
+    slot.failures = 0;
+    if let Phase::Backoff { since, .. } = slot.phase {
+        slot.phase = Phase::Backoff { since, until };
+    }
+}
+
+/// A start that follows an end is counted by the reason that the end gave.
+fn count_restart(program: &mut Program, slot: u32) -> Option<RestartReason> {
+    let slot = program.slots.get_mut(&slot)?;
+    let reason = slot.again.take()?;
+    slot.restarts += 1;
+    *program.restarts.entry(reason).or_default() += 1;
+    Some(reason)
+}
+
+/// What is remembered may be older than the processes: those that live and were not asked to end are wanted until readings
+/// say otherwise.
+fn keep_what_lives(program: &mut Program) {
+    let live = program.live();
+    let (Some(scaler), Some(scale)) = (&mut program.scaler, program.spec.scale()) else { return };
+    let kept = live.min(scale.max);
+    if scaler.target < kept {
+        scaler.target = kept;
+        scaler.engine.resume_at(kept);
+    }
 }
 
 /// A rise of the visible consumers is the oldest starting ones having begun to consume.

@@ -20,6 +20,7 @@ pub mod machine;
 pub mod memory;
 pub mod observed;
 pub mod plan;
+pub mod random;
 pub mod restart;
 #[cfg(test)]
 mod scenario;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::event::RestartReason;
 use super::exit::ExitStatus;
 use super::observed::{Phase, Slot};
+use super::random::Random;
 use super::spec::{Backoff, RestartPolicy};
 use super::time::{Time, human};
 
@@ -23,10 +24,21 @@ pub struct Ending<'a> {
     pub policy: RestartPolicy,
     /// The program's backoff.
     pub backoff: &'a Backoff,
-    /// Whether failures are not the process's fault at present, because its broker cannot be reached.
-    pub excused: bool,
+    /// What excuses a failure.
+    pub excuse: Excuse,
     /// Seed of the jitter.
     pub seed: u64,
+}
+
+/// Why a failure may not be the process's own fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excuse {
+    /// It is its own.
+    None,
+    /// Its broker refuses Leveret, and perhaps the process too: it is tried again ever more seldom, but never given up.
+    BrokerRefuses,
+    /// Its broker cannot be reached: nothing counts, and the start waits for the broker.
+    BrokerAway,
 }
 
 /// Puts the slot into the phase that follows, and says what follows in a sentence.
@@ -55,7 +67,7 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
     }
     slot.again =
         Some(if ending.status.is_some() { RestartReason::Crash } else { RestartReason::SpawnFailed });
-    if ending.excused {
+    if ending.excuse == Excuse::BrokerAway {
         slot.phase = Phase::Backoff { since: ending.at, until: ending.at };
         return format!("{how}; starts again when its broker can be reached");
     }
@@ -63,7 +75,8 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
         slot.failures = 0;
     }
     slot.failures += 1;
-    if ending.backoff.give_up_after.is_some_and(|limit| slot.failures >= limit) {
+    let own_fault = ending.excuse == Excuse::None;
+    if own_fault && ending.backoff.give_up_after.is_some_and(|limit| slot.failures >= limit) {
         slot.phase = Phase::Failed { at: ending.at };
         return format!("{how}; given up after {} failures in a row", slot.failures);
     }
@@ -81,15 +94,7 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
 pub fn delay(backoff: &Backoff, failures: u32, seed: u64) -> Duration {
     let doublings = failures.saturating_sub(1).min(31);
     let full = backoff.initial.saturating_mul(1 << doublings).min(backoff.max);
-    full - full.mul_f64(0.25 * fraction(seed))
-}
-
-/// A number from 0 to 1 that a seed always gives (the finalizer of SplitMix64).
-pub fn fraction(seed: u64) -> f64 {
-    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    full - full.mul_f64(0.25 * Random::new(seed).unit())
 }
 
 #[cfg(test)]
@@ -111,7 +116,7 @@ mod tests {
             useful_life: Duration::from_secs(10),
             policy: RestartPolicy::Always,
             backoff: &BACKOFF,
-            excused: false,
+            excuse: Excuse::None,
             seed: 7,
         }
     }
@@ -172,9 +177,17 @@ mod tests {
     }
 
     #[test]
+    fn an_exit_while_the_broker_refuses_waits_longer_each_time_and_is_never_the_last() {
+        let mut slot = Slot { failures: 5, ..Slot::default() };
+        after_ending(&mut slot, Ending { excuse: Excuse::BrokerRefuses, ..ending(ExitStatus::Code(255), 1) });
+        let Phase::Backoff { since, until } = slot.phase else { panic!("{:?}", slot.phase) };
+        assert!(until.since(since) >= Duration::from_secs(24), "{:?}", until.since(since));
+    }
+
+    #[test]
     fn an_exit_while_the_broker_is_away_is_not_counted() {
         let mut slot = Slot { failures: 2, ..Slot::default() };
-        after_ending(&mut slot, Ending { excused: true, ..ending(ExitStatus::Code(255), 1) });
+        after_ending(&mut slot, Ending { excuse: Excuse::BrokerAway, ..ending(ExitStatus::Code(255), 1) });
         assert_eq!(slot.failures, 2);
         assert!(matches!(slot.phase, Phase::Backoff { since, until } if since == until));
     }

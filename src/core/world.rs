@@ -10,6 +10,7 @@ use super::desired::{Hold, StoppedBy, Wish};
 use super::event::RestartReason;
 use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::observed::{BrokerHealth, Phase, Slot, StopCause, StopManners};
+use super::restart::Excuse;
 use super::spec::{Kind, ProgramSpec, ScaleMode, ScaleSpec};
 use super::time::Time;
 use crate::scaling::decision::Decision;
@@ -309,6 +310,16 @@ impl World {
     pub fn broker_unreachable<'a>(&self, program: &'a Program) -> Option<&'a str> {
         let scale = program.spec.scale()?;
         (self.brokers.get(&scale.broker) == Some(&BrokerHealth::Unreachable)).then_some(scale.broker.as_str())
+    }
+
+    /// What excuses the failure of a process of `program` at present.
+    pub fn excuse(&self, program: &Program) -> Excuse {
+        let health = program.spec.scale().and_then(|scale| self.brokers.get(&scale.broker));
+        match health.copied().unwrap_or_default() {
+            BrokerHealth::Unreachable => Excuse::BrokerAway,
+            BrokerHealth::Refused => Excuse::BrokerRefuses,
+            BrokerHealth::Up | BrokerHealth::Unknown => Excuse::None,
+        }
     }
 
     /// The slot of a process.

@@ -13,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::random::Random;
 use crate::amqp::{Dial, DialError, Link};
+use crate::core::random::Random;
 use crate::core::secret::Secret;
 
 /// How long connecting may take, and then logging in.
@@ -153,7 +153,7 @@ impl<W: Write> Worker<'_, W> {
     ) -> Result<bool, ConsumerError> {
         let body: String = String::from_utf8_lossy(&delivery.data).chars().take(SHOWN_MAX).collect();
         self.print("begin", &body)?;
-        let mut working = std::pin::pin!(sleep(self.work.mul_f64(self.random.exponential())));
+        let mut working = std::pin::pin!(sleep(self.work.mul_f64(self.random.exponential(1.0).min(5.0))));
         loop {
             tokio::select! {
                 () = &mut working => break,

@@ -4,4 +4,3 @@
 pub mod broker;
 pub mod consumer;
 pub mod producer;
-mod random;

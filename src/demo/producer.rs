@@ -8,8 +8,8 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::random::Random;
 use crate::amqp::{Dial, DialError, Link};
+use crate::core::random::Random;
 use crate::core::secret::Secret;
 
 /// How long connecting may take, and then logging in.

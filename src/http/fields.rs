@@ -1,10 +1,10 @@
 //! The body of a POST: a small JSON object or a form, whichever it is.
 
+use crate::config::durations::duration;
 use axum::Form;
 use axum::body::Body;
 use axum::extract::FromRequest;
 use axum::http::{Request, header};
-use jiff::SignedDuration;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -84,9 +84,8 @@ impl Fields {
         }
         let wrong =
             || ApiError::invalid(format!("\"{name}\" is a time such as 90s, 30m or 1h 30m, not {value}"));
-        let parsed = text.and_then(|text| text.parse::<SignedDuration>().ok());
-        let duration = parsed.and_then(|signed| Duration::try_from(signed).ok());
-        duration.filter(|duration| !duration.is_zero()).map(Some).ok_or_else(wrong)
+        let parsed = text.and_then(|text| duration(text).ok());
+        parsed.filter(|duration| !duration.is_zero()).map(Some).ok_or_else(wrong)
     }
 }
 

@@ -31,7 +31,7 @@ const REPORT_BYTES_MAX: u64 = 4096;
 /// One incarnation, from its order until it is released.
 #[derive(Debug)]
 pub(super) struct Child {
-    pub(super) note: Value,
+    note: Note,
     pub(super) phase: Phase,
     pub(super) tree: Tree,
     /// Whether the whole tree is being killed.
@@ -41,6 +41,21 @@ pub(super) struct Child {
     output: PathBuf,
     /// Held so that neither the program nor the controller ever finds the pipe without its other end.
     held: Option<OwnedFd>,
+}
+
+/// What the controller wrote on an incarnation, as text: a tree of values takes ten times the memory.
+#[derive(Debug, Default)]
+struct Note(Option<Box<str>>);
+
+impl Note {
+    fn of(value: &Value) -> Self {
+        Self((!value.is_null()).then(|| value.to_string().into_boxed_str()))
+    }
+
+    fn to_value(&self) -> Value {
+        let parse = |text: &str| serde_json::from_str(text).expect("it was written from a value");
+        self.0.as_deref().map_or(Value::Null, parse)
+    }
 }
 
 /// How far an incarnation got.
@@ -77,6 +92,11 @@ impl Child {
     /// Whether its leader has ended and the rest is not known to be gone.
     pub(super) fn is_left_to_count(&self) -> bool {
         matches!(self.phase, Phase::Exited { is_gone: false, .. })
+    }
+
+    /// Writes another note on it.
+    pub(super) fn note(&mut self, note: &Value) {
+        self.note = Note::of(note);
     }
 
     fn remove_output(&mut self) {
@@ -130,7 +150,7 @@ impl Children {
         let describe = |(incarnation, child): (&Incarnation, &Child)| InventoryProcess {
             incarnation: *incarnation,
             output: child.output.clone(),
-            note: child.note.clone(),
+            note: child.note.to_value(),
             state: match &child.phase {
                 Phase::Spawning { .. } => InventoryState::Spawning,
                 Phase::Running { pid, at } => InventoryState::Running { pid: *pid, at: *at },
@@ -161,7 +181,7 @@ impl Children {
         }
         self.last_incarnation = incarnation;
         let mut child = Child {
-            note: Value::Null,
+            note: Note::default(),
             phase: Phase::CouldNotSpawn { failure: ShimReport::default(), at: clock::now() },
             tree: Tree::new(incarnation, &order.environment),
             is_killed: false,
@@ -170,7 +190,7 @@ impl Children {
             held: None,
         };
         let started = start(&order, shim, &mut child);
-        child.note = order.note;
+        child.note = Note::of(&order.note);
         let result = match started {
             Ok((pid, report)) => {
                 let descriptor = report.as_raw_fd();

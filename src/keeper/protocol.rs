@@ -42,7 +42,8 @@ pub enum Order {
         /// The controller's own words.
         note: serde_json::Value,
     },
-    /// Forget an incarnation that has ended and whose output has been read: its pipe is removed.
+    /// Forget an incarnation that has ended and whose output has been read: its pipe is removed. While a process of it is
+    /// left, this waits until that is gone; while the leader lives, it does nothing.
     Release {
         /// Which.
         incarnation: Incarnation,
@@ -164,7 +165,8 @@ pub struct Inventory {
     pub processes: Vec<InventoryProcess>,
     /// The names of the kept file descriptors, in the order in which they follow.
     pub kept: Vec<String>,
-    /// Signals that came while there was no controller, oldest first.
+    /// Signals that came while there was no controller, oldest first. SIGTERM, SIGINT and SIGQUIT are told to every later
+    /// controller again, so that an end that was asked for is not forgotten with the controller that began it.
     pub signals: Vec<i32>,
 }
 
@@ -211,7 +213,8 @@ pub enum InventoryState {
         started_at: Time,
         /// How it ended.
         status: ExitStatus,
-        /// How many of its processes live on; 0 says that none does for certain and that the last [`Fact::Left`] was told.
+        /// How many of its processes live on. At 0 all are gone and nothing more is told; until the keeper is sure of
+        /// that it is at least 1, and [`Fact::Left`] follows.
         left: u32,
         /// When it ended.
         at: Time,

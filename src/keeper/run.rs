@@ -244,9 +244,9 @@ impl Keeper {
 
     // ---- the controller
 
-    /// Whether nobody has ordered the end yet.
+    /// Whether the end is neither ordered nor come.
     fn goes_on(&self) -> bool {
-        self.ending.is_none() && self.last_resort.is_none()
+        self.finished.is_none() && self.ending.is_none() && self.last_resort.is_none()
     }
 
     fn controller_deadline(&self) -> Option<Time> {
@@ -354,7 +354,7 @@ impl Keeper {
             Order::Signal { incarnation, signal, scope } => self.signal(incarnation, signal, scope),
             Order::Note { incarnation, note } => {
                 if let Some(child) = self.children.get_mut(incarnation) {
-                    child.note = note;
+                    child.note(&note);
                 }
             }
             Order::Release { incarnation } => self.children.release(incarnation),

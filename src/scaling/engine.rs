@@ -227,18 +227,20 @@ impl Engine {
         let consumers = (self.working + working) / 2.0;
         self.service = self.service_next.clone();
         let usual_arrivals = self.arrivals.slow();
+        let ready_before = surely_waiting(&previous, self.working);
+        let ready_after = surely_waiting(&sample, working);
         self.arrivals.observe(&Interval {
             seconds,
-            ready_before: previous.ready as f64,
-            ready_after: sample.ready as f64,
+            ready_before,
+            ready_after,
             capacity: consumers / self.service.planned_seconds(),
-            long_empty: self.empty_since.is_some_and(|since| sample.at.since(since) >= self.long_empty()),
+            long_empty: self.long_empty(sample.at),
         });
-        let slope = (sample.ready as f64 - previous.ready as f64) / seconds;
-        if previous.ready > 0 && sample.ready > 0 {
+        let slope = (ready_after - ready_before) / seconds;
+        if ready_before > 0.0 && ready_after > 0.0 {
             self.service_next.observe(&BusyInterval {
                 seconds,
-                ready_before: previous.ready as f64,
+                ready_before,
                 slope,
                 consumers,
                 consumers_changed: (working - self.working).abs(),
@@ -305,9 +307,12 @@ impl Engine {
         empty.max(stepped).max(peak)
     }
 
-    fn long_empty(&self) -> Duration {
+    /// The time after which an empty queue tells that the flow has fallen, in seconds, where that has passed.
+    fn long_empty(&self, now: Time) -> Option<f64> {
         let seconds = 2.0 * (self.startup.seconds() + self.service.planned_seconds());
-        Duration::from_secs_f64(seconds.clamp(WINDOW_LEAST_SECONDS, LONG_EMPTY_MOST_SECONDS))
+        let seconds = seconds.clamp(WINDOW_LEAST_SECONDS, LONG_EMPTY_MOST_SECONDS);
+        let empty = now.since(self.empty_since?).as_secs_f64();
+        (empty >= seconds).then_some(seconds)
     }
 
     fn window_length(&self) -> Duration {
@@ -369,4 +374,11 @@ impl Engine {
             predicted_wait: stale_at.and_then(|_| need::expected_wait(state, fleet, outcome.target, now)),
         }
     }
+}
+
+/// Messages that wait because every consumer is busy. One that is not shown may be idle and about to look, so as many
+/// messages as there are such consumers prove nothing.
+fn surely_waiting(sample: &Sample, working: f64) -> f64 {
+    let idle = if sample.consumers == 0 { working } else { 0.0 };
+    (sample.ready as f64 - idle).max(0.0)
 }

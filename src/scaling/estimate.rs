@@ -29,8 +29,8 @@ pub struct Interval {
     pub ready_after: f64,
     /// Messages a second that the consumers can complete.
     pub capacity: f64,
-    /// Whether the queue has been empty for so long that no flow near that capacity is likely.
-    pub long_empty: bool,
+    /// Where the queue has been empty for so long that no flow near that capacity is likely: that time in seconds.
+    pub long_empty: Option<f64>,
 }
 
 impl Arrivals {
@@ -54,7 +54,8 @@ impl Arrivals {
         if interval.seconds <= 0.0 {
             return;
         }
-        let window = (SLOW_MESSAGES / self.slow.max(self.fast)).clamp(SLOW_LEAST_SECONDS, SLOW_MOST_SECONDS);
+        let messages = SLOW_MESSAGES / self.slow.max(self.fast);
+        let window = interval.long_empty.unwrap_or(messages).clamp(SLOW_LEAST_SECONDS, SLOW_MOST_SECONDS);
         let slow = seen(interval, self.slow);
         let fast = seen(interval, self.fast);
         self.slow += (slow - self.slow) * share(interval.seconds, window);
@@ -68,7 +69,7 @@ impl Arrivals {
 ///
 /// While the queue reads empty, arrivals are invisible: any flow that the consumers can do leaves it empty. Near their
 /// capacity, though, messages show now and then. So the estimate stands for a while, and when the emptiness has lasted
-/// it fades, until so few consumers are left that messages show again.
+/// it fades as quickly, until so few consumers are left that messages show again.
 fn seen(interval: &Interval, usual: f64) -> f64 {
     let slope = (interval.ready_after - interval.ready_before) / interval.seconds;
     let most = (slope + interval.capacity).max(0.0);
@@ -76,7 +77,7 @@ fn seen(interval: &Interval, usual: f64) -> f64 {
         (true, true) => most,
         (true, false) => usual.min(most),
         (false, true) => usual.clamp(slope, most),
-        (false, false) if interval.long_empty => 0.0,
+        (false, false) if interval.long_empty.is_some() => 0.0,
         (false, false) => usual.min(most),
     }
 }
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     fn second(ready_before: f64, ready_after: f64, capacity: f64) -> Interval {
-        Interval { seconds: 1.0, ready_before, ready_after, capacity, long_empty: false }
+        Interval { seconds: 1.0, ready_before, ready_after, capacity, long_empty: None }
     }
 
     #[test]
@@ -152,7 +153,7 @@ mod tests {
         arrivals.observe(&second(0.0, 0.0, 100.0));
         assert!((arrivals.slow() - 40.0).abs() < 1e-9);
         for _ in 0..60 {
-            arrivals.observe(&Interval { long_empty: true, ..second(0.0, 0.0, 100.0) });
+            arrivals.observe(&Interval { long_empty: Some(10.0), ..second(0.0, 0.0, 100.0) });
         }
         assert!(arrivals.slow() < 10.0, "{arrivals:?}");
     }

@@ -286,3 +286,22 @@ fn numbers_without_bounds_neither_panic_nor_hang() {
     bench.fleet.running = 1;
     assert_eq!(bench.lost().limit, Limit::Data);
 }
+
+#[test]
+fn within_one_reading_a_deeper_queue_never_means_fewer_consumers() {
+    let goal = Goal { max: 500, wait: Duration::from_secs(10), ..GOAL };
+    let mut bench = Bench::new(goal, Learned::default(), 20);
+    for ready in [0, 2_000, 1_900, 1_800] {
+        bench.fleet.running = 20;
+        bench.read(ready);
+    }
+    bench.fleet.running = 20;
+    let targets = (0..1_800).step_by(10).map(|ready| {
+        let mut engine = bench.engine.clone();
+        engine.observe(Observation::Sample { at: bench.now, ready, consumers: 20 });
+        engine.set_goal(Goal { wait: Duration::from_secs(60), ..goal });
+        engine.decide(&bench.fleet, bench.now).inputs
+    });
+    let needs = targets.map(|inputs| inputs.steady.max(inputs.drain)).collect::<Vec<_>>();
+    assert!(needs.windows(2).all(|pair| pair[0] <= pair[1]), "{needs:?}");
+}

@@ -7,7 +7,6 @@
 //! a consumer that is asked to end finishes the message it has; the broker answers at once and correctly, except where
 //! a fault says otherwise.
 
-pub mod random;
 pub mod report;
 pub mod workload;
 pub mod world;

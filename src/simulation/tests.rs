@@ -1,124 +1,335 @@
-//! Runs of the real engine over many workloads and seeds.
+//! Runs of the real engine over many workloads and seeds. The world itself checks the rules that always hold; here stand
+//! the goals and what they may cost.
 
 use std::f64::consts::TAU;
 use std::time::Duration;
 
 use super::report::Report;
-use super::workload::{Message, Work, Workload};
-use super::world::{Fault, FaultKind, Scenario, run, run_watched};
+use super::workload::{Work, Workload};
+use super::world::{Fault, FaultKind, Scenario, Step, run, run_watched};
+use crate::core::random::Random;
 use crate::scaling::input::{Goal, Learned};
 
-fn scenario(wait: u64, min: u32, max: u32, startup: f64, start_limit: u32, seed: u64) -> Scenario {
-    let goal = Goal { wait: Duration::from_secs(wait), min, max, interval: Duration::from_secs(1) };
+/// Two cores may start four at a time.
+const START_LIMIT: u32 = 4;
+
+fn scenario(wait_seconds: u64, max: u32, startup: f64, seed: u64) -> Scenario {
+    let goal =
+        Goal { wait: Duration::from_secs(wait_seconds), min: 1, max, interval: Duration::from_secs(1) };
     Scenario {
         goal,
         learned: Learned::default(),
         startup,
-        start_limit,
+        start_limit: START_LIMIT,
         polling: false,
         faults: Vec::new(),
         seed,
     }
 }
 
-fn work(mean: f64) -> Work {
+fn varied(mean: f64) -> Work {
     Work { mean, variation: 1.0 }
 }
 
 fn step(seed: u64) -> Workload {
-    Workload::poisson(seed, 1_600.0, 40.0, work(0.5), |now| {
-        if (400.0..1_300.0).contains(&now) { 40.0 } else { 4.0 }
-    })
+    let rate = |now: f64| if (150.0..500.0).contains(&now) { 40.0 } else { 4.0 };
+    Workload::poisson(seed, 700.0, 40.0, varied(0.5), rate)
 }
 
 fn bursts(seed: u64) -> Workload {
-    Workload::poisson(seed, 1_800.0, 60.0, work(1.0), |now| if now % 60.0 < 10.0 { 60.0 } else { 0.0 })
+    let rate = |now: f64| if now % 60.0 < 10.0 { 60.0 } else { 0.0 };
+    Workload::poisson(seed, 600.0, 60.0, varied(1.0), rate)
 }
 
 fn sine(seed: u64) -> Workload {
-    Workload::poisson(seed, 3_600.0, 19.0, work(1.0), |now| 10.0 + 9.0 * (TAU * now / 1_200.0).sin())
+    let rate = |now: f64| 10.0 + 9.0 * (TAU * now / 1_200.0).sin();
+    Workload::poisson(seed, 1_200.0, 19.0, varied(1.0), rate)
 }
 
 fn long_tasks(seed: u64) -> Workload {
-    Workload::poisson(seed, 7_200.0, 0.2, work(60.0), |_| 0.2)
+    Workload::poisson(seed, 7_200.0, 0.2, varied(60.0), |_| 0.2)
 }
 
 fn steady(seed: u64) -> Workload {
-    Workload::poisson(seed, 1_800.0, 40.0, work(0.5), |_| 40.0)
+    Workload::poisson(seed, 600.0, 40.0, varied(0.5), |_| 40.0)
 }
 
+fn two_thousand(seed: u64) -> Workload {
+    Workload::at_once(seed, 10.3, 2_000, 20.0, Work { mean: 0.05, variation: 0.1 })
+}
+
+fn must(workload: &Workload, scenario: &Scenario, watch: impl FnMut(&Step)) -> Report {
+    run_watched(workload, scenario, watch).unwrap_or_else(|broken| panic!("seed {}: {broken}", scenario.seed))
+}
+
+/// A row: its workload, goal, start-up, the share over the goal and the multiple of the least cost that are allowed.
+struct Row {
+    name: &'static str,
+    workload: fn(u64) -> Workload,
+    wait_seconds: u64,
+    startup: f64,
+    over_goal: f64,
+    regret: f64,
+}
+
+/// The figures are means over seeds, with room for other seeds but not for another engine. Bursts cost three times the
+/// work in them because a consumer that is needed for 10 s runs for at least the window, too; with a start-up of 2 s they
+/// want more consumers than four at a time can be started, and with 20 s nobody could keep those goals by reacting.
+const ROWS: [Row; 13] = [
+    Row {
+        name: "step 4-40/s",
+        workload: step,
+        wait_seconds: 10,
+        startup: 0.3,
+        over_goal: 0.001,
+        regret: 1.4,
+    },
+    Row {
+        name: "bursts 60/s",
+        workload: bursts,
+        wait_seconds: 15,
+        startup: 0.3,
+        over_goal: 0.02,
+        regret: 4.0,
+    },
+    Row {
+        name: "sine 1-19/s",
+        workload: sine,
+        wait_seconds: 10,
+        startup: 0.3,
+        over_goal: 0.001,
+        regret: 1.5,
+    },
+    Row {
+        name: "long tasks",
+        workload: long_tasks,
+        wait_seconds: 60,
+        startup: 0.3,
+        over_goal: 0.02,
+        regret: 1.6,
+    },
+    Row {
+        name: "steady 40/s",
+        workload: steady,
+        wait_seconds: 10,
+        startup: 0.3,
+        over_goal: 0.001,
+        regret: 1.3,
+    },
+    Row {
+        name: "step 4-40/s",
+        workload: step,
+        wait_seconds: 10,
+        startup: 2.0,
+        over_goal: 0.001,
+        regret: 1.4,
+    },
+    Row {
+        name: "bursts 60/s",
+        workload: bursts,
+        wait_seconds: 15,
+        startup: 2.0,
+        over_goal: 0.1,
+        regret: 4.5,
+    },
+    Row {
+        name: "sine 1-19/s",
+        workload: sine,
+        wait_seconds: 10,
+        startup: 2.0,
+        over_goal: 0.005,
+        regret: 1.6,
+    },
+    Row {
+        name: "long tasks",
+        workload: long_tasks,
+        wait_seconds: 60,
+        startup: 2.0,
+        over_goal: 0.02,
+        regret: 1.6,
+    },
+    Row {
+        name: "steady 40/s",
+        workload: steady,
+        wait_seconds: 10,
+        startup: 2.0,
+        over_goal: 0.001,
+        regret: 1.3,
+    },
+    Row { name: "step 4-40/s", workload: step, wait_seconds: 10, startup: 20.0, over_goal: 0.4, regret: 3.0 },
+    Row { name: "sine 1-19/s", workload: sine, wait_seconds: 10, startup: 20.0, over_goal: 0.2, regret: 3.0 },
+    Row {
+        name: "long tasks",
+        workload: long_tasks,
+        wait_seconds: 60,
+        startup: 20.0,
+        over_goal: 0.05,
+        regret: 1.8,
+    },
+];
+
 #[test]
-fn table() {
+#[expect(clippy::print_stdout, reason = "the table is for people who ask for it with --nocapture")]
+fn goals_are_kept_at_a_bounded_cost() {
+    const SEEDS: u64 = 2;
     println!("{}", Report::heading());
-    for startup in [0.3, 2.0] {
-        for (name, make, wait, max) in [
-            ("step 4-40/s", step as fn(u64) -> Workload, 10, 200),
-            ("bursts 60/s", bursts, 15, 200),
-            ("sine 1-19/s", sine, 10, 200),
-            ("long tasks", long_tasks, 60, 200),
-            ("steady 40/s", steady, 10, 200),
-        ] {
-            for limit in [4] {
-                for seed in 0..1 {
-                    let scenario = scenario(wait, 1, max, startup, limit, seed);
-                    match run(&make(seed), &scenario) {
-                        Ok(report) => println!("{}", report.row(&format!("{name} L={startup} n={limit}"))),
-                        Err(broken) => println!("{name} L={startup} {seed}: {broken}"),
-                    }
+    for row in ROWS {
+        let mut over_goal = 0.0;
+        let mut regret = 0.0;
+        for seed in 1..=SEEDS {
+            let scenario = scenario(row.wait_seconds, 200, row.startup, seed);
+            let report = must(&(row.workload)(seed), &scenario, |_| ());
+            println!("{}", report.row(&format!("{} start {}s #{seed}", row.name, row.startup)));
+            over_goal += report.over_goal / SEEDS as f64;
+            regret += report.regret() / SEEDS as f64;
+        }
+        let Row { name, startup, .. } = row;
+        assert!(over_goal <= row.over_goal, "{name}, start-up {startup}: {over_goal} over the goal");
+        assert!(regret <= row.regret, "{name}, start-up {startup}: {regret} times the least cost");
+    }
+}
+
+#[test]
+fn two_thousand_messages_raise_twenty_consumers_and_all_leave_again() {
+    for seed in 1..=5 {
+        for polling in [false, true] {
+            let scenario = Scenario { polling, ..scenario(2, 20, 0.3, seed) };
+            let mut first_up = None;
+            let mut learned = 0.0;
+            let report = must(&two_thousand(seed), &scenario, |step| {
+                if step.decision.target == 20 {
+                    first_up.get_or_insert(step.at);
                 }
-            }
+                learned = step.decision.inputs.service_seconds;
+            });
+            assert_eq!((report.messages, report.most_consumers, report.consumers_at_end), (2_000, 20, 1));
+            assert_eq!(first_up, Some(11.0), "the first reading after the burst");
+            assert!((learned / 0.05 - 1.0).abs() < 0.2, "a message takes 50 ms, not {learned}");
+            assert!(report.back_at_minimum_after.is_some_and(|time| time < 75.0), "{report:?}");
+            // 5 s of work for twenty, two readings, and the starts by fours.
+            assert!(report.wait_max < 8.0, "{report:?}");
         }
     }
 }
 
 #[test]
-fn burst() {
-    let w = Workload::at_once(1, 10.5, 2_000, 20.0, Work { mean: 0.05, variation: 0.2 });
-    for polling in [false, true] {
-        let mut s = scenario(2, 1, 20, 0.3, 4, 1);
-        s.polling = polling;
-        let r = run_watched(&w, &s, |step| {
-            println!(
-                "{:6.2} ready {} run {} -> {} S={:.3} lam={:.1} {}",
-                step.at,
-                step.ready,
-                step.running,
-                step.decision.target,
-                step.decision.inputs.service_seconds,
-                step.decision.inputs.arrivals_per_second.unwrap_or(-1.),
-                step.decision.reason
-            )
-        });
-        println!("{}\n{:?}", Report::heading(), r);
+fn a_constant_load_leaves_the_count_nearly_alone() {
+    for startup in [0.3, 2.0] {
+        let mut reversals = 0;
+        for seed in 1..=3 {
+            let workload = Workload::poisson(seed, 1_200.0, 40.0, varied(0.25), |_| 40.0);
+            reversals += must(&workload, &scenario(10, 100, startup, seed), |_| ()).reversals;
+        }
+        assert!(reversals <= 3 * 20, "{reversals} changes of direction in an hour, start-up {startup}");
     }
 }
+
 #[test]
-fn trace() {
-    let w = step(0);
-    let s = scenario(10, 1, 200, 0.3, 4, 0);
-    let mut last = -100.0;
-    let r = run_watched(&w, &s, |step| {
-        if step.at < last + 4.0 {
-        } else {
-            last = step.at;
-            let d = &step.decision;
-            let i = &d.inputs;
-            println!(
-                "long {:6.0} R {} run {} -> {} S={:.3} lam={:.2}/{:.2} ss {} dr {} wp {} L={:.1} {}",
-                step.at,
-                step.ready,
-                step.running,
-                d.target,
-                i.service_seconds,
-                i.arrivals_per_second.unwrap_or(-1.),
-                i.arrivals_per_second_fast.unwrap_or(-1.),
-                i.steady,
-                i.drain,
-                i.window_peak,
-                i.startup_seconds,
-                d.reason
-            )
-        }
+fn outages_of_every_kind_hold_the_count_and_end_by_themselves() {
+    let kinds = [FaultKind::Lost, FaultKind::Silent, FaultKind::Empty, FaultKind::NoQueue];
+    for (seed, kind) in (1..).zip(kinds) {
+        let fault = Fault { from: 250.5, to: 310.5, kind };
+        let scenario = Scenario { faults: vec![fault], ..scenario(10, 100, 0.3, seed) };
+        let mut during = Vec::new();
+        let mut reasons = Vec::new();
+        let report = must(&step(seed), &scenario, |step| {
+            if (255.0..310.5).contains(&step.at) {
+                during.push(step.decision.target);
+                reasons.push(step.decision.limit);
+            }
+        });
+        assert!(during.windows(2).all(|pair| pair[0] == pair[1]), "{kind:?}: {during:?}");
+        assert!(reasons.iter().all(|&limit| limit == crate::scaling::decision::Limit::Data));
+        assert_eq!(during.is_empty(), kind == FaultKind::Silent);
+        assert!(report.over_goal < 0.01, "{kind:?}: {report:?}");
+    }
+}
+
+/// They cost more: a message that waits for the next look is not told from one that waits for a free worker.
+#[test]
+fn polling_workers_keep_the_goal_as_others_do() {
+    for seed in 1..=2 {
+        let scenario = Scenario { polling: true, ..scenario(10, 100, 0.3, seed) };
+        let report = must(&step(seed), &scenario, |_| ());
+        assert!(report.over_goal < 0.001 && report.regret() < 2.0, "{report:?}");
+        assert_eq!(report.consumers_at_end, 1);
+    }
+}
+
+#[test]
+fn rare_messages_wake_a_program_from_zero_and_it_sleeps_again() {
+    let mut workload = Workload::at_once(1, 100.3, 1, 2_000.0, varied(0.1));
+    for at in [700.3, 1_500.3] {
+        workload = workload.and(Workload::at_once(2, at, 40, 2_000.0, varied(0.1)));
+    }
+    let mut scenario = scenario(5, 20, 0.3, 1);
+    scenario.goal.min = 0;
+    let report = must(&workload, &scenario, |_| ());
+    assert_eq!((report.messages, report.consumers_at_end), (81, 0));
+    assert!(report.wait_max < 5.0, "{report:?}");
+    assert!(report.consumer_seconds < 700.0, "{report:?}");
+}
+
+#[test]
+fn a_start_that_takes_longer_than_the_goal_is_said_in_the_reason() {
+    let mut said = false;
+    must(&step(1), &scenario(10, 200, 20.0, 1), |step| {
+        said |= step.decision.reason.contains("too long for the goal of 10s");
     });
-    println!("{}\n{:?}", Report::heading(), r);
+    assert!(said);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_to_the_last_word() {
+    let history = || {
+        let mut lines = Vec::new();
+        let scenario = scenario(15, 100, 2.0, 7);
+        let report = must(&bursts(7), &scenario, |step| lines.push(format!("{step:?}")));
+        (report, lines)
+    };
+    assert_eq!(history(), history());
+}
+
+/// Random loads, goals, start-ups and faults: the world checks its rules after every step.
+#[test]
+fn no_random_world_breaks_a_rule() {
+    for seed in 0..60 {
+        let mut random = Random::new(seed);
+        let mut between = |least: f64, most: f64| least + (most - least) * random.unit();
+        let length = 300.0;
+        let work = Work { mean: between(0.01, 3.0), variation: between(0.0, 2.0) };
+        let highest = between(0.2, 20.0) / work.mean;
+        let (period, low) = (between(20.0, 300.0), between(0.0, 1.0));
+        let rate = |now: f64| if now % period < period / 2.0 { highest } else { highest * low };
+        let workload = Workload::poisson(seed, length, highest, work, rate);
+        let kinds = [FaultKind::Lost, FaultKind::Silent, FaultKind::NoQueue, FaultKind::Empty];
+        // Where workers poll, an empty answer cannot be told from an empty queue.
+        let polling = between(0.0, 1.0) < 0.3;
+        let faults = (0..3)
+            .map(|_| {
+                let from = between(0.0, length);
+                let kind = kinds[between(0.0, if polling { 3.0 } else { 4.0 }) as usize];
+                Fault { from, to: from + between(0.5, 30.0), kind }
+            })
+            .collect();
+        let min = between(0.0, 4.0) as u32;
+        let goal = Goal {
+            wait: Duration::from_secs_f64(between(0.2, 30.0)),
+            min,
+            max: min + between(25.0, 60.0) as u32,
+            interval: Duration::from_millis(between(300.0, 2_000.0) as u64),
+        };
+        let scenario = Scenario {
+            goal,
+            learned: Learned::default(),
+            startup: between(0.0, 10.0),
+            start_limit: between(1.0, 20.0) as u32,
+            polling,
+            faults,
+            seed,
+        };
+        if let Err(broken) = run(&workload, &scenario) {
+            panic!("seed {seed}: {broken} in {scenario:?}");
+        }
+    }
 }

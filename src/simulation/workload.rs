@@ -1,6 +1,6 @@
 //! What arrives at the queue: moments and the work of each message, both in seconds.
 
-use crate::simulation::random::Random;
+use crate::core::random::Random;
 
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::core::random::Random;
 use crate::core::time::Time;
 use crate::scaling::Engine;
 use crate::scaling::decision::Decision;
 use crate::scaling::input::{Fleet, Goal, Learned, Observation};
-use crate::simulation::random::Random;
 use crate::simulation::report::{Report, quantile};
 use crate::simulation::workload::{Message, Workload};
 

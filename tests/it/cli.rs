@@ -147,7 +147,7 @@ fn an_unreachable_leveret_is_named_with_what_to_try() {
     assert_eq!(
         errors,
         "error: cannot reach Leveret at /nonexistent/leveret.sock: No such file or directory; \
-         is `leveret run` running, or did you mean --server?\n"
+         is `leveret run` running, or did you mean -c FILE or --server URL?\n"
     );
 }
 

@@ -1,6 +1,25 @@
 //! Leveret from the outside: real processes, a real broker, a real browser.
 
+mod broker_outage;
+mod broker_queues;
+mod broker_tls;
 mod cli;
+mod control;
+mod control_browser;
+mod control_environment;
+mod control_http;
+mod control_reload;
+mod control_shutdown;
+mod demo;
+mod faults;
+mod faults_controller;
+mod faults_init;
+mod faults_start;
 mod harness;
+#[cfg(test)]
 mod keeper;
+mod output;
+mod scaling_burst;
+mod scaling_hold;
+mod scaling_in;
 mod support;

@@ -199,10 +199,10 @@ impl Run {
         };
         self.tell(format!("{edit:?}"));
         let index = self.actions.len() - 1;
-        if let Err(refused) = self.edit(&edit, false)? {
-            if let Some(action) = self.actions.get_mut(index) {
-                action.push_str(&format!(" is refused: {refused}"));
-            }
+        if let Err(refused) = self.edit(&edit, false)?
+            && let Some(action) = self.actions.get_mut(index)
+        {
+            action.push_str(&format!(" is refused: {refused}"));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::simulation::random::Random;
+use crate::core::random::Random;
 
 /// Chooses.
 #[derive(Clone, Debug)]

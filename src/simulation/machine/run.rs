@@ -12,7 +12,7 @@ use super::keeper::{Keeper, incarnation_of};
 use super::queues::Brokers;
 use super::shadow::{Readings, Shadow};
 use crate::controller::executor::Executor;
-use crate::controller::takeover::{self, Before};
+use crate::controller::takeover::{self, Before, Step};
 use crate::core::command::{Command, Plan};
 use crate::core::event::{Edit, EditError, Fact, Notice};
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
@@ -457,11 +457,15 @@ impl Run {
         let inventory = self.keeper.connect();
         let (programs, retiring) = (self.programs.clone(), self.retiring.clone());
         let before = Before { programs, retiring, limits: self.limits, memory };
-        let (machine, complaints) = takeover::machine(before, &inventory, self.now);
+        self.machine = takeover::machine(before, &inventory, self.now);
+        let (steps, complaints) = takeover::steps(&inventory);
         assert!(complaints.is_empty(), "{complaints:?}");
-        self.machine = machine;
-        for fact in inventory.processes.iter().flat_map(takeover::missed) {
-            self.keeper_fact(&fact);
+        for step in steps {
+            match step {
+                Step::Adopt(adopted) => self.machine.adopt(adopted),
+                Step::Auxiliary(incarnation) => self.machine.adopt_auxiliary(incarnation),
+                Step::Tell(fact) => self.keeper_fact(&fact),
+            }
         }
     }
 }

@@ -513,6 +513,8 @@ fn a_configuration_error_at_the_first_start_ends_the_keeper_with_its_code() {
     let mut rig = Rig::start();
     rig.controller().exit(2);
     assert_eq!(rig.exit_code(), Some(2));
+    // The controller has said why; the keeper neither adds to it nor tries again.
+    assert_eq!(rig.stderr(), "");
 }
 
 #[test]

@@ -20,10 +20,12 @@ pub(crate) enum Kind {
     PhpDeclares,
     /// Python with pika, basic_consume with prefetch 1.
     Python,
+    /// The same without any thought of signals: SIGTERM ends it in the middle of a message.
+    PythonCareless,
 }
 
 impl Kind {
-    /// All of them.
+    /// All that finish what they have begun.
     pub(crate) const ALL: [Self; 4] = [Self::Php, Self::PhpPolling, Self::PhpDeclares, Self::Python];
 
     /// The command: interpreter and file. Debian's own Python is named, because pika is installed for that one.
@@ -33,6 +35,7 @@ impl Kind {
             Self::PhpPolling => ("/usr/bin/php", run::fixture("consumer_polling.php")),
             Self::PhpDeclares => ("/usr/bin/php", run::fixture("consumer_declares.php")),
             Self::Python => ("/usr/bin/python3", run::fixture("consumer.py")),
+            Self::PythonCareless => ("/usr/bin/python3", run::fixture("consumer_careless.py")),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::http::{self, Request, Response};
 use super::port::ReservedPort;
 use super::proc::Process;
 use super::wait::{wait_for, wait_for_state};
-use super::{command, proc, run};
+use super::{command, proc, run, status};
 
 const LEVERET: &str = env!("CARGO_BIN_EXE_leveret");
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -29,7 +29,9 @@ pub(crate) struct Daemon {
     directory: PathBuf,
     port: ReservedPort,
     environment: Vec<(String, String)>,
-    /// None after a shutdown or a kill.
+    /// What the daemon is started by, where it is not started by the test itself.
+    wrapper: Vec<String>,
+    /// None after a shutdown.
     keeper: Option<Child>,
 }
 
@@ -47,13 +49,41 @@ impl Daemon {
         daemon
     }
 
+    /// Starts it as process 1 of a pid namespace of its own. None where that is not permitted.
+    pub(crate) fn start_as_pid_1(yaml: &str) -> Option<Self> {
+        let wrapper = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc"];
+        let mut attempt = run::command(wrapper[0], &run::unique("unshare"));
+        attempt.args(&wrapper[1..]).arg("/bin/true");
+        if !command::finish("unshare", attempt, START_LIMIT).status.success() {
+            return None;
+        }
+        let mut daemon = Self::new(yaml, &[]);
+        daemon.wrapper = wrapper.map(str::to_owned).to_vec();
+        daemon.start_again();
+        Some(daemon)
+    }
+
+    /// Runs a further `leveret run` with the same configuration file to its end, which must come by itself.
+    pub(crate) fn run_a_second(&self) -> Finished {
+        command::finish("a second leveret run", self.run_command(), START_LIMIT)
+    }
+
+    /// Runs a further `leveret run` with a configuration of its own, whole as it is, to its end.
+    pub(crate) fn run_beside(&self, yaml: &str) -> Finished {
+        let file = run::directory("beside").join("leveret.yaml");
+        fs::write(&file, yaml).expect("the directory is ours");
+        let mut command = run::command(LEVERET, &self.id);
+        command.args(["run", "-c"]).arg(file);
+        command::finish("leveret run beside another", command, START_LIMIT)
+    }
+
     /// Runs `leveret run` with a configuration that it must refuse, and returns how it ended.
     pub(crate) fn refuse(yaml: &str) -> Finished {
         let daemon = Self::new(yaml, &[]);
         command::finish("leveret run", daemon.run_command(), START_LIMIT)
     }
 
-    /// Starts another keeper in the same directory, after [`Daemon::shut_down`] or [`Daemon::kill_keeper`].
+    /// Starts another keeper in the same directory, after [`Daemon::shut_down`].
     pub(crate) fn start_again(&mut self) {
         assert!(self.keeper.is_none(), "the daemon runs already");
         let mut keeper = self
@@ -102,11 +132,6 @@ impl Daemon {
         &self.directory
     }
 
-    /// The marker in the environment of the daemon and of all that descends from it, as in [`proc::marked`].
-    pub(crate) fn id(&self) -> &str {
-        &self.id
-    }
-
     /// The TCP port of the page.
     pub(crate) fn port(&self) -> u16 {
         self.port.number()
@@ -134,9 +159,46 @@ impl Daemon {
         self.request("POST", path, body)
     }
 
+    /// GET over the Unix socket; the body as it is. Panics unless the answer is 200.
+    pub(crate) fn text(&self, path: &str) -> String {
+        let response = self.request("GET", path, "");
+        assert_eq!(response.status, 200, "GET {path}: {response:?}");
+        response.body
+    }
+
+    /// The value of one series of `/metrics`, written as there: `leveret_broker_up{broker="default"}`.
+    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+        let text = self.text("/metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+        Some(value.parse().expect("a metric is a number"))
+    }
+
+    /// How many rounds of readings of the broker `default` are complete; each is told after its readings.
+    pub(crate) fn rounds(&self) -> f64 {
+        self.metric("leveret_probe_duration_seconds_count{broker=\"default\"}").unwrap_or_default()
+    }
+
+    /// Waits until every queue of the broker `default` has been read, and that acted on, as it was when this was called.
+    pub(crate) fn wait_for_reading(&self, limit: Duration) {
+        // The round that is under way may have read a queue before; the next one cannot have.
+        let enough = self.rounds() + 2.0;
+        wait_for_state("the next round of readings", limit, || match self.rounds() {
+            rounds if rounds >= enough => Ok(()),
+            rounds => Err(format!("{rounds} of {enough}")),
+        });
+    }
+
     /// One request over TCP with exactly these headers, as a browser or an attacker would send it.
     pub(crate) fn tcp(&self, request: Request<'_>) -> Response {
         http::send_tcp(self.port(), request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    }
+
+    /// GET over TCP as a script does it; the body. Panics unless the answer is 200.
+    pub(crate) fn get_text(&self, path: &str) -> String {
+        let host = format!("127.0.0.1:{}", self.port());
+        let response = self.tcp(Request { method: "GET", path, headers: &[("Host", &host)], body: "" });
+        assert_eq!(response.status, 200, "GET {path}: {response:?}");
+        response.body
     }
 
     /// `/api/v1/status`.
@@ -176,32 +238,51 @@ impl Daemon {
         self.wait_status(&format!("{name}: {what}"), limit, |status| look(&find_program(status, name)?))
     }
 
-    /// The keeper: the process that this harness started.
-    pub(crate) fn keeper_pid(&self) -> i32 {
-        command::pid_of(self.keeper.as_ref().expect("the daemon runs"))
-    }
-
-    /// The controller, as the status names it.
-    pub(crate) fn controller_pid(&self) -> i32 {
-        let pid = self.status()["controller_pid"].as_i64().expect("the status has a controller_pid");
-        i32::try_from(pid).expect("pids are small")
-    }
-
-    /// Kills the controller and waits until the keeper has put another in its place, which is returned.
-    pub(crate) fn kill_controller(&self) -> i32 {
-        let old = self.controller_pid();
-        proc::signal(old, Signal::KILL);
-        self.wait_status("another controller", START_LIMIT, |status| {
-            let pid = i32::try_from(status["controller_pid"].as_i64()?).ok()?;
-            (pid != old).then_some(pid)
+    /// Waits until a program has all the processes that it wants, and each of them counts as running.
+    pub(crate) fn wait_running(&self, name: &str) -> Value {
+        self.wait_program(name, "all of its processes running", START_LIMIT, |program| {
+            let wanted = program["desired"].as_u64()?;
+            let running = status::processes(program).filter(|process| process["state"] == "running").count();
+            (running as u64 == wanted).then(|| program.clone())
         })
     }
 
-    /// Kills the keeper as the last resort of an operator would. The controller and the programs are not touched.
-    pub(crate) fn kill_keeper(&mut self) {
-        let mut keeper = self.keeper.take().expect("the daemon runs");
-        proc::signal(command::pid_of(&keeper), Signal::KILL);
-        command::wait_for_exit("the keeper", &mut keeper, SHUTDOWN_LIMIT);
+    /// Waits until a process, `web:0` or `web`, is shown in this state.
+    pub(crate) fn wait_process(&self, id: &str, state: &str) -> Value {
+        let name = id.split(':').next().expect("a split has a first part");
+        self.wait_program(name, &format!("{id} {state}"), START_LIMIT, |program| {
+            status::processes(program)
+                .find(|process| process["id"] == id && process["state"] == state)
+                .cloned()
+        })
+    }
+
+    /// The keeper: the process that this harness started, or the one that its wrapper did.
+    pub(crate) fn keeper_pid(&self) -> i32 {
+        let started = command::pid_of(self.keeper.as_ref().expect("the daemon runs"));
+        if self.wrapper.is_empty() {
+            return started;
+        }
+        let children = proc::children_of(started);
+        children.first().unwrap_or_else(|| panic!("{:?} has no child", self.wrapper)).pid
+    }
+
+    /// The controller. In a pid namespace of its own the status would name another number.
+    pub(crate) fn controller_pid(&self) -> i32 {
+        wait_for("the controller", START_LIMIT, || self.look_for_controller())
+    }
+
+    /// Kills the controller and waits until the keeper has put another in its place, which answers.
+    pub(crate) fn kill_controller(&self) {
+        let old = self.controller_pid();
+        proc::signal(old, Signal::KILL);
+        self.wait_next_controller(old);
+    }
+
+    /// Waits until another controller than this one answers.
+    pub(crate) fn wait_next_controller(&self, old: i32) {
+        wait_for("another controller", START_LIMIT, || self.look_for_controller().filter(|pid| *pid != old));
+        self.wait_status("an answer of the next controller", START_LIMIT, |_| Some(()));
     }
 
     /// Sends a signal to the keeper: HUP for a reload.
@@ -243,12 +324,24 @@ impl Daemon {
 
     /// Runs `leveret` with these arguments against this daemon, found by its Unix socket.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Finished {
+        command::finish(&format!("leveret {arguments:?}"), self.cli_command(arguments), CLI_LIMIT)
+    }
+
+    /// Like [`Daemon::cli`], and panics unless it exits with `code`. Returns what it wrote to stdout and stderr.
+    pub(crate) fn cli_exits(&self, code: i32, arguments: &[&str]) -> String {
+        let Finished { status, stdout, stderr } = self.cli(arguments);
+        assert_eq!(status.code(), Some(code), "leveret {arguments:?}:\n{stdout}{stderr}");
+        stdout + &stderr
+    }
+
+    /// The command that [`Daemon::cli`] runs, for a test that wants to do something meanwhile.
+    pub(crate) fn cli_command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = run::command(LEVERET, &self.id);
         command
             .args(arguments)
             .env("RUNTIME_DIRECTORY", self.runtime_directory())
             .env_remove("LEVERET_SERVER");
-        command::finish(&format!("leveret {arguments:?}"), command, CLI_LIMIT)
+        command
     }
 
     /// What the daemon itself has written to standard output and standard error.
@@ -259,8 +352,13 @@ impl Daemon {
 
     /// Waits until the daemon itself has written `text`.
     pub(crate) fn wait_output(&self, text: &str, limit: Duration) {
-        wait_for(&format!("{text:?} in the daemon's output"), limit, || {
-            self.output().contains(text).then_some(())
+        self.wait_output_count(text, 1, limit);
+    }
+
+    /// Waits until the daemon itself has written `text` so many times.
+    pub(crate) fn wait_output_count(&self, text: &str, count: usize, limit: Duration) {
+        wait_for(&format!("{text:?} {count} times in the daemon's output"), limit, || {
+            (self.output().matches(text).count() >= count).then_some(())
         });
     }
 
@@ -271,6 +369,7 @@ impl Daemon {
             directory: run::directory("daemon"),
             port: ReservedPort::reserve(),
             environment: environment.iter().map(owned).collect(),
+            wrapper: Vec::new(),
             keeper: None,
         };
         daemon.write_config(yaml);
@@ -278,13 +377,21 @@ impl Daemon {
     }
 
     fn run_command(&self) -> std::process::Command {
-        let mut command = run::command(LEVERET, &self.id);
+        let words: Vec<&str> =
+            self.wrapper.iter().map(String::as_str).chain([LEVERET, "run", "-c"]).collect();
+        let mut command = run::command(words[0], &self.id);
         command
-            .args(["run", "-c"])
+            .args(&words[1..])
             .arg(self.config_path())
             .current_dir(&self.directory)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    fn look_for_controller(&self) -> Option<i32> {
+        let children = proc::children_of(self.keeper_pid());
+        let is_controller = |process: &Process| process.command_line.starts_with("leveret: controller");
+        children.iter().find(|process| is_controller(process) && !process.is_zombie()).map(|found| found.pid)
     }
 
     fn runtime_directory(&self) -> PathBuf {
@@ -311,20 +418,22 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             show(&format!("--- the daemon's own output ---\n{}", self.output()));
         }
-        if let Some(mut keeper) = self.keeper.take() {
-            // A test that fails has waited long enough; one that succeeds has had its shutdown in order.
-            if !std::thread::panicking() {
-                proc::signal(command::pid_of(&keeper), Signal::TERM);
-                command::wait_for_exit("the daemon", &mut keeper, SHUTDOWN_LIMIT);
-            } else {
-                command::kill_and_reap("the daemon", &mut keeper, &self.id);
-            }
+        // A test that fails has waited long enough; one that succeeds has its shutdown in order.
+        if !std::thread::panicking() && self.keeper.is_some() {
+            assert!(self.shut_down().success(), "{}", self.output());
+        } else if let Some(mut keeper) = self.keeper.take() {
+            command::kill_and_reap("the daemon", &mut keeper, &self.id);
         }
         let left = proc::kill_marked(&self.id);
         if !std::thread::panicking() {
             assert!(left.is_empty(), "left behind by the daemon:{}", proc::describe(&left));
         }
     }
+}
+
+/// The items of a JSON list.
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap_or_else(|| panic!("not a list: {value:#}"))
 }
 
 #[expect(clippy::print_stderr, reason = "the test runner shows it with the failure")]

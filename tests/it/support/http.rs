@@ -64,12 +64,37 @@ fn exchange(mut stream: impl Read + Write, request: Request<'_>) -> io::Result<R
     text.push_str("\r\n");
     text.push_str(body);
     stream.write_all(text.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    let answer = read_answer(stream, method != "HEAD")?;
+    // The answer to HEAD tells the length of a body that it does not have.
+    let answer = if method == "HEAD" { without_length(&answer) } else { answer };
     parse(&answer).ok_or_else(|| {
         let text = String::from_utf8_lossy(&answer).into_owned();
         io::Error::new(io::ErrorKind::InvalidData, format!("not a whole HTTP answer: {text:?}"))
     })
+}
+
+/// Up to where the answer says that it ends: not everybody closes the connection because he was asked to.
+fn read_answer(mut stream: impl Read, has_body: bool) -> io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut piece = [0; 16 * 1024];
+    loop {
+        match stream.read(&mut piece)? {
+            0 => return Ok(answer),
+            bytes => answer.extend_from_slice(&piece[..bytes]),
+        }
+        let tells_its_end = |found: &Response| {
+            found.header("content-length").is_some() || found.header("transfer-encoding").is_some()
+        };
+        if has_body && parse(&answer).as_ref().is_some_and(tells_its_end) {
+            return Ok(answer);
+        }
+    }
+}
+
+fn without_length(answer: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(answer);
+    let is_length = |line: &&str| line.to_ascii_lowercase().starts_with("content-length:");
+    text.split_inclusive("\r\n").filter(|line| !is_length(line)).collect::<String>().into_bytes()
 }
 
 fn parse(answer: &[u8]) -> Option<Response> {

@@ -3,16 +3,18 @@
 //! Nothing here ever waits for a guess of time, uses a port that it did not ask the system for, or outlives the test
 //! process: see [`run`].
 
+pub(crate) mod certificate;
 pub(crate) mod command;
 pub(crate) mod consumer;
-#[expect(dead_code, reason = "goes as soon as the tests of the daemon use all of it")]
 pub(crate) mod daemon;
-#[expect(dead_code, reason = "goes as soon as the tests of the daemon use all of it")]
 pub(crate) mod http;
 pub(crate) mod ledger;
 pub(crate) mod port;
 pub(crate) mod proc;
 pub(crate) mod publish;
 pub(crate) mod rabbit;
+pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod scaled;
+pub(crate) mod status;
 pub(crate) mod wait;

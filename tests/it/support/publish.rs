@@ -3,6 +3,7 @@
 //! Every function opens a connection of its own and has a limit; none is for measuring speed.
 
 use std::ops::Range;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lapin::options::{
@@ -12,6 +13,8 @@ use lapin::options::{
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind};
+use leveret::sys::clock;
+use tokio::sync::oneshot;
 
 /// How long one function here may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -105,6 +108,65 @@ pub(crate) fn counts(url: &str, queue: &str) -> Option<QueueCounts> {
     })
 }
 
+/// Reads the depth again and again over one connection until `ready` messages wait; returns the wall-clock time, in seconds,
+/// at which that was seen.
+pub(crate) fn wait_ready(url: &str, queue: &str, ready: u32) -> f64 {
+    with_channel(url, async |channel| {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        loop {
+            let found = channel
+                .queue_declare(queue.into(), options, FieldTable::default())
+                .await
+                .expect("the queue can be read");
+            if found.message_count() >= ready {
+                return clock::wall_seconds();
+            }
+        }
+    })
+}
+
+/// A queue that no other connection may use. It goes with this.
+pub(crate) struct ExclusiveQueue {
+    /// Ends the thread that holds the connection.
+    release: Option<oneshot::Sender<()>>,
+    holder: Option<JoinHandle<()>>,
+}
+
+impl ExclusiveQueue {
+    /// Declares it, and holds it until this is dropped.
+    pub(crate) fn declare(url: &str, queue: &str) -> Self {
+        let (url, queue) = (url.to_owned(), queue.to_owned());
+        let (declared, is_declared) = std::sync::mpsc::channel();
+        let (release, released) = oneshot::channel::<()>();
+        let holder = std::thread::spawn(move || {
+            // No limit here: it lasts as long as the test wants it to.
+            runtime().block_on(async {
+                let connection = connect(&url).await.expect("the broker lets us in");
+                let channel = connection.create_channel().await.expect("the broker opens a channel");
+                let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+                channel
+                    .queue_declare(queue.as_str().into(), options, FieldTable::default())
+                    .await
+                    .expect("a queue can be declared");
+                declared.send(()).expect("the test waits for it");
+                // Either way the test has no use for the queue any more.
+                let _ = released.await;
+                close(connection).await;
+            });
+        });
+        is_declared.recv_timeout(LIMIT).expect("the queue is declared in time");
+        Self { release: Some(release), holder: Some(holder) }
+    }
+}
+
+impl Drop for ExclusiveQueue {
+    fn drop(&mut self) {
+        drop(self.release.take());
+        let ended = self.holder.take().map(JoinHandle::join);
+        assert!(matches!(ended, Some(Ok(()))) || std::thread::panicking(), "the holder failed");
+    }
+}
+
 /// Takes everything that is ready.
 pub(crate) fn drain(url: &str, queue: &str) -> Vec<Left> {
     with_channel(url, async |channel| {
@@ -147,9 +209,9 @@ async fn close(connection: Connection) {
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be made")
-        .block_on(async { tokio::time::timeout(LIMIT, work).await.expect("the broker answers in time") })
+    runtime().block_on(async { tokio::time::timeout(LIMIT, work).await.expect("the broker answers in time") })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::certificate::Certificates;
 use super::port::ReservedPort;
 use super::wait::wait_for_state;
 use super::{command, proc, publish, run};
@@ -31,6 +32,8 @@ pub(crate) struct Rabbit {
     id: String,
     directory: PathBuf,
     amqp: ReservedPort,
+    encrypted: ReservedPort,
+    certificates: Certificates,
     distribution: ReservedPort,
     port_mapper: ReservedPort,
     /// None while the node is stopped.
@@ -47,11 +50,15 @@ impl Rabbit {
     /// A node of the test's own, which it may stop and break. Returns when clients can connect.
     pub(crate) fn start() -> Self {
         let directory = run::directory("rabbit");
-        write_files(&directory);
+        let encrypted = ReservedPort::reserve();
+        let certificates = Certificates::make(&directory);
+        write_files(&directory, &configuration(&encrypted, &certificates));
         let mut node = Self {
             id: run::unique("rabbit"),
             directory,
             amqp: ReservedPort::reserve(),
+            encrypted,
+            certificates,
             distribution: ReservedPort::reserve(),
             port_mapper: ReservedPort::reserve(),
             server: None,
@@ -110,6 +117,17 @@ impl Rabbit {
     pub(crate) fn url_with(&self, user: &str, password: &str, vhost: &str) -> String {
         let vhost = if vhost == "/" { "%2f" } else { vhost };
         format!("amqp://{user}:{password}@127.0.0.1:{}/{vhost}", self.amqp.number())
+    }
+
+    /// The amqps:// URL for the user guest and the vhost /. Its certificate is good for whoever trusts
+    /// [`Rabbit::authority`].
+    pub(crate) fn encrypted_url(&self) -> String {
+        format!("amqps://guest:guest@127.0.0.1:{}/%2f", self.encrypted.number())
+    }
+
+    /// The file of the authority that vouches for this node.
+    pub(crate) fn authority(&self) -> &Path {
+        &self.certificates.authority
     }
 
     /// Runs rabbitmqctl against this node and returns what it printed; panics when it fails. Takes 1 to 2 s.
@@ -200,11 +218,25 @@ impl Drop for Rabbit {
     }
 }
 
-fn write_files(directory: &Path) {
+fn configuration(encrypted: &ReservedPort, certificates: &Certificates) -> String {
+    let Certificates { authority, server, server_key } = certificates;
+    format!(
+        "listeners.ssl.local = 127.0.0.1:{}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
+         ssl_options.keyfile = {}\nssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n",
+        encrypted.number(),
+        authority.display(),
+        server.display(),
+        server_key.display()
+    )
+}
+
+fn write_files(directory: &Path, configuration: &str) {
     for name in ["data", "log"] {
         fs::create_dir(directory.join(name)).expect("the directory is new");
     }
-    for (name, content) in [("rabbitmq-env.conf", ""), ("rabbitmq.conf", ""), ("enabled_plugins", "[].\n")] {
+    for (name, content) in
+        [("rabbitmq-env.conf", ""), ("rabbitmq.conf", configuration), ("enabled_plugins", "[].\n")]
+    {
         fs::write(directory.join(name), content).expect("the directory is ours");
     }
     // Erlang refuses a cookie that others can read.

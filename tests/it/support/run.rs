@@ -56,6 +56,17 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
+/// The command of tests/fixtures/victim.py with these options, as a configuration file takes it.
+pub(crate) fn victim(options: &str) -> String {
+    format!("/usr/bin/python3 {} {options}", fixture("victim.py").display())
+}
+
+/// A command that runs this shell script, which is written to `path`.
+pub(crate) fn script(path: &Path, text: &str) -> String {
+    fs::write(path, text).expect("the directory is ours");
+    format!("/bin/sh {}", path.display())
+}
+
 fn current() -> &'static Run {
     RUN.get_or_init(|| {
         let directory = tempfile::Builder::new()

@@ -1,4 +1,5 @@
-//! Random numbers for workloads: small, seeded, the same on every machine. Not for secrets.
+//! Numbers that look random and are the same for the same seed on every machine: for jitter, workloads, simulation. Not for
+//! secrets.
 //!
 //! The generator is SplitMix64 (Steele, Lea and Flood, 2014): one addition and three mixing steps, passes the usual
 //! statistical batteries, and every seed is a good seed.

@@ -1,0 +1,128 @@
+//! Leveret with a thousand services, and one scaled program whose queue is on the demo broker, in this process.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use leveret::demo::broker::{Broker, BrokerOptions};
+use leveret::demo::producer;
+use leveret::sys::clock;
+use tokio::runtime::Runtime;
+
+use super::daemon::{Daemon, LIMIT, Supervisor, without_leveret};
+use super::http;
+use super::outside::{wait_for_sleepers, within};
+
+/// A running Leveret. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Leveret {
+    daemon: Daemon,
+    socket: PathBuf,
+    /// Dropped after the daemon, which is connected to it.
+    _broker: DemoBroker,
+}
+
+impl Leveret {
+    /// Starts it and returns the time from its own start to the exec of the last process.
+    pub(crate) fn start(
+        binary: &Path,
+        parent: &Path,
+        round: usize,
+        sleep: &Path,
+        count: usize,
+    ) -> Result<(Self, Duration)> {
+        let directory = parent.join(format!("leveret-{round}"));
+        fs::create_dir(&directory)?;
+        let broker = DemoBroker::start()?;
+        let file = directory.join("leveret.yaml");
+        fs::write(&file, configuration(&directory, &broker.broker.url(), sleep, count))?;
+        let mut command = Command::new(binary);
+        without_leveret(&mut command).args(["run", "-c"]).arg(&file);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(directory.join("stderr"))?);
+
+        let begun = clock::now();
+        let daemon = Daemon::start(&mut command)?;
+        let started = wait_for_sleepers(daemon.pid(), count, LIMIT);
+        let took = clock::now().since(begun);
+        started.with_context(|| fs::read_to_string(directory.join("stderr")).unwrap_or_default())?;
+
+        let leveret = Self { daemon, socket: directory.join("run/leveret.sock"), _broker: broker };
+        leveret.wait_for_broker()?;
+        Ok((leveret, took))
+    }
+
+    fn wait_for_broker(&self) -> Result<()> {
+        let deadline = clock::now() + LIMIT;
+        while !self.get_status()?.contains("\"state\":\"connected\"") {
+            within(deadline, "Leveret does not connect to the broker")?;
+            super::outside::pause(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn get_status(&self) -> Result<String> {
+        http::ask(&self.socket, "GET", "/api/v1/status", "application/json", "")
+    }
+}
+
+impl Supervisor for Leveret {
+    fn parent(&self) -> i32 {
+        self.daemon.pid()
+    }
+
+    fn own(&self) -> Result<Vec<i32>> {
+        let status = self.get_status()?;
+        let (_, body) = status.split_once("\r\n\r\n").context("an answer without a body")?;
+        let body: serde_json::Value = serde_json::from_str(body)?;
+        let controller = body["controller_pid"].as_i64().context("the status names no controller")?;
+        Ok(vec![self.daemon.pid(), i32::try_from(controller)?])
+    }
+
+    fn status(&self) -> Result<usize> {
+        Ok(self.get_status()?.len())
+    }
+
+    fn stop_all(&self) -> Result<()> {
+        http::ask(&self.socket, "POST", "/api/v1/all/stop", "application/json", "")?;
+        Ok(())
+    }
+}
+
+fn configuration(directory: &Path, url: &str, sleep: &Path, count: usize) -> String {
+    let (directory, sleep) = (directory.display(), sleep.display());
+    format!(
+        "listen: 127.0.0.1:0\n\
+         state_dir: {directory}/state\n\
+         runtime_dir: {directory}/run\n\
+         brokers: {{default: \"{url}\"}}\n\
+         programs:\n\
+         \x20 sleepers:\n\
+         \x20   command: [{sleep}, \"100000\"]\n\
+         \x20   processes: {count}\n\
+         \x20   backoff: {{initial: 0s}}\n\
+         \x20 consumers:\n\
+         \x20   command: [{sleep}, \"100000\"]\n\
+         \x20   scale: {{queue: {QUEUE}, wait: 5s, min: 0, max: 10}}\n"
+    )
+}
+
+const QUEUE: &str = "bench";
+
+/// The demo broker with one empty queue.
+#[derive(Debug)]
+struct DemoBroker {
+    broker: Broker,
+    /// One thread, which does nothing but serve the broker.
+    _runtime: Runtime,
+}
+
+impl DemoBroker {
+    fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let broker = runtime.block_on(Broker::start(BrokerOptions::default()))?;
+        runtime.block_on(producer::declare_queue(&broker.url(), QUEUE))?;
+        Ok(Self { broker, _runtime: runtime })
+    }
+}
