@@ -32,15 +32,15 @@ pub(super) struct Shadow {
 /// What an operator keeps from running.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Stopped {
-    /// The whole program, but for these slots.
-    pub(super) all_but: Option<BTreeSet<u32>>,
+    /// The whole program.
+    pub(super) all: bool,
     /// Single slots.
     pub(super) slots: BTreeSet<u32>,
 }
 
 impl Stopped {
     pub(super) fn covers(&self, slot: u32) -> bool {
-        self.slots.contains(&slot) || self.all_but.as_ref().is_some_and(|running| !running.contains(&slot))
+        self.all || self.slots.contains(&slot)
     }
 }
 
@@ -85,7 +85,7 @@ impl Shadow {
                     match target {
                         Target::Process(process) => drop(stopped.slots.insert(process.slot)),
                         Target::All | Target::Project(_) | Target::Program(_) => {
-                            stopped.all_but = Some(BTreeSet::new());
+                            stopped.all = true;
                         }
                     }
                 }
@@ -112,16 +112,15 @@ impl Shadow {
     ) {
         for name in concerned {
             let Some(stopped) = self.stops.get_mut(name) else { continue };
-            let is_service =
-                programs.get(name).is_some_and(|program| matches!(program.kind, Kind::Service { .. }));
-            match target {
-                Target::Process(process) if is_service => {
-                    stopped.slots.remove(&process.slot);
-                    if let Some(running) = &mut stopped.all_but {
-                        running.insert(process.slot);
+            match (target, programs.get(name).map(|program| &program.kind)) {
+                // One of a stopped service starts alone: the others stay as they are.
+                (Target::Process(process), Some(Kind::Service { processes })) => {
+                    if std::mem::take(&mut stopped.all) {
+                        stopped.slots.extend(0..*processes);
                     }
+                    stopped.slots.remove(&process.slot);
                 }
-                Target::Process(_) | Target::All | Target::Project(_) | Target::Program(_) => {
+                (Target::Process(_) | Target::All | Target::Project(_) | Target::Program(_), _) => {
                     *stopped = Stopped::default();
                 }
             }
@@ -144,7 +143,7 @@ impl Shadow {
             });
             let counts = !matches!(edit, Edit::Auto(_));
             if counts {
-                stopped.all_but = None;
+                stopped.all = false;
             }
             if is_scaled || counts {
                 stopped.slots.retain(|slot| *slot < fixed);
