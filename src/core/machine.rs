@@ -384,10 +384,7 @@ impl Machine {
             (_, BrokerHealth::Unreachable)
             | (BrokerHealth::Unknown | BrokerHealth::Up, _)
             | (BrokerHealth::Refused, BrokerHealth::Refused) => false,
-            (
-                BrokerHealth::Unreachable,
-                BrokerHealth::Unknown | BrokerHealth::Refused | BrokerHealth::Up,
-            )
+            (BrokerHealth::Unreachable, BrokerHealth::Unknown | BrokerHealth::Refused | BrokerHealth::Up)
             | (BrokerHealth::Refused, BrokerHealth::Unknown | BrokerHealth::Up) => true,
         };
         if !returned {
@@ -537,7 +534,7 @@ fn tidy(program: &mut Program, shutting_down: bool) {
     let keeps_history = matches!(program.spec.kind, super::spec::Kind::Service { .. });
     let configured = program.count();
     program.slots.retain(|number, slot| {
-        if wanted.contains(number) || !slot.is_vacant() {
+        if !slot.is_vacant() || wanted.contains(*number) {
             return true;
         }
         slot.phase = Phase::Empty;
@@ -546,8 +543,8 @@ fn tidy(program: &mut Program, shutting_down: bool) {
         keeps_history && *number < configured && !program.retiring
     });
     if !program.was_complete && !wanted.is_empty() {
-        let there = |number: &u32| {
-            program.slots.get(number).is_some_and(|slot| matches!(slot.phase, Phase::Running(..)))
+        let there = |number: u32| {
+            program.slots.get(&number).is_some_and(|slot| matches!(slot.phase, Phase::Running(..)))
         };
         program.was_complete = wanted.iter().all(there);
     }
