@@ -90,7 +90,7 @@ impl Control {
         for name in world.order.iter().filter(|name| programs.contains(*name)) {
             let program = &world.programs[name];
             let mut slots: std::collections::BTreeSet<u32> = program.slots.keys().copied().collect();
-            slots.extend(program.wanted(world.shutdown.is_some()).slots);
+            slots.extend(program.wanted(world.shutdown.is_some()).slots.iter());
             if let Target::Process(process) = target {
                 slots.retain(|slot| *slot == process.slot);
             }

@@ -11,6 +11,7 @@ use crate::core::gap::Gap;
 use crate::core::ids::{ProcessId, ProgramName};
 use crate::core::observed::{Phase, Slot};
 use crate::core::plan::plan;
+use crate::core::slots::Slots;
 use crate::core::spec::{Kind, ScaleMode};
 use crate::core::time::{Time, human};
 use crate::core::world::{Program, World};
@@ -172,7 +173,7 @@ impl Scene<'_> {
     fn processes(
         &self,
         program: &Program,
-        wanted: &std::collections::BTreeSet<u32>,
+        wanted: &Slots,
         gaps: &BTreeMap<Option<u32>, Vec<Gap>>,
     ) -> Vec<ProcessView> {
         let empty = Slot::default();
@@ -181,7 +182,7 @@ impl Scene<'_> {
             Kind::Service { .. } | Kind::Scaled(_) => 0,
         };
         let mut numbers: std::collections::BTreeSet<u32> = program.slots.keys().copied().collect();
-        numbers.extend(wanted.iter().copied());
+        numbers.extend(wanted.iter());
         numbers.extend(0..fixed);
         numbers.extend(&program.wish.stopped_slots);
         numbers
@@ -189,7 +190,7 @@ impl Scene<'_> {
             .map(|number| {
                 let slot = program.slots.get(&number).unwrap_or(&empty);
                 let gap = gaps.get(&Some(number)).and_then(|gaps| gaps.last());
-                self.process(program, number, slot, gap, wanted.contains(&number))
+                self.process(program, number, slot, gap, wanted.contains(number))
             })
             .collect()
     }

@@ -171,7 +171,7 @@ fn stop(program: &mut Program, slot: Option<u32>, by: &str) {
         program.wish.stopped = Some(StoppedBy::Operator(by.to_owned()));
         return;
     };
-    let has_place = program.wish.stopped.is_some() || program.wanted(false).slots.contains(&slot);
+    let has_place = program.wish.stopped.is_some() || program.wanted(false).slots.contains(slot);
     if has_place && !program.wish.stopped_slots.contains(&slot) && program.scaler.is_some() {
         let processes = program.count().saturating_sub(1);
         program.wish.hold = Some(Hold { processes, until: None, by: by.to_owned() });

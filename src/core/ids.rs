@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +11,11 @@ pub const NAME_BYTES_MAX: usize = 64;
 
 /// The name of a program: 1 to 64 of `A-Z a-z 0-9 _ - .`, not beginning with `-` or `.`, and not `all`.
 ///
-/// `:` and `@` are left out because they address a process (`orders:3`) and a project (`@shop`).
+/// `:` and `@` are left out because they address a process (`orders:3`) and a project (`@shop`). Copies share the text:
+/// every process, command and reason has one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ProgramName(String);
+pub struct ProgramName(Arc<str>);
 
 /// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +53,7 @@ impl ProgramName {
         if text == "all" {
             return Err(NameError::Reserved);
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The name as text.
@@ -84,7 +86,7 @@ impl TryFrom<String> for ProgramName {
 
 impl From<ProgramName> for String {
     fn from(name: ProgramName) -> Self {
-        name.0
+        name.0.as_ref().to_owned()
     }
 }
 

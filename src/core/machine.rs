@@ -640,7 +640,7 @@ fn tidy(program: &mut Program, shutting_down: bool) {
     let keeps_history = matches!(program.spec.kind, super::spec::Kind::Service { .. });
     let configured = program.count();
     program.slots.retain(|number, slot| {
-        if wanted.contains(number) || !slot.is_vacant() {
+        if !slot.is_vacant() || wanted.contains(*number) {
             return true;
         }
         slot.phase = Phase::Empty;
@@ -649,8 +649,8 @@ fn tidy(program: &mut Program, shutting_down: bool) {
         keeps_history && *number < configured && !program.retiring
     });
     if !program.was_complete && !wanted.is_empty() {
-        let there = |number: &u32| {
-            program.slots.get(number).is_some_and(|slot| matches!(slot.phase, Phase::Running(..)))
+        let there = |number: u32| {
+            program.slots.get(&number).is_some_and(|slot| matches!(slot.phase, Phase::Running(..)))
         };
         program.was_complete = wanted.iter().all(there);
     }

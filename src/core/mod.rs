@@ -25,6 +25,7 @@ pub mod restart;
 #[cfg(test)]
 mod scenario;
 pub mod secret;
+pub mod slots;
 pub mod spec;
 pub mod time;
 pub mod world;

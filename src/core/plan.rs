@@ -1,7 +1,5 @@
 //! The one place that decides what to do: from what is wanted and what there is to commands, without changing either.
 
-use std::collections::BTreeSet;
-
 use super::auxiliary::AuxiliaryPhase;
 use super::command::{Command, Plan, Scope};
 use super::desired::StoppedBy;
@@ -9,6 +7,7 @@ use super::exit::signal_name;
 use super::gap::Gap;
 use super::ids::{Incarnation, ProcessId};
 use super::observed::{Phase, Slot, Stop, StopCause, StopManners};
+use super::slots::Slots;
 use super::spec::{ProgramSpec, StopTarget};
 use super::time::Time;
 use super::world::{KILL_AGAIN, MANNERS_PROVEN, Program, World};
@@ -59,16 +58,15 @@ impl<'a> Planner<'a> {
         self.program_gaps(program);
         let mut may_scale_in = self.scale_in_allowance(program, &wanted.slots);
         for (number, slot) in &program.slots {
-            let process = ProcessId::new(program.spec.name.clone(), *number);
             let stop_for = self.reason_to_stop(program, *number, slot, &wanted.slots, wanted.rest);
-            self.slot(program, &process, slot, stop_for, &mut may_scale_in);
-            self.leftovers(program, &process, slot);
+            self.slot(program, *number, slot, stop_for, &mut may_scale_in);
+            self.leftovers(program, *number, slot);
         }
         self.starts(program, &wanted.slots);
     }
 
     /// How many running processes may be asked to end only because there are more than are wanted.
-    fn scale_in_allowance(&mut self, program: &Program, wanted: &BTreeSet<u32>) -> u32 {
+    fn scale_in_allowance(&mut self, program: &Program, wanted: &Slots) -> u32 {
         let draining = |slot: &Slot| matches!(&slot.phase, Phase::Stopping(_, _, stop) if stop.cause == StopCause::ScaleIn);
         if program.scaler.is_none() {
             return u32::MAX;
@@ -78,7 +76,7 @@ impl<'a> Planner<'a> {
             StopManners::Unknown => u32::from(!program.slots.values().any(draining)),
             StopManners::DiesOfIt => {
                 let running = |(number, slot): &(&u32, &Slot)| {
-                    matches!(slot.phase, Phase::Running(..)) && !wanted.contains(number)
+                    matches!(slot.phase, Phase::Running(..)) && !wanted.contains(**number)
                 };
                 let surplus = program.slots.iter().filter(running).count() as u32;
                 let stopped =
@@ -98,11 +96,11 @@ impl<'a> Planner<'a> {
         program: &Program,
         number: u32,
         slot: &Slot,
-        wanted: &BTreeSet<u32>,
+        wanted: &Slots,
         rest: StopCause,
     ) -> Option<StopCause> {
         let life = slot.phase.life()?;
-        if !wanted.contains(&number) {
+        if !wanted.contains(number) {
             let by_hand = program.wish.stopped_slots.contains(&number);
             return Some(if rest == StopCause::ScaleIn && by_hand { StopCause::Operator } else { rest });
         }
@@ -115,20 +113,19 @@ impl<'a> Planner<'a> {
     fn slot(
         &mut self,
         program: &Program,
-        process: &ProcessId,
+        number: u32,
         slot: &Slot,
         stop_for: Option<StopCause>,
         may_scale_in: &mut u32,
     ) {
-        let number = Some(process.slot);
         match &slot.phase {
             // A start that is unanswered cannot be taken back; its answer is a matter of milliseconds.
-            Phase::Spawning(_) => self.gap(program, number, Gap::Starting),
+            Phase::Spawning(_) => self.gap(program, Some(number), Gap::Starting),
             Phase::Starting(life, main) => {
                 self.wake(main.started_at + program.startup());
-                self.gap(program, number, Gap::Starting);
+                self.gap(program, Some(number), Gap::Starting);
                 if let Some(cause) = stop_for {
-                    self.stop(program, process, life.incarnation, cause);
+                    self.stop(program, number, life.incarnation, cause);
                 }
             }
             Phase::Running(life, _) => match stop_for {
@@ -137,37 +134,38 @@ impl<'a> Planner<'a> {
                     if cause == StopCause::ScaleIn {
                         *may_scale_in -= 1;
                     }
-                    self.stop(program, process, life.incarnation, cause);
+                    self.stop(program, number, life.incarnation, cause);
                 }
                 None => {}
             },
             Phase::Stopping(life, _, stop) => {
                 let gap = Gap::Draining { since: stop.since, deadline: stop.deadline, cause: stop.cause };
-                self.gap(program, number, gap);
+                self.gap(program, Some(number), gap);
                 if program.scaler.is_some() && program.manners == StopManners::Unknown {
                     self.wake(stop.since + MANNERS_PROVEN);
                 }
-                self.pursue(program, process, life.incarnation, *stop, stop_for);
+                self.pursue(program, number, life.incarnation, *stop, stop_for);
             }
             Phase::LeaderGone(life, gone, stop) => {
-                self.gap(program, number, Gap::LeaderGone { left: gone.left, deadline: stop.deadline });
+                let gap = Gap::LeaderGone { left: gone.left, deadline: stop.deadline };
+                self.gap(program, Some(number), gap);
                 if gone.left > 0 && !stop.left_asked {
-                    self.stop_left(program, process, life.incarnation, *stop);
+                    self.stop_left(program, number, life.incarnation, *stop);
                 }
-                self.pursue(program, process, life.incarnation, *stop, stop_for);
+                self.pursue(program, number, life.incarnation, *stop, stop_for);
             }
             Phase::Empty | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => {}
         }
     }
 
-    fn stop(&mut self, program: &Program, process: &ProcessId, incarnation: Incarnation, cause: StopCause) {
+    fn stop(&mut self, program: &Program, number: u32, incarnation: Incarnation, cause: StopCause) {
         let stop = new_stop(&program.spec, cause, self.now);
         let scope = match program.spec.stop.to {
             StopTarget::Main => Scope::Main,
             StopTarget::Group => Scope::Group,
         };
         let signal = program.spec.stop.signal;
-        let process = process.clone();
+        let process = process(program, number);
         self.plan.commands.push(Command::Stop { process, incarnation, stop, signal, scope });
     }
 
@@ -175,7 +173,7 @@ impl<'a> Planner<'a> {
     fn pursue(
         &mut self,
         program: &Program,
-        process: &ProcessId,
+        number: u32,
         incarnation: Incarnation,
         stop: Stop,
         stop_for: Option<StopCause>,
@@ -184,7 +182,7 @@ impl<'a> Planner<'a> {
         let stop = match insists {
             Some(cause) => {
                 let limited = Stop { cause, deadline: Some(self.now + program.spec.stop.timeout), ..stop };
-                let process = process.clone();
+                let process = process(program, number);
                 self.plan.commands.push(Command::Limit { process, incarnation, stop: limited });
                 limited
             }
@@ -192,31 +190,31 @@ impl<'a> Planner<'a> {
         };
         let Some(due) = self.kill_due(&stop) else { return };
         if due <= self.now {
-            self.plan.commands.push(Command::Kill { process: process.clone(), incarnation });
+            self.plan.commands.push(Command::Kill { process: process(program, number), incarnation });
         } else {
             self.wake(due);
         }
     }
 
-    fn leftovers(&mut self, program: &Program, process: &ProcessId, slot: &Slot) {
+    fn leftovers(&mut self, program: &Program, number: u32, slot: &Slot) {
         for (incarnation, leftover) in &slot.leftovers {
             match leftover.stop {
                 None if leftover.left == 0 => {}
                 None => {
                     let stop = new_stop(&program.spec, StopCause::LeaderEnded, self.now);
-                    self.stop_left(program, process, *incarnation, stop);
+                    self.stop_left(program, number, *incarnation, stop);
                 }
                 Some(stop) => {
                     let gap = Gap::LeaderGone { left: leftover.left, deadline: stop.deadline };
-                    self.gap(program, Some(process.slot), gap);
-                    self.pursue(program, process, *incarnation, stop, None);
+                    self.gap(program, Some(number), gap);
+                    self.pursue(program, number, *incarnation, stop, None);
                 }
             }
         }
     }
 
-    fn stop_left(&mut self, program: &Program, process: &ProcessId, incarnation: Incarnation, stop: Stop) {
-        let (process, signal) = (process.clone(), program.spec.stop.signal);
+    fn stop_left(&mut self, program: &Program, number: u32, incarnation: Incarnation, stop: Stop) {
+        let (process, signal) = (process(program, number), program.spec.stop.signal);
         let stop = Stop { left_asked: true, ..stop };
         self.plan.commands.push(Command::StopLeft { process, incarnation, stop, signal });
     }
@@ -230,31 +228,34 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn starts(&mut self, program: &Program, wanted: &BTreeSet<u32>) {
+    fn starts(&mut self, program: &Program, wanted: &Slots) {
         let mut alive = program.alive();
-        for number in wanted {
-            let slot = program.slots.get(number);
-            if !self.may_begin(program, *number, slot) {
+        // Both are in ascending order, so that one walk over the slots serves all.
+        let mut slots = program.slots.iter().peekable();
+        for number in wanted.iter() {
+            while slots.next_if(|(at, _)| **at < number).is_some() {}
+            let slot = slots.next_if(|(at, _)| **at == number).map(|(_, slot)| slot);
+            if !self.may_begin(program, number, slot) {
                 continue;
             }
             if let Some(scale) = program.spec.scale() {
                 if let Some(broker) = self.world.broker_unreachable(program) {
-                    self.gap(program, Some(*number), Gap::BrokerUnreachable { broker: broker.to_owned() });
+                    self.gap(program, Some(number), Gap::BrokerUnreachable { broker: broker.to_owned() });
                     continue;
                 }
                 if alive >= scale.max {
                     let draining = program.fleet().draining;
-                    self.gap(program, Some(*number), Gap::AtMax { max: scale.max, draining });
+                    self.gap(program, Some(number), Gap::AtMax { max: scale.max, draining });
                     continue;
                 }
                 if self.may_start == 0 {
-                    self.gap(program, Some(*number), Gap::StartLimit { limit: self.world.limits.starting });
+                    self.gap(program, Some(number), Gap::StartLimit { limit: self.world.limits.starting });
                     continue;
                 }
                 self.may_start -= 1;
             }
             alive += 1;
-            self.spawn(program, *number);
+            self.spawn(program, number);
         }
     }
 
@@ -304,7 +305,7 @@ impl<'a> Planner<'a> {
             fingerprint: program.fingerprint,
             ordered_at: self.now,
         };
-        let process = ProcessId::new(program.spec.name.clone(), number);
+        let process = process(program, number);
         self.spawns.push(Command::Spawn { process, life });
     }
 
@@ -384,6 +385,10 @@ impl<'a> Planner<'a> {
             self.world.shutdown.is_some() && self.world.lives.is_empty() && self.plan.commands.is_empty();
         self.plan
     }
+}
+
+fn process(program: &Program, number: u32) -> ProcessId {
+    ProcessId::new(program.spec.name.clone(), number)
 }
 
 fn new_stop(spec: &ProgramSpec, cause: StopCause, now: Time) -> Stop {

@@ -11,6 +11,7 @@ use super::event::RestartReason;
 use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::observed::{BrokerHealth, Phase, Slot, StopCause, StopManners};
 use super::restart::Excuse;
+use super::slots::Slots;
 use super::spec::{Kind, ProgramSpec, ScaleMode, ScaleSpec};
 use super::time::Time;
 use crate::scaling::decision::Decision;
@@ -150,7 +151,7 @@ pub fn goal(scale: &ScaleSpec, limits: &Limits) -> Goal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The slots.
-    pub slots: BTreeSet<u32>,
+    pub slots: Slots,
     /// On whose behalf processes in other slots are asked to end.
     pub rest: StopCause,
 }
@@ -207,7 +208,7 @@ impl Program {
     /// A scaled program keeps those that run longest, then those that start, then those that wait to start again; so
     /// that the first to go are those that are not running yet, then the youngest.
     pub fn wanted(&self, shutting_down: bool) -> Wanted {
-        let none = |rest| Wanted { slots: BTreeSet::new(), rest };
+        let none = |rest| Wanted { slots: Slots::none(), rest };
         if shutting_down {
             return none(StopCause::Shutdown);
         }
@@ -219,10 +220,8 @@ impl Program {
         }
         let count = self.count();
         let slots = match self.spec.kind {
-            Kind::Service { .. } => {
-                (0..count).filter(|slot| !self.wish.stopped_slots.contains(slot)).collect()
-            }
-            Kind::Scaled(_) => self.wanted_of_scaled(count),
+            Kind::Service { .. } => Slots::First { count, except: self.wish.stopped_slots.clone() },
+            Kind::Scaled(_) => Slots::These(self.wanted_of_scaled(count)),
         };
         Wanted { slots, rest: StopCause::ScaleIn }
     }

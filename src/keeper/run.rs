@@ -12,7 +12,9 @@ use std::time::Duration;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, setrlimit, wait};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getrlimit, setrlimit, wait, waitpid,
+};
 
 use super::children::{Children, Phase, Shim};
 use super::controller::{Controller, Next, Received};
@@ -210,7 +212,10 @@ impl Keeper {
         let mut child_changed = false;
         loop {
             match self.signal_fd.read_signal() {
-                Ok(Some(info)) if info.ssi_signo == Signal::CHILD.as_raw() as u32 => child_changed = true,
+                Ok(Some(info)) if info.ssi_signo == Signal::CHILD.as_raw() as u32 => {
+                    child_changed = true;
+                    self.reap_one(info.ssi_pid);
+                }
                 Ok(Some(info)) => self.signalled(info.ssi_signo as i32),
                 Ok(None) => break,
                 Err(error) => {
@@ -220,6 +225,8 @@ impl Keeper {
             }
         }
         if child_changed {
+            // One signal may stand for many exits, and looking for them looks at every child: what is known goes first.
+            self.flush();
             self.reap();
         }
     }
@@ -436,17 +443,19 @@ impl Keeper {
         self.tell(&Fact::CouldNotSpawn { incarnation, step, cause, at: clock::now() });
     }
 
+    /// Reaps the child that a signal named, if it has ended: a number, so nothing needs to be looked through.
+    fn reap_one(&mut self, pid: u32) {
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+        // Whatever stands in the way stands in the way of the look at all children as well, which says so.
+        if let Ok(Some((pid, status))) = waitpid(Some(pid), WaitOptions::NOHANG) {
+            self.reaped(pid.as_raw_nonzero().get(), ended_with(status));
+        }
+    }
+
     fn reap(&mut self) {
         loop {
             match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) => {
-                    let status = match (status.exit_status(), status.terminating_signal()) {
-                        (Some(code), _) => ExitStatus::Code(code),
-                        (None, Some(signal)) => ExitStatus::Signal(signal),
-                        (None, None) => ExitStatus::Unknown,
-                    };
-                    self.reaped(pid.as_raw_nonzero().get(), status);
-                }
+                Ok(Some((pid, status))) => self.reaped(pid.as_raw_nonzero().get(), ended_with(status)),
                 Ok(None) | Err(Errno::CHILD) => break,
                 Err(Errno::INTR) => {}
                 Err(error) => {
@@ -455,8 +464,9 @@ impl Keeper {
                 }
             }
         }
+        // What has ended may be a leader, or the last of what one left behind.
         if self.children.iter().any(|(_, child)| child.is_left_to_count()) {
-            self.request_sweep(Duration::ZERO);
+            self.request_sweep(SWEEP_DELAY);
         }
     }
 
@@ -474,7 +484,6 @@ impl Keeper {
         let left = u32::from(signals::group_exists(pid));
         self.children.exited(incarnation, status, left, at);
         self.tell(&Fact::Exited { incarnation, status, left, at });
-        self.request_sweep(SWEEP_DELAY);
     }
 
     // ---- the last resort
@@ -511,6 +520,14 @@ impl Keeper {
         for incarnation in left {
             self.signal(incarnation, signal.as_raw(), scope);
         }
+    }
+}
+
+fn ended_with(status: WaitStatus) -> ExitStatus {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => ExitStatus::Code(code),
+        (None, Some(signal)) => ExitStatus::Signal(signal),
+        (None, None) => ExitStatus::Unknown,
     }
 }
 

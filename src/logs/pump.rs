@@ -95,6 +95,7 @@ impl Pump {
             commands: receiver,
             equipment,
             streams: BTreeMap::new(),
+            tokens: BTreeSet::new(),
             last_token: WAKE,
             ready: VecDeque::new(),
             blocked: BTreeSet::new(),
@@ -168,6 +169,8 @@ struct Engine {
     commands: Receiver<Command>,
     equipment: Equipment,
     streams: BTreeMap<u64, Stream>,
+    /// The tokens of each incarnation's streams.
+    tokens: BTreeSet<(Incarnation, u64)>,
     last_token: u64,
     /// Those whose turn is to come, in order.
     ready: VecDeque<u64>,
@@ -227,8 +230,8 @@ impl Engine {
                 Ok(Command::Open(source)) => self.open(source),
                 Ok(Command::Finish(incarnation)) => self.finish(incarnation),
                 Ok(Command::Configure { incarnation, max_size, keep }) => {
-                    for stream in self.streams.values_mut() {
-                        if stream.source.incarnation == incarnation {
+                    for token in self.tokens_of(incarnation) {
+                        if let Some(stream) = self.streams.get_mut(&token) {
                             stream.source.max_size = max_size;
                             stream.source.keep = keep;
                         }
@@ -242,10 +245,12 @@ impl Engine {
     }
 
     fn open(&mut self, source: Source) {
-        let same = |stream: &Stream| {
-            stream.source.incarnation == source.incarnation && stream.source.pipe == source.pipe
-        };
-        if self.streams.values().any(same) {
+        let opened = self.tokens_of(source.incarnation);
+        if opened
+            .iter()
+            .filter_map(|token| self.streams.get(token))
+            .any(|stream| stream.source.pipe == source.pipe)
+        {
             return;
         }
         let token = self.last_token + 1;
@@ -260,6 +265,7 @@ impl Engine {
                 if let Some(path) = file_of(&source) {
                     self.equipment.files.attach(path);
                 }
+                self.tokens.insert((source.incarnation, token));
                 self.streams.insert(token, Stream::new(source, pipe));
             }
             Err(error) => self.tell_unreadable(&source, &error),
@@ -267,17 +273,14 @@ impl Engine {
     }
 
     fn finish(&mut self, incarnation: Incarnation) {
-        let mut tokens = Vec::new();
-        for (token, stream) in &mut self.streams {
-            if stream.source.incarnation == incarnation {
-                stream.finishing = true;
-                tokens.push(*token);
-            }
-        }
+        let tokens = self.tokens_of(incarnation);
         if tokens.is_empty() {
             (self.equipment.events)(PumpEvent::Drained(incarnation));
         }
         for token in tokens {
+            if let Some(stream) = self.streams.get_mut(&token) {
+                stream.finishing = true;
+            }
             self.enqueue(token);
         }
     }
@@ -338,14 +341,24 @@ impl Engine {
 
     /// Closes a pipe of which all is written.
     fn close(&mut self, token: u64, now: Time) {
-        let Some(stream) = self.streams.remove(&token) else { return };
+        let Some(stream) = self.remove(token) else { return };
         stream.end_last_line(&mut self.equipment, now);
         self.forget(stream);
     }
 
+    fn tokens_of(&self, incarnation: Incarnation) -> Vec<u64> {
+        self.tokens.range((incarnation, 0)..=(incarnation, u64::MAX)).map(|(_, token)| *token).collect()
+    }
+
+    fn remove(&mut self, token: u64) -> Option<Stream> {
+        let stream = self.streams.remove(&token)?;
+        self.tokens.remove(&(stream.source.incarnation, token));
+        Some(stream)
+    }
+
     /// Leaves a pipe alone that cannot be read.
     fn give_up(&mut self, token: u64, error: &io::Error) {
-        let Some(stream) = self.streams.remove(&token) else { return };
+        let Some(stream) = self.remove(token) else { return };
         self.tell_unreadable(&stream.source, error);
         if stream.finishing {
             self.forget(stream);
@@ -372,7 +385,7 @@ impl Engine {
         let incarnation = stream.source.incarnation;
         // The pipe must be closed on this side before anybody hears of it. That ends its epoll membership, too.
         drop(stream);
-        if !self.streams.values().any(|stream| stream.source.incarnation == incarnation) {
+        if self.tokens_of(incarnation).is_empty() {
             (self.equipment.events)(PumpEvent::Drained(incarnation));
         }
     }

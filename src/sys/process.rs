@@ -6,7 +6,6 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
 
 use rustix::param::{clock_ticks_per_second, page_size};
-use rustix::process::{Pid, getsid};
 
 use super::clock;
 
@@ -128,12 +127,6 @@ pub fn environ_value(pid: i32, name: &str) -> io::Result<Option<OsString>> {
     Ok(value_in(&environ, name).map(|value| OsString::from_vec(value.to_vec())))
 }
 
-/// The session of a process.
-pub fn session(pid: i32) -> io::Result<i32> {
-    let pid = Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?;
-    Ok(getsid(Some(pid))?.as_raw_nonzero().get())
-}
-
 /// When the machine was booted on the wall clock, in seconds since 1970, exact to about 10 ms.
 pub fn boot_wall_seconds() -> io::Result<f64> {
     let text = std::fs::read_to_string("/proc/uptime")?;
@@ -180,7 +173,7 @@ mod tests {
         let nobody = 5_000_000;
         assert!(is_gone(&usage(nobody).unwrap_err()));
         assert!(is_gone(&children(nobody).unwrap_err()));
-        assert!(is_gone(&session(nobody).unwrap_err()));
+        assert!(is_gone(&stat(nobody).unwrap_err()));
     }
 
     #[test]
@@ -199,8 +192,8 @@ mod tests {
         }
         assert_eq!(environ_value(pid, "LEVERET_INCARNATION").unwrap(), Some("17".into()));
         assert_eq!(environ_value(pid, "LEVERET").unwrap(), None);
-        assert_eq!(session(pid).unwrap(), session(own_pid()).unwrap());
-        assert_eq!(stat(pid).unwrap().parent, own_pid());
+        let (child_stat, own_stat) = (stat(pid).unwrap(), stat(own_pid()).unwrap());
+        assert_eq!((child_stat.parent, child_stat.session), (own_pid(), own_stat.session));
         child.kill().unwrap();
         reap(&mut child);
         assert!(!children(own_pid()).unwrap().contains(&pid));

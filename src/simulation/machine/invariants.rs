@@ -286,11 +286,11 @@ fn every_gap_has_a_reason(run: &Run, plan: &Plan) -> Check {
     let world = run.machine.world();
     for (name, program) in &world.programs {
         let wanted = program.wanted(world.shutdown.is_some()).slots;
-        for number in &wanted {
-            let phase = program.slots.get(number).map(|slot| &slot.phase);
+        for number in wanted.iter() {
+            let phase = program.slots.get(&number).map(|slot| &slot.phase);
             let is_there = matches!(phase, Some(Phase::Running(..)));
             let is_explained =
-                plan.gaps.iter().any(|(program, slot, _)| program == name && *slot == Some(*number));
+                plan.gaps.iter().any(|(program, slot, _)| program == name && *slot == Some(number));
             if !is_there && !is_explained {
                 return Err(format!("{name}:{number} is wanted, is {phase:?}, and nothing says why"));
             }
@@ -435,7 +435,7 @@ impl Remembered {
             let Some(program) = run.machine.world().programs.get(&process.program) else { continue };
             let is_over = matches!(phase, Phase::Backoff { until, .. } if *until <= run.now);
             // What is not wanted any more has no past.
-            let is_wanted = program.wanted(run.shadow.shutdown.is_some()).slots.contains(&process.slot);
+            let is_wanted = program.wanted(run.shadow.shutdown.is_some()).slots.contains(process.slot);
             if is_over || !is_wanted || program.wish.forgives(process.slot, *since) {
                 continue;
             }
@@ -484,8 +484,8 @@ pub(super) fn converged(run: &Run) -> Check {
             return Err(format!("{name} was removed and is still ending: {:?}", program.slots));
         }
         let wanted = program.wanted(false).slots;
-        for number in &wanted {
-            let phase = program.slots.get(number).map(|slot| &slot.phase);
+        for number in wanted.iter() {
+            let phase = program.slots.get(&number).map(|slot| &slot.phase);
             let rests =
                 matches!(phase, Some(Phase::Running(..) | Phase::Exited { .. } | Phase::Failed { .. }));
             if !rests {
@@ -494,7 +494,7 @@ pub(super) fn converged(run: &Run) -> Check {
         }
         let is_spared = program.scaler.is_some() && program.manners == StopManners::DiesOfIt;
         for (number, slot) in &program.slots {
-            if !wanted.contains(number) && !slot.is_vacant() && !is_spared {
+            if !wanted.contains(*number) && !slot.is_vacant() && !is_spared {
                 return Err(format!("{name}:{number} is not wanted and is {:?}", slot.phase));
             }
             if !slot.leftovers.is_empty() {

@@ -235,7 +235,7 @@ fn a_grandchild_in_another_session_that_ignores_the_stop_signal_is_killed_with_t
     let order = rig.shell(script);
     controller.spawned(&order);
     let grandchild: i32 = read_line(&order.output).parse().unwrap();
-    assert_eq!(process::session(grandchild).unwrap(), grandchild);
+    assert_eq!(process::stat(grandchild).unwrap().session, grandchild);
     controller.signal(&order, SIGTERM, Scope::Main);
     controller.wait_exited_leaving(&order, 1);
     controller.signal(&order, SIGTERM, Scope::Tree);
