@@ -25,7 +25,14 @@ impl Control {
         // Whoever asked may have gone away meanwhile; then nobody misses the answer.
         match request {
             Request::Snapshot(reply) => drop(reply.send(Arc::new(self.snapshot()))),
-            Request::Act(action, origin, reply) => drop(reply.send(self.act(action, origin))),
+            Request::Act(action, origin, reply) => {
+                let is_lasting = !matches!(action, Action::Signal(..));
+                match self.act(action, origin) {
+                    // What a person set must not be forgotten, whatever happens next.
+                    Ok(accepted) if is_lasting => self.saver.answer_after(reply, accepted, clock::now()),
+                    answer => drop(reply.send(answer)),
+                }
+            }
             Request::Explain(program, reply) => drop(reply.send(self.explain(&program))),
             Request::Decisions(program, limit, reply) => drop(reply.send(self.decisions(program, limit))),
             Request::Reload(reply) => drop(reply.send(self.reload())),
@@ -52,8 +59,6 @@ impl Control {
             Action::Shutdown => (Edit::Shutdown, Target::All, "Leveret shuts down".to_owned()),
         };
         let concerned = self.machine.edit(&edit, origin.as_str(), now).map_err(refusal)?;
-        // What a person set must not be forgotten, whatever happens next.
-        self.save(true);
         info!("{target}: {message} ({})", origin.as_str());
         let message = match &edit {
             Edit::Scale(program, ..) | Edit::Copy(Target::Program(program)) => {
@@ -163,7 +168,7 @@ impl Control {
                 super::control::with_causes(&trouble)
             );
         }
-        self.save(false);
+        self.saver.at_once(clock::now());
         self.reconfigure_logs();
         for warning in &warnings {
             tracing::warn!("{warning}");
