@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::desired::Wish;
 use super::event::RestartReason;
 use super::ids::ProgramName;
-use super::machine::{Machine, wish_over_restart};
+use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase, Slot, StopManners};
 use super::world::{Scaler, Shutdown, goal};
 use crate::scaling::engine::Engine;
@@ -138,4 +138,15 @@ fn past(slot: &Slot) -> Slot {
         Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => slot.phase.clone(),
     };
     Slot { phase, leftovers: BTreeMap::new(), ..slot.clone() }
+}
+
+/// What a wish keeps over a restart of Leveret itself: not the processes, which are new, nor failures.
+fn wish_over_restart(wish: &Wish) -> Wish {
+    Wish {
+        stopped: wish.stopped.clone(),
+        stopped_slots: wish.stopped_slots.clone(),
+        hold: wish.hold.clone(),
+        paused: wish.paused,
+        ..Wish::default()
+    }
 }

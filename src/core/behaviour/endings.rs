@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::set_engine_target;
 use crate::core::auxiliary::{AuxiliaryResult, Purpose};
-use crate::core::command::Command;
-use crate::core::event::{Edit, Fact, Notice};
+use crate::core::command::{Command, Scope};
+use crate::core::event::{Edit, EditError, Fact, Notice};
 use crate::core::exit::ExitStatus;
 use crate::core::ids::ProgramName;
 use crate::core::machine::Machine;
+use crate::core::observed::Phase;
 use crate::core::scenario::{Scenario, scaled, service, target};
 use crate::core::time::Time;
 use crate::core::world::Limits;
@@ -130,4 +131,116 @@ fn no_auxiliary_process_is_started_during_a_shutdown_and_what_one_left_behind_do
     assert!(!scene.finished);
     scene.left(incarnation, 0);
     assert!(scene.finished);
+}
+
+#[test]
+fn a_stop_signals_the_main_process_and_kills_the_tree_only_at_its_limit() {
+    let mut scene = Scenario::new(vec![service("web", 1)]);
+    scene.wait(5.0);
+    scene.edit(Edit::Stop(target("web"))).unwrap();
+    let signal = scene.done.last().cloned();
+    assert!(matches!(signal, Some(Command::Stop { signal: 15, scope: Scope::Main, .. })), "{signal:?}");
+    scene.wait(9.9);
+    assert_eq!(scene.kills(), 0);
+    scene.wait(0.2);
+    assert_eq!(scene.kills(), 1);
+    scene.exit("web:0", ExitStatus::Signal(9), 0);
+    assert_eq!(scene.phase("web:0"), Phase::Empty);
+    scene.wait(3_600.0);
+    assert_eq!(scene.live("web"), 0, "a stop lasts");
+}
+
+#[test]
+fn a_tree_that_outlives_a_kill_is_killed_again() {
+    let mut scene = Scenario::new(vec![service("web", 1)]);
+    scene.edit(Edit::Stop(target("web"))).unwrap();
+    scene.wait(20.0);
+    assert!(scene.kills() >= 4, "{}", scene.kills());
+}
+
+#[test]
+fn a_leader_that_leaves_a_worker_behind_is_stopping_until_the_worker_has_ended() {
+    let mut scene = Scenario::new(vec![service("web", 1)]);
+    scene.wait(2.0);
+    let life = scene.incarnation("web:0").unwrap();
+    scene.edit(Edit::Stop(target("web:0"))).unwrap();
+    scene.exit("web:0", ExitStatus::Signal(15), 1);
+    assert_eq!(scene.ending("web"), ["web:0"]);
+    let asked = scene.done.iter().filter(|command| matches!(command, Command::StopLeft { .. })).count();
+    assert_eq!(asked, 1, "what is left gets the stop signal, once");
+    scene.wait(5.0);
+    assert_eq!(scene.kills(), 0);
+    scene.left(life, 0);
+    assert_eq!(scene.phase("web:0"), Phase::Empty);
+}
+
+#[test]
+fn what_is_found_after_the_next_life_began_is_stopped_beside_it() {
+    let mut scene = Scenario::new(vec![service("web", 1)]);
+    scene.wait(60.0);
+    let old = scene.incarnation("web:0").unwrap();
+    let at = scene.now;
+    scene.observe(Fact::Exited { incarnation: old, status: ExitStatus::Code(0), left: 0, at });
+    let new = scene.incarnation("web:0").unwrap();
+    assert_ne!(old, new);
+    scene.left(old, 2);
+    assert!(matches!(scene.done.last(), Some(Command::StopLeft { incarnation, .. }) if *incarnation == old));
+    scene.wait(11.0);
+    assert!(matches!(scene.done.last(), Some(Command::Kill { incarnation, .. }) if *incarnation == old));
+    scene.left(old, 0);
+    assert_eq!(scene.incarnation("web:0"), Some(new), "the new life goes on");
+}
+
+#[test]
+fn a_shutdown_stops_everything_at_once_starts_nothing_and_then_is_finished() {
+    let mut scene = Scenario::new(vec![service("web", 3), scaled("orders", 2, 5)]);
+    scene.wait(30.0);
+    scene.edit(Edit::Shutdown).unwrap();
+    assert_eq!(scene.ending("web").len() + scene.ending("orders").len(), 5);
+    assert!(matches!(scene.edit(Edit::Start(target("web"))), Err(EditError::Conflict(_))));
+    let spawns = scene.spawns();
+    scene.obey("web");
+    assert!(!scene.finished);
+    scene.wait(10.1);
+    assert_eq!(scene.kills(), 2);
+    scene.obey("orders");
+    assert!(scene.finished);
+    assert_eq!(scene.spawns(), spawns);
+}
+
+#[test]
+fn a_second_request_to_shut_down_kills_what_is_left() {
+    let mut scene = Scenario::new(vec![service("web", 2)]);
+    scene.edit(Edit::Shutdown).unwrap();
+    scene.wait(1.0);
+    assert_eq!(scene.kills(), 0);
+    scene.edit(Edit::ShutdownNow).unwrap();
+    assert_eq!(scene.kills(), 2);
+}
+
+#[test]
+fn an_auxiliary_process_runs_once_and_is_killed_at_its_limit() {
+    let mut machine = Machine::new(Limits::default());
+    machine.configure(vec![service("web", 0)], Limits::default());
+    let name = ProgramName::new("web").unwrap();
+    let limit = Duration::from_secs(5);
+    let id = machine.request_auxiliary(name, Purpose::Check, vec!["check".into()], limit);
+    let now = Time::from_millis(1_000);
+    let plan = machine.step(now);
+    let [Command::SpawnAuxiliary { incarnation, deadline, .. }] = plan.commands.as_slice() else {
+        panic!("{plan:?}")
+    };
+    let (incarnation, deadline) = (*incarnation, *deadline);
+    machine.observe(Fact::Spawned { incarnation, pid: 7, at: now });
+    assert!(machine.step(now).commands.is_empty());
+    let plan = machine.step(deadline);
+    assert_eq!(plan.commands, [Command::KillAuxiliary { id, incarnation }]);
+    machine.observe(Fact::Exited { incarnation, status: ExitStatus::Signal(9), left: 0, at: deadline });
+    machine.observe(Fact::Left { incarnation, left: 0, at: deadline });
+    let notices = machine.take_notices();
+    assert!(matches!(
+        notices.as_slice(),
+        [Notice::Auxiliary(outcome)] if outcome.id == id && outcome.result == AuxiliaryResult::TimedOut
+    ));
+    assert!(machine.world().auxiliaries.is_empty());
 }

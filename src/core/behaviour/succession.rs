@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::set_engine_target;
 use crate::core::command::Command;
 use crate::core::event::{Adopted, Edit, Fact};
 use crate::core::exit::ExitStatus;
-use crate::core::ids::ProcessId;
+use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
-use crate::core::observed::{BrokerHealth, Life};
-use crate::core::scenario::{Scenario, scaled, service};
+use crate::core::observed::{BrokerHealth, Life, Phase, StopCause};
+use crate::core::scenario::{Scenario, scaled, service, target};
 use crate::core::spec::ProgramSpec;
 use crate::core::world::Limits;
 
@@ -86,4 +87,98 @@ fn consumers_go_on_waiting_for_their_broker_with_the_next_controller() {
     let mut next = next_machine(&scene, specs());
     let plan = next.step(scene.now);
     assert!(plan.commands.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn a_new_machine_goes_on_where_the_one_before_stopped() {
+    let mut scene = Scenario::new(vec![service("web", 2), scaled("orders", 1, 5)]);
+    scene.wait(30.0);
+    scene.exit("web:1", ExitStatus::Code(3), 0);
+    scene.edit(Edit::Copy(target("orders"))).unwrap();
+    scene.edit(Edit::Stop(target("web:0"))).unwrap();
+    let memory = scene.machine.memory();
+    let json = serde_json::to_string(&memory).unwrap();
+
+    let mut next = Machine::new(Limits::default());
+    next.configure(vec![service("web", 2), scaled("orders", 1, 5)], Limits::default());
+    next.recall(serde_json::from_str(&json).unwrap(), true);
+    next.set_last_incarnation(scene.machine.world().last_incarnation);
+    for (name, program) in &scene.machine.world().programs {
+        for (slot, state) in &program.slots {
+            let (Some(life), Some(main)) = (state.phase.life(), state.phase.main()) else { continue };
+            let stop = if let Phase::Stopping(_, _, stop) = &state.phase { Some(*stop) } else { None };
+            next.adopt(Adopted {
+                process: ProcessId::new(name.clone(), *slot),
+                incarnation: life.incarnation,
+                fingerprint: life.fingerprint,
+                ordered_at: life.ordered_at,
+                stop,
+                main: Some((main.pid, main.started_at)),
+            });
+        }
+    }
+    let plan = next.step(scene.now);
+    assert!(plan.commands.is_empty(), "{:?}", plan.commands);
+    let orders = &next.world().programs[&ProgramName::new("orders").unwrap()];
+    assert_eq!(orders.wish.hold.as_ref().map(|hold| hold.processes), Some(2));
+    let web = &next.world().programs[&ProgramName::new("web").unwrap()];
+    assert!(matches!(web.slots[&1].phase, Phase::Backoff { .. }));
+    assert!(matches!(&web.slots[&0].phase, Phase::Stopping(_, _, stop) if stop.cause == StopCause::Operator));
+}
+
+#[test]
+fn a_restart_that_was_not_written_down_is_counted_by_the_next_machine() {
+    let mut scene = Scenario::new(vec![service("web", 1)]);
+    scene.wait(30.0);
+    let memory = scene.machine.memory();
+    let name = ProgramName::new("web").unwrap();
+    let adopted = |incarnation| Adopted {
+        process: ProcessId::new(name.clone(), 0),
+        incarnation: Incarnation(incarnation),
+        fingerprint: scene.machine.world().programs[&name].fingerprint,
+        ordered_at: scene.now,
+        stop: None,
+        main: Some((40 + incarnation as i32, scene.now)),
+    };
+    // The machine before saw the exit, started the next one and was gone before it had written that down.
+    let mut next = Machine::new(Limits::default());
+    next.configure(vec![service("web", 1)], Limits::default());
+    next.recall(memory, true);
+    let at = scene.now + Duration::from_secs(1);
+    next.adopt(adopted(1));
+    next.observe(Fact::Exited { incarnation: Incarnation(1), status: ExitStatus::Code(3), left: 0, at });
+    next.observe(Fact::Left { incarnation: Incarnation(1), left: 0, at });
+    next.adopt(adopted(2));
+    assert!(next.step(at).commands.is_empty());
+    let web = &next.world().programs[&name];
+    assert_eq!((web.slots[&0].restarts, web.slots[&0].last_exit), (1, Some(ExitStatus::Code(3))));
+    assert_eq!(web.restarts.values().sum::<u64>(), 1);
+}
+
+#[test]
+fn processes_that_are_newer_than_the_memory_are_kept_until_readings_say_otherwise() {
+    let mut scene = Scenario::new(vec![scaled("orders", 1, 5)]);
+    let memory = scene.machine.memory();
+    set_engine_target(&mut scene, "orders", 4);
+    scene.wait(30.0);
+    assert_eq!(scene.live("orders"), 4);
+
+    let mut next = Machine::new(Limits::default());
+    next.configure(vec![scaled("orders", 1, 5)], Limits::default());
+    next.recall(memory, true);
+    let orders = &scene.machine.world().programs[&ProgramName::new("orders").unwrap()];
+    for (slot, state) in &orders.slots {
+        let (Some(life), Some(main)) = (state.phase.life(), state.phase.main()) else { panic!("{state:?}") };
+        next.adopt(Adopted {
+            process: ProcessId::new(orders.spec.name.clone(), *slot),
+            incarnation: life.incarnation,
+            fingerprint: life.fingerprint,
+            ordered_at: life.ordered_at,
+            stop: None,
+            main: Some((main.pid, main.started_at)),
+        });
+    }
+    for _ in 0..2 {
+        assert_eq!(next.step(scene.now).commands, []);
+    }
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::set_engine_target;
-use crate::core::event::Edit;
+use crate::core::event::{Edit, EditError, Notice};
 use crate::core::exit::ExitStatus;
 use crate::core::ids::ProgramName;
-use crate::core::observed::Phase;
+use crate::core::observed::{BrokerHealth, Phase};
 use crate::core::scenario::{Scenario, scaled, service, target};
 use crate::core::spec::ProgramSpec;
 use crate::core::world::Limits;
@@ -74,5 +74,88 @@ fn a_program_that_is_to_start_with_leveret_after_a_reload_does_so() {
     assert_eq!(scene.live("web"), 0);
     scene.machine.configure(vec![service("web", 1)], Limits::default());
     scene.settle();
+    assert_eq!(scene.live("web"), 1);
+}
+
+#[test]
+fn a_restart_replaces_every_process_once_and_without_backoff() {
+    let mut scene = Scenario::new(vec![service("web", 2)]);
+    scene.wait(5.0);
+    let before = [scene.incarnation("web:0"), scene.incarnation("web:1")];
+    scene.edit(Edit::Restart(target("web"))).unwrap();
+    assert_eq!(scene.ending("web").len(), 2);
+    scene.obey("web");
+    let after = [scene.incarnation("web:0"), scene.incarnation("web:1")];
+    assert!(before.iter().zip(&after).all(|(before, after)| after > before));
+    scene.wait(100.0);
+    assert_eq!([scene.incarnation("web:0"), scene.incarnation("web:1")], after);
+}
+
+#[test]
+fn a_service_follows_copy_and_scale_until_it_is_given_back_to_the_file() {
+    let mut scene = Scenario::new(vec![service("web", 2)]);
+    scene.edit(Edit::Copy(target("web"))).unwrap();
+    assert_eq!(scene.live("web"), 3);
+    scene.edit(Edit::Scale(ProgramName::new("web").unwrap(), 5, None)).unwrap();
+    assert_eq!(scene.live("web"), 5);
+    scene.wait(100_000.0);
+    assert_eq!(scene.live("web"), 5);
+    scene.edit(Edit::Auto(target("web"))).unwrap();
+    scene.obey("web");
+    assert_eq!(scene.live("web"), 2);
+}
+
+#[test]
+fn stopping_one_process_of_a_service_leaves_its_siblings_alone() {
+    let mut scene = Scenario::new(vec![service("web", 3)]);
+    scene.edit(Edit::Stop(target("web:1"))).unwrap();
+    scene.obey("web");
+    assert_eq!(scene.live("web"), 2);
+    assert_eq!(scene.phase("web:1"), Phase::Empty);
+    scene.edit(Edit::Start(target("web:1"))).unwrap();
+    assert_eq!(scene.live("web"), 3);
+}
+
+#[test]
+fn a_hold_above_the_wish_of_the_engine_ends_by_itself_and_one_below_stays() {
+    let mut scene = Scenario::new(vec![scaled("orders", 2, 10)]);
+    scene.broker(BrokerHealth::Up);
+    scene.wait(5.0);
+    assert_eq!(scene.live("orders"), 2);
+    scene.edit(Edit::Copy(target("orders"))).unwrap();
+    assert_eq!(scene.live("orders"), 3);
+    let program = &scene.machine.world().programs[&ProgramName::new("orders").unwrap()];
+    let until = program.wish.hold.as_ref().unwrap().until.unwrap();
+    assert_eq!(until.since(scene.now), Duration::from_secs(15 * 60));
+    scene.wait(16.0 * 60.0);
+    assert!(scene.notices.iter().any(|notice| matches!(notice, Notice::HoldEnded(_))));
+    scene.edit(Edit::Scale(ProgramName::new("orders").unwrap(), 1, None)).unwrap();
+    scene.wait(100_000.0);
+    scene.obey("orders");
+    assert_eq!(scene.live("orders"), 1);
+}
+
+#[test]
+fn stopping_one_process_of_a_scaled_program_is_not_undone_by_starting_another() {
+    let mut scene = Scenario::new(vec![scaled("orders", 3, 10)]);
+    scene.wait(5.0);
+    scene.edit(Edit::Stop(target("orders:1"))).unwrap();
+    scene.obey("orders");
+    scene.wait(1_000.0);
+    assert_eq!(scene.live("orders"), 2);
+    scene.edit(Edit::Auto(target("orders"))).unwrap();
+    scene.wait(5.0);
+    assert_eq!(scene.live("orders"), 3);
+}
+
+#[test]
+fn names_that_do_not_exist_are_refused_and_nothing_changes() {
+    let mut scene = Scenario::new(vec![service("web", 1)]);
+    for wrong in ["nope", "web:7", "@nope"] {
+        let refused = scene.edit(Edit::Stop(target(wrong)));
+        assert!(matches!(refused, Err(EditError::NoSuchName(_))), "{wrong}");
+    }
+    let over = scene.edit(Edit::Scale(ProgramName::new("web").unwrap(), 1_001, None));
+    assert!(matches!(over, Err(EditError::Invalid(_))));
     assert_eq!(scene.live("web"), 1);
 }

@@ -1,0 +1,135 @@
+//! What the passing of time alone does: holds end, starts are over, the engine is asked, what is not needed is forgotten.
+
+use super::Machine;
+use crate::core::auxiliary::{Auxiliary, AuxiliaryPhase, AuxiliaryResult};
+use crate::core::event::Notice;
+use crate::core::observed::{Phase, StopManners};
+use crate::core::spec::Kind;
+use crate::core::time::Time;
+use crate::core::world::{MANNERS_PROVEN, Program};
+use crate::scaling::decision::{Decision, Limit};
+
+impl Machine {
+    pub(super) fn advance(&mut self, now: Time) {
+        let shutting_down = self.world.shutdown.is_some();
+        let mut notices = Vec::new();
+        for program in self.world.programs.values_mut() {
+            end_hold(program, now, &mut notices);
+            finish_startups(program, now);
+            ask_engine(program, now, shutting_down, &mut notices);
+            tidy(program, shutting_down);
+        }
+        self.notices.append(&mut notices);
+        let forgotten = |program: &Program| program.retiring && program.slots.is_empty();
+        self.world.programs.retain(|_, program| !forgotten(program));
+        let programs = &self.world.programs;
+        self.world.order.retain(|name| programs.contains_key(name));
+        self.refuse_auxiliaries();
+    }
+
+    /// Requests that can no longer be met are answered at once.
+    fn refuse_auxiliaries(&mut self) {
+        let shutting_down = self.world.shutdown.is_some();
+        let refused = |auxiliary: &Auxiliary| match auxiliary.phase {
+            AuxiliaryPhase::Running { .. } => None,
+            AuxiliaryPhase::Wanted if shutting_down => Some("Leveret shuts down".to_owned()),
+            AuxiliaryPhase::Wanted => {
+                let name = &auxiliary.program;
+                (!self.world.programs.contains_key(name)).then(|| format!("there is no program \"{name}\""))
+            }
+        };
+        let refused: Vec<_> = self
+            .world
+            .auxiliaries
+            .iter()
+            .filter_map(|(id, auxiliary)| refused(auxiliary).map(|why| (*id, why)))
+            .collect();
+        for (id, why) in refused {
+            self.auxiliary_ended(id, AuxiliaryResult::CouldNotStart(why));
+        }
+    }
+}
+
+fn end_hold(program: &mut Program, now: Time, notices: &mut Vec<Notice>) {
+    let over = |until: Option<Time>| until.is_some_and(|until| until <= now);
+    if program.wish.hold.as_ref().is_some_and(|hold| over(hold.until)) {
+        release_hold(program);
+        notices.push(Notice::HoldEnded(program.spec.name.clone()));
+    }
+}
+
+/// Gives the count back; the engine goes on from the number that was held.
+pub(in crate::core) fn release_hold(program: &mut Program) {
+    let held = program.count();
+    program.wish.hold = None;
+    if let Some(scaler) = &mut program.scaler {
+        scaler.target = held;
+        scaler.engine.resume_at(held);
+    }
+}
+
+fn finish_startups(program: &mut Program, now: Time) {
+    let startup = program.startup();
+    for slot in program.slots.values_mut() {
+        if let Phase::Starting(life, main) = slot.phase
+            && main.started_at + startup <= now
+        {
+            slot.phase = Phase::Running(life, main);
+        }
+        if let Phase::Stopping(_, _, stop) = &slot.phase
+            && now.since(stop.since) >= MANNERS_PROVEN
+            && program.manners == StopManners::Unknown
+        {
+            program.manners = StopManners::Finishes;
+        }
+    }
+}
+
+fn ask_engine(program: &mut Program, now: Time, shutting_down: bool, notices: &mut Vec<Notice>) {
+    if !program.follows_engine() || shutting_down {
+        return;
+    }
+    let fleet = program.fleet();
+    let Some(scaler) = &mut program.scaler else { return };
+    let decision = scaler.engine.decide(&fleet, now);
+    let before = scaler.decision.as_ref();
+    let was_held = before.is_some_and(|before| before.limit == Limit::Data);
+    let newly_held = decision.limit == Limit::Data && !was_held;
+    let resumed = was_held && decision.limit != Limit::Data;
+    let told = decision.target != scaler.target || newly_held || resumed || before.is_none();
+    if decision.target > scaler.target {
+        scaler.ups += 1;
+    } else if decision.target < scaler.target {
+        scaler.downs += 1;
+    } else if newly_held {
+        scaler.holds += 1;
+    }
+    if told {
+        let told = Decision { before: scaler.target, ..decision.clone() };
+        notices.push(Notice::Decided(program.spec.name.clone(), Box::new(told)));
+    }
+    scaler.target = decision.target;
+    scaler.decision = Some(decision);
+}
+
+/// Forgets slots that are neither wanted nor occupied, and failures of those that are no longer wanted.
+fn tidy(program: &mut Program, shutting_down: bool) {
+    let wanted = program.wanted(shutting_down).slots;
+    let keeps_history = matches!(program.spec.kind, Kind::Service { .. });
+    let configured = program.count();
+    program.slots.retain(|number, slot| {
+        if !slot.is_vacant() || wanted.contains(*number) {
+            return true;
+        }
+        slot.phase = Phase::Empty;
+        slot.failures = 0;
+        slot.again = None;
+        keeps_history && *number < configured && !program.retiring
+    });
+    if !program.was_complete && !wanted.is_empty() {
+        let there = |number: u32| {
+            program.slots.get(&number).is_some_and(|slot| matches!(slot.phase, Phase::Running(..)))
+        };
+        program.was_complete = wanted.iter().all(there);
+    }
+}

@@ -1,0 +1,197 @@
+//! What the keeper tells about lives: that they began, could not begin, ended, and what they left behind.
+
+use std::time::Duration;
+
+use super::Machine;
+use crate::core::auxiliary::{Auxiliary, AuxiliaryId, AuxiliaryOutcome, AuxiliaryPhase, AuxiliaryResult};
+use crate::core::event::{Notice, RestartReason};
+use crate::core::exit::ExitStatus;
+use crate::core::ids::{Incarnation, ProcessId};
+use crate::core::lifecycle::{self, Change};
+use crate::core::observed::{Gone, Main, Phase, Stop, StopCause, StopManners};
+use crate::core::plan::signal_text;
+use crate::core::restart::{Ending, after_ending};
+use crate::core::time::Time;
+use crate::core::world::{MANNERS_PROVEN, Owner, USEFUL_LIFE};
+
+impl Machine {
+    pub(super) fn spawned(&mut self, incarnation: Incarnation, main: Main) {
+        if let Some(process) = self.process_of(incarnation)
+            && let Some(slot) = self.slot_mut(&process)
+        {
+            lifecycle::spawned(slot, incarnation, main);
+        }
+    }
+
+    pub(super) fn could_not_spawn(&mut self, incarnation: Incarnation, trouble: String, at: Time) {
+        match self.world.lives.remove(&incarnation) {
+            Some(Owner::Process(process)) => {
+                let Some(slot) = self.slot_mut(&process) else { return };
+                slot.leftovers.remove(&incarnation);
+                if lifecycle::could_not_spawn(slot, incarnation, trouble) == Change::NotStarted {
+                    self.settle_ending(&process, incarnation, None, Duration::ZERO, at);
+                }
+            }
+            Some(Owner::Auxiliary(id)) => self.auxiliary_ended(id, AuxiliaryResult::CouldNotStart(trouble)),
+            Some(Owner::Stray) => drop(self.world.strays.remove(&incarnation)),
+            None => {}
+        }
+    }
+
+    pub(super) fn exited(&mut self, incarnation: Incarnation, status: ExitStatus, left: u32, at: Time) {
+        let process = match self.world.lives.get(&incarnation).cloned() {
+            Some(Owner::Process(process)) => process,
+            Some(Owner::Auxiliary(id)) => return self.auxiliary_exited(id, incarnation, status, left),
+            Some(Owner::Stray) | None => return,
+        };
+        let Some(program) = self.world.programs.get_mut(&process.program) else { return };
+        let timeout = program.spec.stop.timeout;
+        let Some(slot) = program.slots.get_mut(&process.slot) else { return };
+        let manners = learn_manners(&slot.phase, incarnation, status, left, at, program.spec.stop.signal);
+        let change = lifecycle::exited(slot, incarnation, status, left, at, timeout);
+        if let Some(manners) = manners {
+            self.note_manners(&process, manners);
+        }
+        match change {
+            Change::EndedByItself(gone) => {
+                self.settle_ending(&process, incarnation, Some(gone.status), gone.lived, gone.at);
+            }
+            Change::None
+            | Change::Started
+            | Change::NotStarted
+            | Change::LeaderGone(_)
+            | Change::AllGone(..) => {}
+        }
+    }
+
+    pub(super) fn left(&mut self, incarnation: Incarnation, left: u32, at: Time) {
+        let owner = match left {
+            0 => self.world.lives.remove(&incarnation),
+            _ => self.world.lives.get(&incarnation).cloned(),
+        };
+        let process = match owner {
+            Some(Owner::Process(process)) => process,
+            Some(Owner::Stray) => return self.stray_left(incarnation, left),
+            // An auxiliary process whose main process has ended is a stray.
+            Some(Owner::Auxiliary(_)) | None => return,
+        };
+        let Some(slot) = self.slot_mut(&process) else { return };
+        if let Change::AllGone(gone, stop) = lifecycle::left(slot, incarnation, left) {
+            self.settle_all_gone(&process, incarnation, gone, stop, at);
+        }
+    }
+
+    fn stray_left(&mut self, incarnation: Incarnation, left: u32) {
+        if left == 0 {
+            self.world.strays.remove(&incarnation);
+        } else {
+            self.world.strays.entry(incarnation).or_default();
+        }
+    }
+
+    fn settle_all_gone(
+        &mut self,
+        process: &ProcessId,
+        incarnation: Incarnation,
+        gone: Gone,
+        stop: Stop,
+        at: Time,
+    ) {
+        // Somebody who asked for a new one meanwhile does not wait for a backoff.
+        let restarted = self
+            .world
+            .programs
+            .get(&process.program)
+            .is_some_and(|program| program.wish.replace.covers(process.slot, incarnation));
+        if !gone.asked && !restarted {
+            return self.settle_ending(process, incarnation, Some(gone.status), gone.lived, at);
+        }
+        if let Some(slot) = self.slot_mut(process) {
+            slot.again = match stop.cause {
+                _ if restarted => Some(RestartReason::Operator),
+                StopCause::Restart => Some(RestartReason::Operator),
+                StopCause::Changed => Some(RestartReason::Changed),
+                StopCause::Operator
+                | StopCause::Removed
+                | StopCause::ScaleIn
+                | StopCause::Shutdown
+                | StopCause::LeaderEnded => None,
+            };
+            slot.failures = 0;
+        }
+        self.notices.push(Notice::Stopped(process.clone(), at.since(stop.since)));
+    }
+
+    fn settle_ending(
+        &mut self,
+        process: &ProcessId,
+        incarnation: Incarnation,
+        status: Option<ExitStatus>,
+        lived: Duration,
+        at: Time,
+    ) {
+        let seed = self.world.limits.seed ^ incarnation.0;
+        let Some(program) = self.world.programs.get(&process.program) else { return };
+        let excuse = self.world.excuse(program);
+        let useful_life = USEFUL_LIFE.max(program.startup());
+        let (policy, backoff) = (program.spec.restart, program.spec.backoff);
+        let Some(slot) = self.slot_mut(process) else { return };
+        let ending = Ending { status, lived, at, useful_life, policy, backoff: &backoff, excuse, seed };
+        let sentence = after_ending(slot, ending);
+        self.notices.push(Notice::Ended(process.clone(), sentence));
+    }
+
+    fn note_manners(&mut self, process: &ProcessId, manners: StopManners) {
+        let Some(program) = self.world.programs.get_mut(&process.program) else { return };
+        // Where nothing is scaled in, nobody was waiting for a message to be finished.
+        if manners == StopManners::DiesOfIt && program.manners != manners && program.scaler.is_some() {
+            let signal = signal_text(program.spec.stop.signal);
+            self.notices.push(Notice::NoStopHandler(process.program.clone(), signal));
+        }
+        program.manners = manners;
+    }
+
+    /// Its answer is there; what it left behind is nobody's any more.
+    fn auxiliary_exited(&mut self, id: AuxiliaryId, incarnation: Incarnation, status: ExitStatus, left: u32) {
+        let killed = matches!(
+            self.world.auxiliaries.get(&id),
+            Some(Auxiliary { phase: AuxiliaryPhase::Running { killed_at: Some(_), .. }, .. })
+        );
+        let result = if killed { AuxiliaryResult::TimedOut } else { AuxiliaryResult::Ended(status) };
+        self.auxiliary_ended(id, result);
+        self.world.lives.insert(incarnation, Owner::Stray);
+        if left > 0 {
+            self.world.strays.insert(incarnation, None);
+        }
+    }
+
+    pub(super) fn auxiliary_ended(&mut self, id: AuxiliaryId, result: AuxiliaryResult) {
+        if let Some(auxiliary) = self.world.auxiliaries.remove(&id) {
+            let Auxiliary { program, purpose, .. } = auxiliary;
+            self.notices.push(Notice::Auxiliary(AuxiliaryOutcome { id, program, purpose, result }));
+        }
+    }
+}
+
+/// What an asked end says about how the stop signal is taken.
+fn learn_manners(
+    phase: &Phase,
+    incarnation: Incarnation,
+    status: ExitStatus,
+    left: u32,
+    at: Time,
+    stop_signal: i32,
+) -> Option<StopManners> {
+    let Phase::Stopping(life, main, stop) = phase else { return None };
+    if life.incarnation != incarnation || stop.killed_at.is_some() {
+        return None;
+    }
+    // One that had hardly started may not have come to install its handler.
+    let young = stop.since.since(main.started_at) < Duration::from_secs(1);
+    let died_of_it = status == ExitStatus::Signal(stop_signal) && left == 0;
+    match (died_of_it, young || at.since(stop.since) >= MANNERS_PROVEN) {
+        (true, true) => None,
+        (true, false) => Some(StopManners::DiesOfIt),
+        (false, _) => Some(StopManners::Finishes),
+    }
+}

@@ -1,0 +1,136 @@
+//! What a command may do, before it is carried out.
+
+use crate::core::command::Command;
+use crate::core::ids::{Incarnation, ProcessId};
+use crate::simulation::machine::keeper::{Child, State};
+use crate::simulation::machine::run::{Check, Run, incarnation};
+
+/// Every rule about one command.
+pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) -> Check {
+    match command {
+        Command::Spawn { process, life } => {
+            never_an_old_number(run, life.incarnation)?;
+            no_start_during_shutdown(run, command)?;
+            no_start_of_what_an_operator_stopped(run, process)?;
+            no_start_beside_another_life(run, process)?;
+            no_start_over_what_is_not_known_to_be_left(run, process)?;
+        }
+        Command::SpawnAuxiliary { incarnation, .. } => {
+            never_an_old_number(run, *incarnation)?;
+            no_start_during_shutdown(run, command)?;
+        }
+        Command::Stop { incarnation, .. } => {
+            nothing_is_sent_to_the_gone(run, command)?;
+            asked_only_once(run, *incarnation)?;
+        }
+        Command::StopLeft { incarnation, .. } => {
+            nothing_is_sent_to_the_gone(run, command)?;
+            let is_new = run.shadow.asked_left.insert(*incarnation);
+            if !is_new && !run.shadow.uncertain.contains(incarnation) {
+                return Err(format!("what life {incarnation} left behind is asked to end a second time"));
+            }
+        }
+        Command::Kill { incarnation, .. } => {
+            nothing_is_sent_to_the_gone(run, command)?;
+            killed_only_when_somebody_insists(run, *incarnation)?;
+        }
+        Command::KillAuxiliary { .. } | Command::KillStray { .. } => {
+            nothing_is_sent_to_the_gone(run, command)?
+        }
+        Command::Limit { .. } => {}
+    }
+    Ok(())
+}
+
+fn never_an_old_number(run: &Run, incarnation: Incarnation) -> Check {
+    let last = run.keeper.last_incarnation;
+    if incarnation <= last {
+        return Err(format!("life {incarnation} is ordered although lives up to {last} were"));
+    }
+    Ok(())
+}
+
+fn no_start_during_shutdown(run: &Run, command: &Command) -> Check {
+    match run.shadow.shutdown {
+        Some(_) => Err(format!("{command:?} is ordered although Leveret shuts down")),
+        None => Ok(()),
+    }
+}
+
+fn no_start_of_what_an_operator_stopped(run: &Run, process: &ProcessId) -> Check {
+    let stopped = run.shadow.stops.get(&process.program);
+    if stopped.is_some_and(|stopped| stopped.covers(process.slot)) {
+        return Err(format!("{process} is started although an operator stopped it: {stopped:?}"));
+    }
+    Ok(())
+}
+
+fn of<'a>(run: &'a Run, process: &ProcessId) -> impl Iterator<Item = (Incarnation, &'a Child)> {
+    let process = process.clone();
+    run.keeper
+        .children
+        .iter()
+        .filter(move |(_, child)| child.process.as_ref() == Some(&process))
+        .map(|(incarnation, child)| (*incarnation, child))
+}
+
+fn no_start_beside_another_life(run: &Run, process: &ProcessId) -> Check {
+    match of(run, process).find(|(_, child)| child.lives()) {
+        Some((incarnation, _)) => {
+            Err(format!("{process} is started although its life {incarnation} goes on"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn no_start_over_what_is_not_known_to_be_left(run: &Run, process: &ProcessId) -> Check {
+    let slot = run.machine.world().slot(process);
+    let is_known =
+        |incarnation: &Incarnation| slot.is_some_and(|slot| slot.leftovers.contains_key(incarnation));
+    let left = of(run, process)
+        .filter(|(incarnation, child)| !child.is_gone() && !run.shadow.told_gone.contains(incarnation))
+        .find(|(incarnation, _)| !is_known(incarnation));
+    match left {
+        Some((incarnation, _)) => Err(format!(
+            "{process} is started although life {incarnation} is not gone and not written down as left over"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn nothing_is_sent_to_the_gone(run: &Run, command: &Command) -> Check {
+    let Some(incarnation) = incarnation(command) else { return Ok(()) };
+    if run.shadow.told_gone.contains(&incarnation) {
+        return Err(format!("{command:?} although the keeper said that nothing of {incarnation} is left"));
+    }
+    Ok(())
+}
+
+fn asked_only_once(run: &Run, incarnation: Incarnation) -> Check {
+    let asked = run.keeper.children.get(&incarnation).and_then(|child| child.asked_at);
+    match asked.filter(|_| !run.shadow.uncertain.contains(&incarnation)) {
+        Some(at) => Err(format!("life {incarnation} is asked to end again; it was at {}", at.as_seconds())),
+        None => Ok(()),
+    }
+}
+
+/// A drain takes as long as it takes. Only an operator, a removal, the shutdown, or a main process that ended by itself
+/// lead to a kill, and never before the stop timeout.
+fn killed_only_when_somebody_insists(run: &Run, incarnation: Incarnation) -> Check {
+    let Some(child) = run.keeper.children.get(&incarnation) else { return Ok(()) };
+    let ended_by_itself = match child.state {
+        State::Exited { at, .. } => child.asked_at.is_none_or(|asked| asked >= at),
+        State::Ordered | State::Running { .. } | State::CouldNotSpawn { .. } => false,
+    };
+    if ended_by_itself {
+        return Ok(());
+    }
+    if let Some(insisted) = run.shadow.insisted.get(&incarnation) {
+        if run.now < insisted.kill_from {
+            let early = insisted.kill_from.since(run.now);
+            return Err(format!("life {incarnation} is killed {early:?} before its stop timeout is over"));
+        }
+        return Ok(());
+    }
+    Err(format!("life {incarnation} is killed although nobody insisted on its end"))
+}

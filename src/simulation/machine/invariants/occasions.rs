@@ -1,0 +1,78 @@
+//! What has to be so on certain occasions: a configuration taken over, the end, and when everything has settled.
+
+use super::steps::planning_again_gives_nothing;
+use crate::core::configure::Changes;
+use crate::core::ids::ProgramName;
+use crate::core::observed::{Phase, StopManners};
+use crate::core::spec::Kind;
+use crate::core::world::Program;
+use crate::simulation::machine::keeper::Child;
+use crate::simulation::machine::run::{Check, Run};
+
+/// An equal configuration was taken over.
+pub(in crate::simulation::machine) fn equal_configuration(run: &Run, changes: &Changes) -> Check {
+    if *changes != Changes::default() {
+        return Err(format!("an equal configuration is said to change {changes:?}"));
+    }
+    planning_again_gives_nothing(run).map_err(|why| format!("after an equal configuration, {why}"))
+}
+
+/// The machine says that everything has ended.
+pub(in crate::simulation::machine) fn finished(run: &Run) -> Check {
+    match run.keeper.children.iter().find(|(_, child)| !child.is_gone()) {
+        Some((incarnation, child)) => {
+            Err(format!("all is said to have ended and life {incarnation} goes on: {child:?}"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Nothing disturbs any more and time enough has passed: what is wanted is what is.
+pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
+    for (name, program) in &run.machine.world().programs {
+        if program.retiring {
+            return Err(format!("{name} was removed and is still ending: {:?}", program.slots));
+        }
+        let wanted = program.wanted(false).slots;
+        for number in wanted.iter() {
+            let phase = program.slots.get(&number).map(|slot| &slot.phase);
+            let rests =
+                matches!(phase, Some(Phase::Running(..) | Phase::Exited { .. } | Phase::Failed { .. }));
+            if !rests {
+                return Err(format!("{name}:{number} is wanted and is {phase:?}"));
+            }
+        }
+        let is_spared = program.scaler.is_some() && program.manners == StopManners::DiesOfIt;
+        for (number, slot) in &program.slots {
+            if !wanted.contains(*number) && !slot.is_vacant() && !is_spared {
+                return Err(format!("{name}:{number} is not wanted and is {:?}", slot.phase));
+            }
+            if !slot.leftovers.is_empty() {
+                return Err(format!("{name}:{number} has leftovers: {:?}", slot.leftovers));
+            }
+        }
+        at_least_the_minimum(name, program)?;
+    }
+    nothing_is_imagined(run)
+}
+
+fn at_least_the_minimum(name: &ProgramName, program: &Program) -> Check {
+    let Kind::Scaled(scale) = &program.spec.kind else { return Ok(()) };
+    let rests = |phase: &Phase| matches!(phase, Phase::Exited { .. } | Phase::Failed { .. });
+    let resting = program.slots.values().filter(|slot| rests(&slot.phase)).count() as u32;
+    let held = program.wish.hold.is_some() || program.wish.stopped.is_some();
+    if !held && program.live() + resting < scale.min {
+        return Err(format!("{name} has {} processes and its minimum is {}", program.live(), scale.min));
+    }
+    Ok(())
+}
+
+/// The machine and the keeper agree on what lives.
+fn nothing_is_imagined(run: &Run) -> Check {
+    for (incarnation, owner) in &run.machine.world().lives {
+        if run.keeper.children.get(incarnation).is_none_or(Child::is_gone) {
+            return Err(format!("the machine believes in life {incarnation} of {owner:?}, and it is gone"));
+        }
+    }
+    Ok(())
+}
