@@ -140,18 +140,18 @@ pub(crate) struct ConnectionArgs {
 
 /// Of `run`.
 #[derive(Clone, Debug, Args)]
-pub struct RunArgs {
-    /// The configuration file
+pub(crate) struct RunArgs {
+    /// The configuration file; else leveret.yaml here, else /etc/leveret/leveret.yaml
     #[arg(short = 'c', long, value_name = "FILE")]
-    pub config: PathBuf,
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The configuration file
+    /// The configuration file; else leveret.yaml here, else /etc/leveret/leveret.yaml
     #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// Of `status`.
@@ -385,8 +385,14 @@ mod tests {
 
     #[test]
     fn every_command_is_read_with_what_it_takes() {
-        assert!(matches!(read("run -c a.yaml").unwrap(), Command::Run(a) if a.config.ends_with("a.yaml")));
-        assert!(matches!(read("check a.yaml").unwrap(), Command::Check(a) if a.file.ends_with("a.yaml")));
+        assert!(
+            matches!(read("run -c a.yaml").unwrap(), Command::Run(a) if a.config == Some("a.yaml".into()))
+        );
+        assert!(matches!(read("run").unwrap(), Command::Run(a) if a.config.is_none()));
+        assert!(
+            matches!(read("check a.yaml").unwrap(), Command::Check(a) if a.file == Some("a.yaml".into()))
+        );
+        assert!(matches!(read("check").unwrap(), Command::Check(a) if a.file.is_none()));
         assert!(
             matches!(client("status"), ClientCommand::Status(a) if a.name.is_none() && !a.json && !a.watch)
         );
@@ -426,8 +432,6 @@ mod tests {
     fn what_cannot_be_meant_is_refused_with_exit_code_2() {
         let wrong = [
             "",
-            "run",
-            "check",
             "start",
             "stop",
             "import supervisord.conf",
