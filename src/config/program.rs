@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::document::{Document, Reported};
 use super::problem::Problem;
 use super::raw;
+use super::source::path_in;
 use super::suggestion::nearest;
 use crate::core::ids::ProgramName;
 use crate::core::spec::{
@@ -84,7 +85,7 @@ pub(super) fn program(
         None => Some(Kind::Service { processes: raw.processes.unwrap_or(1) }),
     };
 
-    let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| directory.join(path));
+    let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| path_in(directory, path));
     let mut environment = defaults.environment.clone().unwrap_or_default();
     environment.extend(raw.environment.clone().unwrap_or_default());
     Some(ProgramSpec {
@@ -218,7 +219,7 @@ fn log(own: (Option<&raw::Log>, &Path), shared: (Option<&raw::Log>, &Path)) -> L
         Some(if path == Path::new("stdout") {
             LogTarget::Stdout
         } else {
-            LogTarget::File(directory.join(path))
+            LogTarget::File(path_in(directory, path))
         })
     };
     LogSpec {
