@@ -13,6 +13,10 @@ use crate::core::spec::{
 };
 use crate::core::time::human;
 
+/// What means Leveret's own output as `log.path`. The devices are a habit from containers; as files they could neither be
+/// shared by processes line by line nor be rotated.
+const OWN_OUTPUT: [&str; 3] = ["stdout", "/dev/stdout", "/dev/stderr"];
+
 /// What a program needs to know of the rest of the configuration.
 pub(super) struct Surroundings<'a> {
     /// The file that the program is in.
@@ -216,11 +220,8 @@ fn log(own: (Option<&raw::Log>, &Path), shared: (Option<&raw::Log>, &Path)) -> L
     let usual = LogSpec::default();
     let target = |(raw, directory): (Option<&raw::Log>, &Path)| {
         let path = raw?.path.as_ref()?;
-        Some(if path == Path::new("stdout") {
-            LogTarget::Stdout
-        } else {
-            LogTarget::File(path_in(directory, path))
-        })
+        let is_own = OWN_OUTPUT.iter().any(|name| path == Path::new(name));
+        Some(if is_own { LogTarget::Stdout } else { LogTarget::File(path_in(directory, path)) })
     };
     LogSpec {
         to: target(own).or_else(|| target(shared)).unwrap_or(usual.to),

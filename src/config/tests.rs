@@ -647,6 +647,15 @@ fn paths_are_told_without_parts_that_say_nothing() {
 }
 
 #[test]
+fn the_standard_streams_as_devices_mean_leverets_own_output() {
+    for path in ["stdout", "/dev/stdout", "/dev/stderr"] {
+        let settings = settings(&format!("programs: {{a: {{command: 'true', log: {{path: {path}}}}}}}\n"));
+        assert_eq!(settings.programs[0].log.to, LogTarget::Stdout, "{path}");
+        assert_eq!(settings.warnings, Vec::<String>::new(), "{path}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_read_says_why() {
     let directory = directory(&[]);
     let place = directory.path();
