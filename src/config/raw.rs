@@ -273,7 +273,7 @@ pub(super) struct Backoff {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-list-not-yet" = "a ladder of stop signals"))]
 pub(super) struct Stop {
-    /// The signal that asks.
+    /// The signal that asks: a name, or a number from 1 to 31.
     #[schemars(schema_with = "leaves::signal", extend("default" = "TERM"))]
     pub(super) signal: Option<i32>,
     /// Who gets it: the process that was started, or its group, for wrappers that do not pass it on.
