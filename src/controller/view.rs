@@ -112,8 +112,22 @@ impl Scene<'_> {
         }
     }
 
-    /// Why this many: what stands above the numbers first, then the engine's sentence, then what the file says.
+    /// Why this many, and where its broker is in trouble, what that is: everything else follows from it.
     fn reason(&self, program: &Program, gaps: &BTreeMap<Option<u32>, Vec<Gap>>) -> String {
+        let count = self.reason_of_count(program, gaps);
+        let trouble = program
+            .spec
+            .scale()
+            .filter(|_| program.follows_engine())
+            .and_then(|scale| self.brokers.trouble(&scale.broker));
+        match trouble {
+            Some(trouble) => format!("{count} ({trouble})"),
+            None => count,
+        }
+    }
+
+    /// Why this many: what stands above the numbers first, then the engine's sentence, then what the file says.
+    fn reason_of_count(&self, program: &Program, gaps: &BTreeMap<Option<u32>, Vec<Gap>>) -> String {
         if let Some(gap) = gaps.get(&None).and_then(|gaps| gaps.first()) {
             return gap.sentence(self.now);
         }
