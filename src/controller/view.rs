@@ -161,10 +161,12 @@ impl Scene<'_> {
 
     fn hold(&self, wish: &Wish) -> Option<HoldView> {
         let hold = wish.hold.as_ref()?;
+        let (processes, by, until) = (hold.processes, hold.by.clone(), hold.until);
         Some(HoldView {
-            processes: hold.processes,
-            ends_in_seconds: hold.until.map(|until| until.since(self.now).as_secs_f64()),
-            by: hold.by.clone(),
+            processes,
+            ends_in_seconds: until.map(|until| until.since(self.now).as_secs_f64()),
+            by: by.clone(),
+            sentence: Gap::HeldByOperator { processes, by, until }.sentence(self.now),
         })
     }
 
@@ -248,6 +250,7 @@ fn as_configured(program: &Program) -> String {
     match (count, by_hand) {
         (1, 0) => "one process, as configured".to_owned(),
         (count, 0) => format!("{count} processes, as configured"),
+        (1, _) => "its one process is stopped by an operator".to_owned(),
         (count, 1) => format!("one of {count} processes is stopped by an operator"),
         (count, stopped) => format!("{stopped} of {count} processes are stopped by an operator"),
     }
