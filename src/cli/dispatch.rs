@@ -14,6 +14,7 @@ use super::console::{Colour, Console, Style};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::config::{self, settings::Settings};
+use crate::core::words;
 
 /// Reads the command line (the program's own name first), does what it says, and gives the exit code.
 pub fn dispatch(words: impl IntoIterator<Item = OsString>, daemon: &Daemon) -> ExitCode {
@@ -109,8 +110,7 @@ fn check(
             for warning in &settings.warnings {
                 console.note(format_args!("warning: {warning}"));
             }
-            let programs = settings.programs.len();
-            let count = if programs == 1 { "1 program".to_owned() } else { format!("{programs} programs") };
+            let count = words::count(settings.programs.len(), "program");
             let said = console.say(format_args!("{}: good, {count}", file.display()));
             conclude(said.map(|()| Exit::Done), surroundings, console)
         }

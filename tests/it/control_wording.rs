@@ -36,3 +36,34 @@ fn a_queue_whose_broker_is_not_there_tells_what_is_wrong_with_the_broker() {
         "{page}"
     );
 }
+
+#[test]
+fn a_pause_where_nothing_is_scaled_says_so_and_changes_nothing() {
+    let daemon = Daemon::start("programs:\n  web: {command: sleep 1000}\n");
+    for (words, said) in [
+        (["pause", "all"], "no program is scaled, so there is nothing to pause\n"),
+        (["pause", "web"], "web is not scaled, so there is nothing to pause\n"),
+        (["resume", "all"], "no program is scaled, so there is nothing to resume\n"),
+    ] {
+        assert_eq!(daemon.cli_exits(0, &words), said);
+    }
+    assert_eq!(daemon.cli_exits(4, &["pause", "@nobody"]), "error: there is no project \"nobody\"\n");
+    // A program that becomes scaled afterwards is not paused.
+    let port = ReservedPort::reserve();
+    daemon.write_config(&scaled_by_nobody(&port).replace("orders:", "web:"));
+    daemon.cli_exits(0, &["reload"]);
+    assert_eq!(daemon.program("web")["mode"], "auto");
+    assert_eq!(daemon.cli_exits(0, &["pause"]), "all: scaling paused\n");
+}
+
+#[test]
+fn a_copy_right_after_others_tells_the_one_process_that_it_added() {
+    let daemon = Daemon::start("programs:\n  web: {command: sleep 1000}\n");
+    daemon.wait_running("web");
+    for count in ["2 processes", "3 processes"] {
+        let said = daemon.cli_exits(0, &["copy", "web", "--no-wait"]);
+        assert_eq!(said, format!("web: {count} until released\n"));
+    }
+    assert_eq!(daemon.cli_exits(0, &["copy", "web"]), "web:3: added\n");
+    assert_eq!(daemon.cli_exits(0, &["scale", "web", "1"]), "web: 1 process until released\n");
+}
