@@ -49,8 +49,8 @@ impl Control {
         {
             if !self.releasing.is_empty() {
                 warn!(
-                    "the last output of {} processes could not be written and is lost",
-                    self.releasing.len()
+                    "the last output of {} could not be written and is lost",
+                    crate::core::words::processes(self.releasing.len() as u32)
                 );
             }
             self.finishing = Finishing::Saving;

@@ -28,4 +28,5 @@ pub mod secret;
 pub mod slots;
 pub mod spec;
 pub mod time;
+pub mod words;
 pub mod world;
