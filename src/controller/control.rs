@@ -547,7 +547,7 @@ impl Control {
             info!("everything has ended");
             let path = unix_path(&self.settings.runtime_dir);
             if let Err(trouble) = std::fs::remove_file(&path) {
-                warn!("cannot remove {}: {trouble}", path.display());
+                warn!("cannot remove {}: {}", path.display(), crate::sys::cause::plain(trouble));
             }
             self.order(&Order::Exit { code: 0 });
         }
@@ -593,5 +593,5 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
         text.push_str(&format!(": {cause}"));
         source = cause.source();
     }
-    text
+    crate::sys::cause::plain(text)
 }
