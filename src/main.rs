@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use leveret::cli::{self, Daemon, Exit, Internal};
 use leveret::config::settings::Settings;
+use leveret::sys::cause::plain;
 use leveret::{config, controller, keeper};
 
 fn main() -> ExitCode {
@@ -73,6 +74,6 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
         source = cause.source();
     }
     // There is nowhere left to say that stderr is closed.
-    drop(writeln!(io::stderr(), "{text}"));
+    drop(writeln!(io::stderr(), "{}", plain(text)));
     Exit::Failed.into()
 }

@@ -17,6 +17,7 @@ use super::address;
 use super::fact::BrokerState;
 use super::refusal;
 use crate::core::secret::Secret;
+use crate::sys::cause;
 
 /// How long an end in good order may take before the socket is closed.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -284,9 +285,7 @@ fn unconnected(at: &str, source: io::Error) -> DialError {
 
 /// The system's words without its number.
 fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((words, _)) => words.to_lowercase(),
-        None => text,
-    }
+    let (text, words) = (error.to_string(), cause::plain(error));
+    // Only the system's own words begin with a capital for no reason.
+    if words == text { text } else { words.to_lowercase() }
 }

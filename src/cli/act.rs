@@ -86,42 +86,59 @@ async fn wait(
     client: &Client,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
+    let mut each = Vec::new();
+    let assess = |now: &Snapshot| {
+        each = undertakings.iter_mut().map(|undertaking| undertaking.assess(now)).collect();
+        let mut all = Assessment::default();
+        for assessment in &each {
+            all.add(assessment.clone());
+        }
+        all
+    };
+    let failed = |assessment: &Assessment| failed(verb, assessment);
+    await_progress(verb.present(), limit, client, console, assess, failed).await?;
+    for (undertaking, assessment) in undertakings.iter().zip(each) {
+        console.say(summary(undertaking, &assessment))?;
+    }
+    Ok(())
+}
+
+/// Looks at snapshots and shows how far it is, until `assess` says of one that all is done. `doing` says what is being done.
+///
+/// # Errors
+/// What `failed` makes of a failure, or that it takes longer than `limit`.
+pub(crate) async fn await_progress(
+    doing: &str,
+    limit: Option<Duration>,
+    client: &Client,
+    console: &mut Console<'_>,
+    mut assess: impl FnMut(&Snapshot) -> Assessment,
+    failed: impl Fn(&Assessment) -> Failure,
+) -> Result<(), Failure> {
     let mut line = Line::default();
     let mut last = Assessment::default();
     let waiting = async {
         loop {
-            let now = patience::snapshot(client).await?;
-            let each: Vec<Assessment> =
-                undertakings.iter_mut().map(|undertaking| undertaking.assess(&now)).collect();
-            last = Assessment::default();
-            for assessment in &each {
-                last.add(assessment.clone());
-            }
+            last = assess(&patience::snapshot(client).await?);
             if !last.failed.is_empty() {
-                return Err(failed(verb, &last));
+                return Err(failed(&last));
             }
             if last.is_complete() {
-                return Ok(each);
+                return Ok(());
             }
-            line.show(verb.present(), &last, console);
+            line.show(doing, &last, console);
             sleep(POLL_INTERVAL).await;
         }
     };
     let outcome = within(limit, waiting).await;
     line.clear(console);
-    match (outcome, limit) {
-        (Some(outcome), _) => {
-            for (undertaking, assessment) in undertakings.iter().zip(outcome?) {
-                console.say(summary(undertaking, &assessment))?;
-            }
-            Ok(())
-        }
-        (None, limit) => Err(Failure::Failed(format!(
+    outcome.unwrap_or_else(|| {
+        Err(Failure::Failed(format!(
             "not done after {}: {}; it goes on, `leveret status` shows it",
             human(limit.unwrap_or_default()),
-            describe(verb.present(), &last)
-        ))),
-    }
+            describe(doing, &last)
+        )))
+    })
 }
 
 fn failed(verb: Verb, assessment: &Assessment) -> Failure {

@@ -104,7 +104,9 @@ pub(crate) enum ClientCommand {
     Resume(FreezeArgs),
     /// Wait until a name is ready or drained
     Wait(WaitArgs),
-    /// Set how many processes a program has
+    /// Set how many processes a program has, and wait until as many run and the others have ended
+    ///
+    /// Those that are too many finish their work first, however long that takes. Exits with 1 when a process fails.
     ///
     /// On a scaled program this is a hold: one above the engine's wish ends by itself (after 15 minutes, or --for),
     /// one below it lasts until `auto`. On a service it lasts until `auto` gives the number back to the file.
@@ -246,6 +248,12 @@ pub(crate) struct ScaleArgs {
     /// How long the hold of a scaled program lasts
     #[arg(long = "for", value_name = "DURATION", value_parser = hold_duration)]
     pub(crate) hold: Option<Duration>,
+    /// Return at once instead of waiting until it has come about
+    #[arg(long, conflicts_with = "timeout")]
+    pub(crate) no_wait: bool,
+    /// Wait this long at most (60s, 5m), then exit with 1; what was asked for goes on
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
     /// Where Leveret is.
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
@@ -436,6 +444,7 @@ mod tests {
             "wait a --ready --drained",
             "scale a",
             "scale a -1",
+            "scale a 3 --no-wait --timeout 5s",
             "scale a:1 3",
             "scale @a 3",
             "scale a 3 --for 10ms",

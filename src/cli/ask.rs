@@ -11,7 +11,7 @@ use super::console::Console;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::progress::Verb;
-use super::{act, explain, logs, reload, status, wait};
+use super::{act, explain, logs, reload, scale, status, wait};
 use crate::config::settings::Settings;
 use crate::core::ids::Target;
 
@@ -61,13 +61,7 @@ pub(crate) async fn ask(
             act::post(target, "auto", None, &find(&arguments.connection).await?, console).await
         }
         ClientCommand::Scale(arguments) => {
-            let hold = arguments.hold.map(|hold| format!("{}s", hold.as_secs_f64().ceil()));
-            let body = match hold {
-                Some(hold) => json!({"processes": arguments.processes, "for": hold}),
-                None => json!({"processes": arguments.processes}),
-            };
-            let client = find(&arguments.connection).await?;
-            act::post(&Target::Program(arguments.name), "scale", Some(&body), &client, console).await
+            scale::scale(&arguments, &find(&arguments.connection).await?, console).await
         }
         ClientCommand::Wait(arguments) => {
             wait::wait(&arguments, &find(&arguments.connection).await?, console).await
@@ -135,8 +129,12 @@ mod tests {
             ("resume orders", "programs/orders/resume", serde_json::Value::Null),
             ("auto orders", "programs/orders/auto", serde_json::Value::Null),
             ("auto all", "all/auto", serde_json::Value::Null),
-            ("scale orders 5", "programs/orders/scale", json!({"processes": 5})),
-            ("scale orders 5 --for 30m", "programs/orders/scale", json!({"processes": 5, "for": "1800s"})),
+            ("scale orders 5 --no-wait", "programs/orders/scale", json!({"processes": 5})),
+            (
+                "scale orders 5 --for 30m --no-wait",
+                "programs/orders/scale",
+                json!({"processes": 5, "for": "1800s"}),
+            ),
         ];
         for (line, path, body) in cases {
             let outcome = fixture::run(&server.socket(), line).await;

@@ -279,7 +279,7 @@ mod tests {
     #[tokio::test]
     async fn an_order_whose_answer_is_lost_is_not_given_twice() {
         let server = FakeServer::start(|_, _| Answer::HangUp);
-        let outcome = fixture::run(&server.socket(), "scale orders 3").await;
+        let outcome = fixture::run(&server.socket(), "scale orders 3 --no-wait").await;
         assert_eq!(outcome.exit, Exit::Unreachable);
         assert!(outcome.err.contains("the order may have been carried out"), "{}", outcome.err);
         assert_eq!(server.posts().len(), 1);

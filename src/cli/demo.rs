@@ -69,7 +69,7 @@ pub fn demo(arguments: DemoArgs) -> ExitCode {
                 source = cause.source();
             }
             // There is nowhere left to say that stderr is closed.
-            drop(writeln!(io::stderr(), "{text}"));
+            drop(writeln!(io::stderr(), "{}", crate::sys::cause::plain(text)));
             Exit::Failed.into()
         }
     }

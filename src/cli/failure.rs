@@ -3,6 +3,7 @@
 use std::io;
 
 use super::exit::Exit;
+use crate::sys::cause::plain;
 
 /// Why a command did not do what it was asked. The text is a sentence for a person.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +62,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Failed(String),
     /// What there is to say could not be written.
-    #[error("cannot write the output: {0}")]
+    #[error("cannot write the output: {}", plain(.0))]
     Output(#[from] io::Error),
 }
 
@@ -89,11 +90,7 @@ fn cause_text(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Strin
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    let text = cause.to_string();
-    match text.split_once(" (os error") {
-        Some((plain, _)) => plain.to_owned(),
-        None => text,
-    }
+    plain(cause)
 }
 
 #[cfg(test)]

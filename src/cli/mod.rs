@@ -19,6 +19,7 @@ mod logs;
 mod patience;
 mod progress;
 mod reload;
+mod scale;
 mod select;
 mod sse;
 mod status;

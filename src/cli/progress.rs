@@ -7,7 +7,7 @@ use crate::controller::snapshot::{ProcessView, ProgramView, Snapshot};
 use crate::core::ids::Target;
 
 /// In how many snapshots a state that was there before the action may still be shown.
-const STALE_SNAPSHOTS_MAX: u32 = 10;
+pub(crate) const STALE_SNAPSHOTS_MAX: u32 = 10;
 
 /// What is being done to processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,7 +276,8 @@ fn shown((program, slot): &Key) -> String {
     format!("{program}:{slot}")
 }
 
-fn why(process: &ProcessView) -> String {
+/// Why a process is not where it should be.
+pub(crate) fn why(process: &ProcessView) -> String {
     match (&process.reason, &process.exit) {
         (Some(reason), _) => reason.clone(),
         (None, Some(exit)) if process.pid.is_none() => format!("{}, {exit}", process.state),

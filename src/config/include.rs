@@ -22,7 +22,7 @@ pub(super) enum IncludeError {
     #[error("this stands for more than 1000 files")]
     TooMany,
     /// The directory cannot be read.
-    #[error("cannot read the directory {directory}: {source}")]
+    #[error("cannot read the directory {directory}: {}", crate::sys::cause::plain(source))]
     Directory {
         /// The directory.
         directory: PathBuf,

@@ -135,7 +135,7 @@ impl Expansion<'_> {
             refused(&format!("cannot read {}: {cause}", path.display()), "name a small text file")
         };
         // Opening a pipe would wait for its writer for ever.
-        let metadata = path.metadata().map_err(|error| failed(error.to_string()))?;
+        let metadata = path.metadata().map_err(|error| failed(crate::sys::cause::plain(error)))?;
         if !metadata.is_file() {
             return Err(failed("it is not a plain file".to_owned()));
         }
@@ -143,7 +143,7 @@ impl Expansion<'_> {
         let read = |bytes: &mut Vec<u8>| -> io::Result<usize> {
             File::open(&path)?.take(FILE_BYTES_MAX + 1).read_to_end(bytes)
         };
-        read(&mut bytes).map_err(|error| failed(error.to_string()))?;
+        read(&mut bytes).map_err(|error| failed(crate::sys::cause::plain(error)))?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(failed("it is larger than 1 MiB".to_owned()));
         }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::problem::{Excerpt, Problem};
+use crate::sys::cause::plain;
 
 /// The largest configuration file, and the largest file that a value may be read from, in bytes.
 pub(super) const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -48,8 +49,9 @@ pub(super) fn path_in(directory: &Path, path: &Path) -> PathBuf {
 impl Source {
     /// Reads the file `name`.
     pub(super) fn read(name: &Path) -> Result<Self, Box<Problem>> {
-        let failed =
-            |error: io::Error| Box::new(Problem::of_file(name, format!("cannot read this file: {error}")));
+        let failed = |error: io::Error| {
+            Box::new(Problem::of_file(name, format!("cannot read this file: {}", plain(error))))
+        };
         let directory = std::path::absolute(name)
             .map_err(failed)?
             .parent()

@@ -445,5 +445,5 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
         text.push_str(&format!(": {cause}"));
         source = cause.source();
     }
-    text
+    crate::sys::cause::plain(text)
 }

@@ -62,7 +62,7 @@ impl Control {
             info!("everything has ended");
             let path = unix_path(&self.settings.runtime_dir);
             if let Err(trouble) = std::fs::remove_file(&path) {
-                warn!("cannot remove {}: {trouble}", path.display());
+                warn!("cannot remove {}: {}", path.display(), crate::sys::cause::plain(trouble));
             }
             self.order(&Order::Exit { code: 0 });
         }

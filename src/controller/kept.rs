@@ -116,11 +116,11 @@ fn give_to_group(path: &Path, group: &str) -> Result<(), ListenError> {
     let found = match group.parse::<u32>() {
         Ok(number) => Some(number),
         Err(_) => nix::unistd::Group::from_name(group)
-            .map_err(|error| fail(error.to_string()))?
+            .map_err(|error| fail(crate::sys::cause::plain(error)))?
             .map(|group| group.gid.as_raw()),
     };
     let number = found.ok_or_else(|| fail("no such group".to_owned()))?;
-    std::os::unix::fs::chown(path, None, Some(number)).map_err(|error| fail(error.to_string()))
+    std::os::unix::fs::chown(path, None, Some(number)).map_err(|error| fail(crate::sys::cause::plain(error)))
 }
 
 #[cfg(test)]

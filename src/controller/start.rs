@@ -329,7 +329,7 @@ pub fn print(error: &StartError) -> io::Result<()> {
                 text.push_str(&format!(": {cause}"));
                 source = cause.source();
             }
-            writeln!(out, "{text}")
+            writeln!(out, "{}", crate::sys::cause::plain(text))
         }
     }
 }

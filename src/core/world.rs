@@ -14,7 +14,7 @@ use super::restart::Excuse;
 use super::slots::Slots;
 use super::spec::{Kind, ProgramSpec, ScaleMode, ScaleSpec};
 use super::time::Time;
-use crate::scaling::decision::Decision;
+use crate::scaling::decision::{DataTrouble, Decision};
 use crate::scaling::engine::Engine;
 use crate::scaling::input::{Fleet, Goal, Learned};
 
@@ -132,13 +132,24 @@ pub struct Scaler {
     pub downs: u64,
     /// Times that missing data began to hold it.
     pub holds: u64,
+    /// What has been wrong with the data since they were last good: each kind is told once, however often they alternate.
+    pub troubles_told: BTreeSet<DataTrouble>,
 }
 
 impl Scaler {
     /// A scaler at its minimum.
     pub fn new(scale: &ScaleSpec, limits: &Limits, learned: Learned) -> Self {
         let engine = Engine::new(goal(scale, limits), learned);
-        Self { engine, target: scale.min, decision: None, consumers: None, ups: 0, downs: 0, holds: 0 }
+        Self {
+            engine,
+            target: scale.min,
+            decision: None,
+            consumers: None,
+            ups: 0,
+            downs: 0,
+            holds: 0,
+            troubles_told: BTreeSet::new(),
+        }
     }
 }
 

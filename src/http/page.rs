@@ -21,7 +21,7 @@ const LOG_LINES: usize = 200;
 #[template(path = "overview.html")]
 struct OverviewPage<'a> {
     overview: Overview<'a>,
-    token: String,
+    token: Option<String>,
     note: Option<Note>,
 }
 
@@ -29,6 +29,8 @@ struct OverviewPage<'a> {
 #[template(path = "live.html")]
 struct LivePart<'a> {
     overview: Overview<'a>,
+    /// Absent: a page that is updated has it already, and takes it from there.
+    token: Option<String>,
 }
 
 #[derive(Template)]
@@ -61,7 +63,7 @@ pub(super) async fn overview(
     // Whatever else the query says, this is just the page.
     let number = query.ok().and_then(|Query(query)| query.note?.parse().ok());
     let note = number.and_then(|number| context.note(number));
-    html(&OverviewPage { overview: Overview::new(&snapshot), token: context.token_hex(), note })
+    html(&OverviewPage { overview: Overview::new(&snapshot), token: Some(context.token_hex()), note })
 }
 
 /// The changing part of the page, for live updates.
@@ -69,7 +71,7 @@ pub(super) async fn overview(
 /// # Errors
 /// Only where the template itself fails.
 pub(super) fn live_part(snapshot: &Snapshot) -> Result<String, askama::Error> {
-    LivePart { overview: Overview::new(snapshot) }.render()
+    LivePart { overview: Overview::new(snapshot), token: None }.render()
 }
 
 /// `GET /logs/{process}`

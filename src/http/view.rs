@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::controller::snapshot::{BrokerView, ProcessView, ProgramView, QueueView, Snapshot};
+use crate::core::edit::SERVICE_PROCESSES_MAX;
 use crate::core::time::human;
 
 /// A program with more processes than this shows them folded up.
@@ -39,6 +40,8 @@ pub(super) struct Program<'a> {
     /// Why this many, unless the hold says just that.
     pub(super) reason: Option<&'a str>,
     pub(super) hold: Option<&'a str>,
+    /// The most processes that a person may set.
+    pub(super) most: u32,
     pub(super) wait: Option<String>,
     pub(super) queues: Vec<Queue<'a>>,
     pub(super) processes: Vec<Process<'a>>,
@@ -114,6 +117,7 @@ impl<'a> Program<'a> {
             range: (view.min != view.max).then(|| format!("{} to {}", view.min, view.max)),
             reason: Some(view.reason.as_str()).filter(|reason| hold != Some(*reason)),
             hold,
+            most: if view.kind == "scaled" { view.max } else { SERVICE_PROCESSES_MAX },
             wait: wait(view),
             queues: view.queues.iter().map(Queue::new).collect(),
             is_folded: processes.len() > UNFOLDED_MAX,

@@ -13,6 +13,8 @@ pub struct Decision {
     pub before: u32,
     /// What kept the target from being what the numbers alone ask for.
     pub limit: Limit,
+    /// What is wrong with the data, where they hold the target.
+    pub trouble: Option<DataTrouble>,
     /// Why, in one sentence that a person understands, without the program's name.
     pub reason: String,
     /// The numbers that it was made from.
@@ -21,6 +23,19 @@ pub struct Decision {
     pub review_at: Option<Time>,
     /// How long a message that arrives now is expected to wait; absent where it cannot be said.
     pub predicted_wait: Option<Duration>,
+}
+
+/// What is wrong with the data of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DataTrouble {
+    /// The queue has not been read yet.
+    NotRead,
+    /// Readings fail.
+    Lost,
+    /// No reading came for a while.
+    Stale,
+    /// The queue does not exist.
+    NoQueue,
 }
 
 /// What kept a target from being what the numbers alone ask for.

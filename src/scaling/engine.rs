@@ -356,6 +356,7 @@ impl Engine {
             target: outcome.target,
             before,
             limit: outcome.limit,
+            trouble: outcome.cause.trouble(),
             reason: reason::sentence(&outcome.cause, &figures),
             inputs: Inputs {
                 ready: self.last.map(|sample| sample.ready),

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::decision::DataTrouble;
 use crate::core::time::human;
 
 /// Why a target is what it is.
@@ -77,6 +78,29 @@ pub(super) enum Cause {
         /// What is left of it.
         left: Duration,
     },
+}
+
+impl Cause {
+    /// What is wrong with the data, where that is the cause.
+    pub(super) fn trouble(&self) -> Option<DataTrouble> {
+        match self {
+            Self::NotRead => Some(DataTrouble::NotRead),
+            Self::Missing { .. } => Some(DataTrouble::Lost),
+            Self::Stale { .. } => Some(DataTrouble::Stale),
+            Self::NoQueue => Some(DataTrouble::NoQueue),
+            Self::Backlog { .. }
+            | Self::BacklogAtMaximum { .. }
+            | Self::Draining { .. }
+            | Self::Flow
+            | Self::FlowAtMaximum
+            | Self::Waiting { .. }
+            | Self::Window { .. }
+            | Self::Down { .. }
+            | Self::Minimum
+            | Self::Asleep
+            | Self::LastOne { .. } => None,
+        }
+    }
 }
 
 /// The numbers that sentences quote.

@@ -97,22 +97,36 @@ function patch(old, fresh) {
 
 // ---- buttons
 
-act.addEventListener("submit", async (event) => {
+act.addEventListener("submit", (event) => {
   const button = event.submitter;
   if (!button) return;
   event.preventDefault();
+  post(button.formAction, {}, button);
+});
+
+// The count of a program has a form of its own, with fields.
+live.addEventListener("submit", async (event) => {
+  const form = event.target;
+  event.preventDefault();
+  const fields = { processes: form.elements.processes.value, for: form.elements.for.value };
+  if (await post(form.action, fields, form.querySelector("button"))) form.reset();
+});
+
+async function post(address, fields, button) {
   button.setAttribute("aria-busy", "true");
   try {
-    const body = new URLSearchParams({ token: act.elements.token.value });
-    const response = await fetch(button.formAction, { method: "POST", body });
+    const body = new URLSearchParams({ ...fields, token: act.elements.token.value });
+    const response = await fetch(address, { method: "POST", body });
     const answer = await response.json();
     say(answer.error ?? answer.message ?? describe(answer), !response.ok);
+    return response.ok;
   } catch {
     say("Leveret did not answer. Nothing may have happened; try again.", true);
+    return false;
   } finally {
     button.removeAttribute("aria-busy");
   }
-});
+}
 
 function say(text, isError) {
   said.className = isError ? "said error" : "said";

@@ -45,6 +45,20 @@ fn a_click_on_copy_starts_a_process_and_the_page_shows_it_without_being_loaded_a
     );
 }
 
+#[test]
+fn a_count_is_set_in_the_form_of_a_program() {
+    let daemon = Daemon::start("programs:\n  web: {command: sleep 1000, processes: 2}\n");
+    daemon.wait_running("web");
+    let browser = Browser::start();
+    browser.open(&format!("http://127.0.0.1:{}/", daemon.port()));
+    browser.wait_text("#link", "live");
+    let form = "document.querySelector('#program-web form.scale')";
+    browser.run(&format!("{form}.elements.processes.value = 3; {form}.elements.for.value = '30m'"));
+    browser.click("#program-web form.scale button");
+    browser.wait_text("#said", "web: 3 processes for 30m");
+    browser.wait_text("#program-web .count", "3 running");
+}
+
 /// Chromium without a window, driven through chromedriver.
 struct Browser {
     driver: Child,

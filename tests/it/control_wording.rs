@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, list};
 use crate::support::port::ReservedPort;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -66,4 +66,23 @@ fn a_copy_right_after_others_tells_the_one_process_that_it_added() {
     }
     assert_eq!(daemon.cli_exits(0, &["copy", "web"]), "web:3: added\n");
     assert_eq!(daemon.cli_exits(0, &["scale", "web", "1"]), "web: 1 process until released\n");
+}
+
+#[test]
+fn scale_returns_when_as_many_run_and_fails_when_they_cannot() {
+    let daemon = Daemon::start(
+        "programs:\n  web: {command: sleep 1000}\n  \
+         broken: {command: /nonexistent/program, autostart: false}\n",
+    );
+    daemon.wait_running("web");
+    for (count, text) in [("4", "4 processes"), ("1", "1 process"), ("0", "0 processes")] {
+        assert_eq!(daemon.cli_exits(0, &["scale", "web", count]), format!("web: {text} until released\n"));
+        let view = daemon.program("web");
+        let running = list(&view["processes"]).iter().filter(|process| process["state"] == "running");
+        assert_eq!(running.count().to_string(), count, "{view:#}");
+        assert!(list(&view["processes"]).iter().all(|process| process["state"] != "stopping"), "{view:#}");
+    }
+    let said = daemon.cli_exits(1, &["scale", "broken", "2"]);
+    assert!(said.contains("/nonexistent/program"), "{said}");
+    daemon.cli_exits(0, &["scale", "broken", "3", "--no-wait"]);
 }

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::set_engine_target;
-use crate::core::event::{Edit, EditError, Notice};
+use crate::core::event::{Edit, EditError, Fact, Notice};
 use crate::core::exit::ExitStatus;
 use crate::core::ids::ProgramName;
 use crate::core::observed::{BrokerHealth, Phase};
 use crate::core::scenario::{Scenario, scaled, service, target};
 use crate::core::spec::ProgramSpec;
 use crate::core::world::Limits;
+use crate::scaling::decision::DataTrouble;
+use crate::scaling::input::Observation;
 
 #[test]
 fn a_hold_that_ends_leaves_a_process_stopped_that_an_operator_stopped() {
@@ -158,4 +160,34 @@ fn names_that_do_not_exist_are_refused_and_nothing_changes() {
     let over = scene.edit(Edit::Scale(ProgramName::new("web").unwrap(), 1_001, None));
     assert!(matches!(over, Err(EditError::Invalid(_))));
     assert_eq!(scene.live("web"), 1);
+}
+
+#[test]
+fn each_kind_of_trouble_with_the_data_is_told_once_until_they_are_good_again() {
+    let mut scene = Scenario::new(vec![scaled("orders", 1, 10)]);
+    let told = |scene: &mut Scenario| -> Vec<Option<DataTrouble>> {
+        let notices = std::mem::take(&mut scene.notices).into_iter();
+        let decided = notices.filter_map(|notice| {
+            let Notice::Decided(_, decision) = notice else { return None };
+            Some(decision.trouble)
+        });
+        decided.collect()
+    };
+    assert_eq!(told(&mut scene), [Some(DataTrouble::NotRead)]);
+    for times in 0..5 {
+        for trouble in [DataTrouble::NoQueue, DataTrouble::Lost] {
+            let at = scene.now;
+            let observation = if trouble == DataTrouble::Lost {
+                Observation::Lost { at, why: "the broker is not connected" }
+            } else {
+                Observation::NoQueue { at }
+            };
+            scene.observe(Fact::Queue { broker: "default".into(), queue: "orders".into(), observation });
+            scene.wait(1.0);
+            let expected = if times == 0 { vec![Some(trouble)] } else { Vec::new() };
+            assert_eq!(told(&mut scene), expected, "round {times}");
+        }
+    }
+    scene.sample("orders", 0, 1);
+    assert_eq!(told(&mut scene), [None]);
 }

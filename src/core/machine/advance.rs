@@ -96,7 +96,15 @@ fn ask_engine(program: &mut Program, now: Time, shutting_down: bool, notices: &m
     let was_held = before.is_some_and(|before| before.limit == Limit::Data);
     let newly_held = decision.limit == Limit::Data && !was_held;
     let resumed = was_held && decision.limit != Limit::Data;
-    let told = decision.target != scaler.target || newly_held || resumed || before.is_none();
+    let newly_troubled = match decision.trouble {
+        Some(trouble) => scaler.troubles_told.insert(trouble),
+        None => {
+            scaler.troubles_told.clear();
+            false
+        }
+    };
+    let told =
+        decision.target != scaler.target || newly_troubled || newly_held || resumed || before.is_none();
     if decision.target > scaler.target {
         scaler.ups += 1;
     } else if decision.target < scaler.target {

@@ -135,6 +135,20 @@ async fn a_button_without_javascript_leads_back_to_the_page_that_says_what_came_
 }
 
 #[tokio::test]
+async fn the_form_of_a_count_works_as_a_browser_without_scripts_sends_it() {
+    let server = TestServer::start();
+    let own = format!("http://{}", server.address);
+    let headers = [("origin", own.as_str()), ("sec-fetch-site", "same-origin")];
+    for (duration, expected) in [("", "None"), ("30m", "Some(1800s)")] {
+        let body = format!("processes=3&for={duration}&token={}&from=page", server.token);
+        let answer = server.send("POST", "/api/v1/programs/orders/scale", &headers, &body).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+        let act = format!("{:?}", server.acts().last().unwrap());
+        assert!(act.contains(&format!("3, {expected}")), "{act}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_may_open_the_unix_socket_needs_neither_token_nor_host() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("leveret.sock");
