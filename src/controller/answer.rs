@@ -14,6 +14,7 @@ use crate::core::event::{Edit, EditError};
 use crate::core::ids::{ProgramName, Target};
 use crate::core::plan::signal_text;
 use crate::core::time::Time;
+use crate::core::words::counted;
 use crate::keeper::protocol::Order;
 use crate::sys::clock;
 
@@ -77,7 +78,8 @@ impl Control {
         match hold {
             Some(hold) => {
                 let lasting = hold.until.map(|until| until.since(now));
-                format!("{program}: {} processes {}", hold.processes, view::lasting(lasting))
+                let processes = counted(u64::from(hold.processes), "process", "processes");
+                format!("{program}: {processes} {}", view::lasting(lasting))
             }
             None => format!("{program}: {message}"),
         }

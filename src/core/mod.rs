@@ -23,9 +23,10 @@ pub mod plan;
 pub mod random;
 pub mod restart;
 #[cfg(test)]
-mod scenario;
+pub(crate) mod scenario;
 pub mod secret;
 pub mod slots;
 pub mod spec;
 pub mod time;
+pub mod words;
 pub mod world;
