@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use leveret::cli::{self, Daemon, Exit, Internal, RunArgs};
+use leveret::cli::{self, Daemon, Exit, Internal};
 use leveret::config::settings::Settings;
 use leveret::{config, controller, keeper};
 
@@ -25,8 +25,8 @@ fn main() -> ExitCode {
 }
 
 /// Becomes the keeper.
-fn run(arguments: RunArgs) -> ExitCode {
-    let controller = [Internal::Controller.argument().into(), arguments.config.into_os_string()];
+fn run(configuration: PathBuf) -> ExitCode {
+    let controller = [Internal::Controller.argument().into(), configuration.into_os_string()];
     let options = keeper::KeeperOptions {
         controller_argv: controller.to_vec(),
         binary: PathBuf::from("/proc/self/exe"),

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::daemon::{Daemon, LIMIT, Supervisor, without_leveret};
 use super::http;
-use super::outside::{wait_for_sleepers, within};
+use super::outside::{helpers, wait_for_sleepers, within};
 
 /// A running Leveret. Dropping it ends it.
 #[derive(Debug)]
@@ -73,11 +73,10 @@ impl Supervisor for Leveret {
     }
 
     fn own(&self) -> Result<Vec<i32>> {
-        let status = self.get_status()?;
-        let (_, body) = status.split_once("\r\n\r\n").context("an answer without a body")?;
-        let body: serde_json::Value = serde_json::from_str(body)?;
-        let controller = body["controller_pid"].as_i64().context("the status names no controller")?;
-        Ok(vec![self.daemon.pid(), i32::try_from(controller)?])
+        // The keeper, the controller, and the shim that waits.
+        let mut own = helpers(self.daemon.pid())?;
+        own.push(self.daemon.pid());
+        Ok(own)
     }
 
     fn status(&self) -> Result<usize> {

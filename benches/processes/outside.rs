@@ -40,6 +40,11 @@ fn is_sleeper(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == NAME)
 }
 
+/// The children of `parent` that are not the processes that it supervises.
+pub(crate) fn helpers(parent: i32) -> Result<Vec<i32>> {
+    Ok(process::children(parent)?.into_iter().filter(|pid| !is_sleeper(*pid)).collect())
+}
+
 /// Waits until `count` children of `parent` are exec'd, with few looks, because they cost what is measured.
 pub(crate) fn wait_for_sleepers(parent: i32, count: usize, limit: Duration) -> Result<()> {
     let deadline = clock::now() + limit;

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::exit::Exit;
 use crate::config::durations::duration as parse_duration;
-use crate::core::exit::{signal_name, signal_names, signal_number};
+use crate::core::exit::{no_signal, signal_hint, signal_name, signal_number};
 use crate::core::ids::{ProgramName, Target};
 use crate::core::secret::Secret;
 
@@ -140,18 +140,18 @@ pub(crate) struct ConnectionArgs {
 
 /// Of `run`.
 #[derive(Clone, Debug, Args)]
-pub struct RunArgs {
-    /// The configuration file
+pub(crate) struct RunArgs {
+    /// The configuration file; else leveret.yaml here, else /etc/leveret/leveret.yaml
     #[arg(short = 'c', long, value_name = "FILE")]
-    pub config: PathBuf,
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The configuration file
+    /// The configuration file; else leveret.yaml here, else /etc/leveret/leveret.yaml
     #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// Of `status`.
@@ -194,7 +194,7 @@ pub(crate) struct SignalArgs {
     /// A program, a process, @project or all
     #[arg(value_name = "NAME", value_parser = target)]
     pub(crate) name: Target,
-    /// The signal: USR1, SIGUSR1 or 10
+    /// The signal: USR1, SIGUSR1 or 10; not a real-time one
     #[arg(value_name = "SIG", value_parser = signal)]
     pub(crate) signal: String,
     /// Where Leveret is.
@@ -341,21 +341,12 @@ fn hold_duration(text: &str) -> Result<Duration, String> {
     if duration < Duration::from_secs(1) { Err("a hold lasts at least 1s".to_owned()) } else { Ok(duration) }
 }
 
-/// The signal in one form for the API: its name without SIG, or its number where it has no name.
+/// The signal in one form for the API: its name without SIG.
 fn signal(text: &str) -> Result<String, String> {
-    let Some(number) = signal_number(text) else {
-        let wanted = text.to_ascii_uppercase();
-        let wanted = wanted.strip_prefix("SIG").unwrap_or(&wanted);
-        let near = signal_names()
-            .map(|name| (strsim::damerau_levenshtein(wanted, &name[3..]), &name[3..]))
-            .min()
-            .filter(|(distance, _)| *distance <= 2);
-        return Err(match near {
-            Some((_, name)) => format!("there is no signal {text}; did you mean {name}?"),
-            None => format!("there is no signal {text}; write a name as in USR1, or a number"),
-        });
-    };
-    Ok(signal_name(number).map_or_else(|| number.to_string(), |name| name[3..].to_owned()))
+    match signal_number(text).and_then(signal_name) {
+        Some(name) => Ok(name[3..].to_owned()),
+        None => Err(format!("{}; {}", no_signal(text), signal_hint(text))),
+    }
 }
 
 #[cfg(test)]
@@ -385,8 +376,14 @@ mod tests {
 
     #[test]
     fn every_command_is_read_with_what_it_takes() {
-        assert!(matches!(read("run -c a.yaml").unwrap(), Command::Run(a) if a.config.ends_with("a.yaml")));
-        assert!(matches!(read("check a.yaml").unwrap(), Command::Check(a) if a.file.ends_with("a.yaml")));
+        assert!(
+            matches!(read("run -c a.yaml").unwrap(), Command::Run(a) if a.config == Some("a.yaml".into()))
+        );
+        assert!(matches!(read("run").unwrap(), Command::Run(a) if a.config.is_none()));
+        assert!(
+            matches!(read("check a.yaml").unwrap(), Command::Check(a) if a.file == Some("a.yaml".into()))
+        );
+        assert!(matches!(read("check").unwrap(), Command::Check(a) if a.file.is_none()));
         assert!(
             matches!(client("status"), ClientCommand::Status(a) if a.name.is_none() && !a.json && !a.watch)
         );
@@ -400,7 +397,6 @@ mod tests {
         assert!(matches!(client("copy a"), ClientCommand::Copy(a) if !a.no_wait && a.timeout.is_none()));
         assert!(matches!(client("signal a sigusr1"), ClientCommand::Signal(a) if a.signal == "USR1"));
         assert!(matches!(client("signal a 10"), ClientCommand::Signal(a) if a.signal == "USR1"));
-        assert!(matches!(client("signal a 40"), ClientCommand::Signal(a) if a.signal == "40"));
         assert!(matches!(client("pause"), ClientCommand::Pause(a) if a.name == Target::All));
         assert!(matches!(client("resume @shop"), ClientCommand::Resume(a)
             if a.name == Target::Project("shop".into())));
@@ -426,8 +422,6 @@ mod tests {
     fn what_cannot_be_meant_is_refused_with_exit_code_2() {
         let wrong = [
             "",
-            "run",
-            "check",
             "start",
             "stop",
             "import supervisord.conf",
@@ -437,6 +431,7 @@ mod tests {
             "start a --timeout 5",
             "signal a",
             "signal a NOPE",
+            "signal a 40",
             "wait a",
             "wait a --ready --drained",
             "scale a",
@@ -460,7 +455,10 @@ mod tests {
     fn a_misspelt_signal_is_answered_with_the_nearest() {
         assert!(signal("USR").unwrap_err().contains("did you mean"), "{:?}", signal("USR"));
         assert!(signal("SIGTREM").unwrap_err().ends_with("did you mean TERM?"));
-        assert!(signal("HORSE-RADISH").unwrap_err().contains("as in USR1"));
+        assert!(signal("HORSE-RADISH").unwrap_err().contains("known are HUP, INT,"));
+        assert!(
+            signal("40").unwrap_err().starts_with("40 is a real-time signal, which Leveret cannot send;")
+        );
     }
 
     #[test]

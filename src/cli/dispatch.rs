@@ -3,17 +3,18 @@
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal as _};
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Daemon;
 use super::address::Surroundings;
-use super::arguments::{Arguments, CheckArgs, ClientCommand, Command};
+use super::arguments::{Arguments, CheckArgs, ClientCommand, Command, RunArgs};
 use super::ask::ask;
 use super::console::{Colour, Console, Style};
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::config::settings::Settings;
+use crate::config::{self, settings::Settings};
+use crate::core::words;
 
 /// Reads the command line (the program's own name first), does what it says, and gives the exit code.
 pub fn dispatch(words: impl IntoIterator<Item = OsString>, daemon: &Daemon) -> ExitCode {
@@ -30,10 +31,18 @@ pub fn dispatch(words: impl IntoIterator<Item = OsString>, daemon: &Daemon) -> E
         Err(error) => return usage(&error, &surroundings, &mut console).into(),
     };
     match command {
-        Command::Run(arguments) => {
+        Command::Run(RunArgs { config: Some(file) }) => {
             drop(out);
-            (daemon.run)(arguments)
+            (daemon.run)(file)
         }
+        Command::Run(RunArgs { config: None }) => match default_file("leveret run -c FILE") {
+            Ok(file) => {
+                console.note(format_args!("the configuration is {}", file.display()));
+                drop(out);
+                (daemon.run)(file)
+            }
+            Err(failure) => conclude(Err(failure), &surroundings, &mut console).into(),
+        },
         Command::Demo(arguments) => {
             drop(out);
             (daemon.demo)(arguments)
@@ -80,6 +89,11 @@ fn usage(error: &clap::Error, surroundings: &Surroundings, console: &mut Console
     conclude(written.map(|()| Exit::Done).map_err(Failure::from), surroundings, console)
 }
 
+/// The configuration file where none is named.
+fn default_file(usage: &'static str) -> Result<PathBuf, Failure> {
+    config::default_file(usage).map_err(|error| Failure::Usage(error.to_string()))
+}
+
 fn check(
     arguments: &CheckArgs,
     load: impl Fn(&Path, bool) -> Result<Settings, String>,
@@ -87,14 +101,17 @@ fn check(
     console: &mut Console<'_>,
 ) -> Exit {
     let is_coloured = console.live && surroundings.allows_colour();
-    match load(&arguments.file, is_coloured) {
+    let file = match arguments.file.clone().map_or_else(|| default_file("leveret check FILE"), Ok) {
+        Ok(file) => file,
+        Err(failure) => return conclude(Err(failure), surroundings, console),
+    };
+    match load(&file, is_coloured) {
         Ok(settings) => {
             for warning in &settings.warnings {
                 console.note(format_args!("warning: {warning}"));
             }
-            let programs = settings.programs.len();
-            let count = if programs == 1 { "1 program".to_owned() } else { format!("{programs} programs") };
-            let said = console.say(format_args!("{}: good, {count}", arguments.file.display()));
+            let count = words::count(settings.programs.len(), "program");
+            let said = console.say(format_args!("{}: good, {count}", file.display()));
             conclude(said.map(|()| Exit::Done), surroundings, console)
         }
         Err(problems) => {
@@ -214,7 +231,7 @@ mod tests {
     fn check_exits_with_0_or_2() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut console = Console::for_tests(&mut out, &mut err);
-        let arguments = CheckArgs { file: "a.yaml".into() };
+        let arguments = CheckArgs { file: Some("a.yaml".into()) };
         let good =
             check(&arguments, |_, _| Ok(fixture::settings("/run")), &Surroundings::default(), &mut console);
         let bad =

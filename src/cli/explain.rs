@@ -165,7 +165,12 @@ mod tests {
     fn explanation() -> Explanation {
         let mut program = fixture::snapshot().programs.remove(0);
         program.desired = 4;
-        program.hold = Some(HoldView { processes: 4, ends_in_seconds: None, by: "page".to_owned() });
+        program.hold = Some(HoldView {
+            processes: 4,
+            ends_in_seconds: None,
+            by: "page".to_owned(),
+            ..HoldView::default()
+        });
         let decision = |from, to, reason: &str| DecisionView {
             at: "2026-02-03T04:05:06Z".to_owned(),
             program: "orders".to_owned(),
@@ -242,7 +247,8 @@ Recent changes
     fn one_is_told_as_one() {
         let queue = QueueView { consumers: Some(1), ..QueueView::default() };
         assert!(read(&queue).contains("1 consumer") && !read(&queue).contains("consumers"));
-        let hold = HoldView { processes: 1, ends_in_seconds: None, by: "page".to_owned() };
+        let hold =
+            HoldView { processes: 1, ends_in_seconds: None, by: "page".to_owned(), ..HoldView::default() };
         assert_eq!(held(&hold), "1 process, set by page, lasts until `leveret auto`");
     }
 

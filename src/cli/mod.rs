@@ -28,10 +28,10 @@ mod wait;
 mod watch;
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub use self::arguments::{DemoArgs, RunArgs};
+pub use self::arguments::DemoArgs;
 pub use self::demo::{demo, demo_consumer};
 pub use self::dispatch::dispatch;
 pub use self::exit::Exit;
@@ -41,8 +41,8 @@ use crate::config::settings::Settings;
 /// What the binary can be beside a client, as functions, so that this room needs none of the others.
 #[derive(Clone, Copy, Debug)]
 pub struct Daemon {
-    /// `leveret run`: the keeper.
-    pub run: fn(RunArgs) -> ExitCode,
+    /// `leveret run`: the keeper, with this configuration file.
+    pub run: fn(PathBuf) -> ExitCode,
     /// `leveret demo`.
     pub demo: fn(DemoArgs) -> ExitCode,
     /// Reads a configuration file. The error is every mistake in it, rendered for a person, in colour if told so.

@@ -82,12 +82,7 @@ impl Undertaking {
                 program.processes.iter().map(|process| (key(program, process), process.clone()))
             })
             .collect();
-        let named = named.iter().map(|id| key_of(id)).filter(|key| {
-            // A copy may be answered by all processes of the program; only those that are new are waited for.
-            let was_there = |process: &ProcessView| matches!(process.state.as_str(), "starting" | "running");
-            verb != Verb::Copy || !before.get(key).is_some_and(was_there)
-        });
-        let named = named.collect();
+        let named = named.iter().map(|id| key_of(id)).collect();
         Self { verb, target, before, named, seen: BTreeSet::new(), snapshots: 0 }
     }
 
@@ -434,7 +429,7 @@ mod tests {
     #[test]
     fn a_copy_is_done_when_the_new_process_runs() {
         let before = snapshot(vec![orders(0, 1, "running")]);
-        for named in [vec!["orders:1"], vec!["orders:0", "orders:1"], vec![]] {
+        for named in [vec!["orders:1"], vec![]] {
             let mut copy = undertaking(Verb::Copy, "orders", &before, &named);
             let mut now = before.clone();
             now.programs[0].desired = 2;
@@ -451,7 +446,7 @@ mod tests {
     #[test]
     fn a_copy_does_not_count_a_process_that_was_starting_before() {
         let before = snapshot(vec![orders(0, 1, "running"), orders(1, 2, "starting")]);
-        let mut copy = undertaking(Verb::Copy, "orders", &before, &["orders:0", "orders:1", "orders:2"]);
+        let mut copy = undertaking(Verb::Copy, "orders", &before, &["orders:2"]);
         let now = snapshot(vec![orders(0, 1, "running"), orders(1, 2, "running"), orders(2, 3, "running")]);
         assert_eq!(copy.assess(&now).done, ["orders:2"]);
     }

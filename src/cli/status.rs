@@ -268,8 +268,12 @@ mod tests {
         snapshot.brokers[0].error = Some("connection refused".to_owned());
         let orders = &mut snapshot.programs[0];
         orders.mode = "hold".to_owned();
-        orders.hold =
-            Some(HoldView { processes: 3, ends_in_seconds: Some(725.0), by: "command line".to_owned() });
+        orders.hold = Some(HoldView {
+            processes: 3,
+            ends_in_seconds: Some(725.0),
+            by: "command line".to_owned(),
+            ..HoldView::default()
+        });
         orders.desired = 3;
         orders.queues[0].error = Some("the broker is unreachable".to_owned());
         let mailer = &mut snapshot.programs[1];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::core::time::human;
+use crate::core::words;
 
 /// What stands where there is nothing to say.
 pub(crate) const NOTHING: &str = "-";
@@ -55,7 +56,7 @@ pub(crate) fn number(value: f64) -> String {
 
 /// `1 process`, `3 processes`.
 pub(crate) fn processes(count: usize) -> String {
-    if count == 1 { "1 process".to_owned() } else { format!("{count} processes") }
+    words::processes(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::patience;
 use super::status::PATH;
 use super::text::lasted;
 use crate::controller::snapshot::Snapshot;
+use crate::core::words::count;
 
 /// Shows what `render` makes of the snapshot every `interval`, until Ctrl-C.
 ///
@@ -82,7 +83,7 @@ impl Frame<'_> {
         let total = lines.len();
         if total > height {
             lines.truncate(height - 1);
-            lines.push(style.paint(Colour::Dim, &format!("{} lines more", total - lines.len())));
+            lines.push(style.paint(Colour::Dim, &format!("{} more", count(total - lines.len(), "line"))));
         }
         let mut picture = String::from("\x1b[H\x1b[?7l");
         for (index, line) in lines.iter().enumerate() {

@@ -1,11 +1,52 @@
 //! Where Leveret's own files are when the configuration does not say so.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// The configuration files that are looked for, in this order, when none is named.
-pub fn default_paths() -> [PathBuf; 2] {
+fn default_paths() -> [PathBuf; 2] {
     ["leveret.yaml".into(), "/etc/leveret/leveret.yaml".into()]
+}
+
+/// No configuration file was named, and none is where one is looked for.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no configuration file: looked for {}; name one, as in `{usage}`", listed(.looked_for))]
+pub struct NoFile {
+    /// Where it was looked for, in this order.
+    looked_for: Vec<PathBuf>,
+    /// A command line that names one.
+    usage: &'static str,
+}
+
+/// The configuration file that is meant when none is named: the first of `leveret.yaml` in the working directory and
+/// `/etc/leveret/leveret.yaml` that is there. `usage` is a command line that
+/// names one.
+///
+/// # Errors
+/// [`NoFile`] with the places.
+pub fn default_file(usage: &'static str) -> Result<PathBuf, NoFile> {
+    first_there(&default_paths(), usage)
+}
+
+/// One that cannot be looked at counts as there: reading it tells why.
+fn first_there(paths: &[PathBuf], usage: &'static str) -> Result<PathBuf, NoFile> {
+    let is_there = |path: &&PathBuf| !matches!(path.try_exists(), Ok(false));
+    match paths.iter().find(is_there) {
+        Some(path) => Ok(path.clone()),
+        None => Err(NoFile { looked_for: paths.iter().map(|path| whole(path)).collect(), usage }),
+    }
+}
+
+/// The path from the root, so that a person sees which directory is meant.
+fn whole(path: &Path) -> PathBuf {
+    // Without a working directory the path as it is must do.
+    std::path::absolute(path).unwrap_or_else(|_: io::Error| path.to_path_buf())
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(" and ")
 }
 
 /// The state directory: what systemd gave, the system's for root, else the user's own. None without a home.
@@ -40,6 +81,25 @@ mod tests {
 
     fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_first_default_file_that_is_there_is_taken_and_where_none_is_the_places_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = [directory.path().join("a.yaml"), directory.path().join("b.yaml")];
+        let error = first_there(&paths, "leveret run -c FILE").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "there is no configuration file: looked for {} and {}; name one, as in `leveret run -c FILE`",
+                paths[0].display(),
+                paths[1].display()
+            )
+        );
+        std::fs::write(&paths[1], "").unwrap();
+        assert_eq!(first_there(&paths, "leveret run -c FILE"), Ok(paths[1].clone()));
+        std::fs::write(&paths[0], "").unwrap();
+        assert_eq!(first_there(&paths, "leveret run -c FILE"), Ok(paths[0].clone()));
     }
 
     #[test]

@@ -5,12 +5,11 @@
 
 use std::net::SocketAddr;
 
-use nix::sys::signal::Signal;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_yaml::Value;
 
 use super::durations;
-use super::suggestion::nearest;
+use crate::core::exit::{no_signal, signal_hint, signal_number};
 use crate::core::ids::ProgramName;
 
 /// The key of a schema that names the reader of a value.
@@ -113,17 +112,9 @@ fn read_mode(text: &str) -> Result<Value, Refusal> {
 }
 
 fn read_signal(text: &str) -> Result<Value, Refusal> {
-    let upper = text.trim().to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let by_number = || Signal::try_from(name.parse::<i32>().ok()?).ok();
-    let signal = format!("SIG{name}").parse::<Signal>().ok().or_else(by_number);
-    match signal {
-        Some(signal) => Ok((signal as i32).into()),
-        None => {
-            let names = Signal::iterator().map(|signal| signal.as_str().trim_start_matches("SIG"));
-            let suggestion = nearest(name, names).map(|name| format!("did you mean {name}?"));
-            Err(Refusal { message: format!("there is no signal {name}"), suggestion })
-        }
+    match signal_number(text.trim()) {
+        Some(number) => Ok(number.into()),
+        None => Err(Refusal { message: no_signal(text), suggestion: Some(signal_hint(text)) }),
     }
 }
 
@@ -277,7 +268,15 @@ mod tests {
             assert_eq!(Leaf::Signal.read(text), Ok(15.into()), "{text}");
         }
         assert_eq!(refused(Leaf::Signal, "TREM"), "there is no signal TREM; did you mean TERM?");
-        assert_eq!(refused(Leaf::Signal, "99"), "there is no signal 99");
+        assert!(refused(Leaf::Signal, "99").starts_with("there is no signal 99; known are HUP, INT, "));
+        for text in ["34", "RTMIN+1"] {
+            let said = refused(Leaf::Signal, text);
+            assert!(
+                said.starts_with(&format!(
+                    "{text} is a real-time signal, which Leveret cannot send; known are"
+                ))
+            );
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::document::Document;
 use super::problem::{Problem, Problems};
 use super::program::Surroundings;
 use super::settings::{Settings, SocketSettings};
-use super::source::Source;
+use super::source::{Source, path_in};
 use super::{broker, directories, include, machine, program, raw};
 use crate::core::spec::{BrokerSpec, ProgramSpec};
 use crate::core::time::human;
@@ -125,7 +125,8 @@ fn own_directories(
     problems: &mut Vec<Problem>,
 ) -> (PathBuf, PathBuf) {
     let root = rustix::process::geteuid().is_root();
-    let written = |path: &Option<PathBuf>| path.as_ref().map(|path| document.source.directory.join(path));
+    let written =
+        |path: &Option<PathBuf>| path.as_ref().map(|path| path_in(&document.source.directory, path));
     let state = written(&main.state_dir).or_else(|| directories::state(environment, root));
     let state = state.unwrap_or_else(|| {
         let message = "there is no home directory to keep state in".to_owned();

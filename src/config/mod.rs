@@ -27,7 +27,7 @@ mod suggestion;
 mod tests;
 mod tree;
 
-pub use directories::default_paths;
+pub use directories::{NoFile, default_file};
 pub use load::load;
 pub use problem::{Excerpt, Problem, Problems};
 pub use schema::schema;

@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use super::document::{Document, Reported};
 use super::problem::Problem;
 use super::raw;
+use super::source::path_in;
 use super::suggestion::nearest;
 use crate::core::ids::ProgramName;
 use crate::core::spec::{
     Backoff, Kind, LogSpec, LogTarget, ProgramSpec, RunSpec, ScaleMode, ScaleSpec, StopSpec,
 };
 use crate::core::time::human;
+
+/// What means Leveret's own output as `log.path`. The devices are a habit from containers; as files they could neither be
+/// shared by processes line by line nor be rotated.
+const OWN_OUTPUT: [&str; 3] = ["stdout", "/dev/stdout", "/dev/stderr"];
 
 /// What a program needs to know of the rest of the configuration.
 pub(super) struct Surroundings<'a> {
@@ -84,7 +89,7 @@ pub(super) fn program(
         None => Some(Kind::Service { processes: raw.processes.unwrap_or(1) }),
     };
 
-    let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| directory.join(path));
+    let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| path_in(directory, path));
     let mut environment = defaults.environment.clone().unwrap_or_default();
     environment.extend(raw.environment.clone().unwrap_or_default());
     Some(ProgramSpec {
@@ -215,11 +220,8 @@ fn log(own: (Option<&raw::Log>, &Path), shared: (Option<&raw::Log>, &Path)) -> L
     let usual = LogSpec::default();
     let target = |(raw, directory): (Option<&raw::Log>, &Path)| {
         let path = raw?.path.as_ref()?;
-        Some(if path == Path::new("stdout") {
-            LogTarget::Stdout
-        } else {
-            LogTarget::File(directory.join(path))
-        })
+        let is_own = OWN_OUTPUT.iter().any(|name| path == Path::new(name));
+        Some(if is_own { LogTarget::Stdout } else { LogTarget::File(path_in(directory, path)) })
     };
     LogSpec {
         to: target(own).or_else(|| target(shared)).unwrap_or(usual.to),

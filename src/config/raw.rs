@@ -273,7 +273,7 @@ pub(super) struct Backoff {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-list-not-yet" = "a ladder of stop signals"))]
 pub(super) struct Stop {
-    /// The signal that asks.
+    /// The signal that asks: a name, or a number from 1 to 31.
     #[schemars(schema_with = "leaves::signal", extend("default" = "TERM"))]
     pub(super) signal: Option<i32>,
     /// Who gets it: the process that was started, or its group, for wrappers that do not pass it on.
@@ -289,8 +289,8 @@ pub(super) struct Stop {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-not-yet" = ["compress", "format"]))]
 pub(super) struct Log {
-    /// A file for all processes of the program, or `stdout` for Leveret's own output. Without it, a file per process in
-    /// the state directory.
+    /// A file for all processes of the program, or `stdout` for Leveret's own output; `/dev/stdout` and `/dev/stderr`
+    /// mean the same as `stdout`. Without it, a file per process in the state directory.
     #[schemars(schema_with = "leaves::text")]
     pub(super) path: Option<PathBuf>,
     /// The size at which a file is rotated; 0 never rotates.

@@ -39,6 +39,12 @@ pub(super) struct Source {
     hidden: Vec<Range<usize>>,
 }
 
+/// `path` as it is meant in a file in `directory`: relative ones begin there, and parts that say nothing, such as `.`, are
+/// left out. `..` stays, because what is before it may be a symbolic link.
+pub(super) fn path_in(directory: &Path, path: &Path) -> PathBuf {
+    directory.join(path).components().collect()
+}
+
 impl Source {
     /// Reads the file `name`.
     pub(super) fn read(name: &Path) -> Result<Self, Box<Problem>> {

@@ -630,6 +630,32 @@ fn mistakes_in_included_files_are_reported_with_those_of_the_main_file() {
 }
 
 #[test]
+fn paths_are_told_without_parts_that_say_nothing() {
+    let text = "state_dir: ./state\nruntime_dir: .//run/.\n\
+                programs: {a: {command: x, directory: ./src/../here, log: {path: ./a.log}}}\n";
+    let directory = directory(&[("leveret.yaml", text)]);
+    let base = directory.path();
+    let settings = load(&base.join("./leveret.yaml"), &variables()).unwrap();
+    let shown = |path: &Path| path.display().to_string();
+    let expected = |path: &str| format!("{}/{path}", base.display());
+    assert_eq!(shown(&settings.state_dir), expected("state"));
+    assert_eq!(shown(&settings.runtime_dir), expected("run"));
+    let program = &settings.programs[0];
+    assert_eq!(shown(program.run.directory.as_deref().unwrap()), expected("src/../here"));
+    let LogTarget::File(path) = &program.log.to else { panic!("{:?}", program.log) };
+    assert_eq!(shown(path), expected("a.log"));
+}
+
+#[test]
+fn the_standard_streams_as_devices_mean_leverets_own_output() {
+    for path in ["stdout", "/dev/stdout", "/dev/stderr"] {
+        let settings = settings(&format!("programs: {{a: {{command: 'true', log: {{path: {path}}}}}}}\n"));
+        assert_eq!(settings.programs[0].log.to, LogTarget::Stdout, "{path}");
+        assert_eq!(settings.warnings, Vec::<String>::new(), "{path}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_read_says_why() {
     let directory = directory(&[]);
     let place = directory.path();

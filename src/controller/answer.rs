@@ -1,5 +1,6 @@
 //! Answers to the page, the API and the signals: what is asked for becomes an edit, what is shown a snapshot.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tracing::{error, info};
@@ -13,8 +14,9 @@ use crate::core::command::Scope;
 use crate::core::event::{Edit, EditError};
 use crate::core::ids::{ProgramName, Target};
 use crate::core::plan::signal_text;
+use crate::core::slots::Slots;
 use crate::core::time::Time;
-use crate::core::words::counted;
+use crate::core::words::processes;
 use crate::keeper::protocol::Order;
 use crate::sys::clock;
 
@@ -26,7 +28,14 @@ impl Control {
         // Whoever asked may have gone away meanwhile; then nobody misses the answer.
         match request {
             Request::Snapshot(reply) => drop(reply.send(Arc::new(self.snapshot()))),
-            Request::Act(action, origin, reply) => drop(reply.send(self.act(action, origin))),
+            Request::Act(action, origin, reply) => {
+                let is_lasting = !matches!(action, Action::Signal(..));
+                match self.act(action, origin) {
+                    // What a person set must not be forgotten, whatever happens next.
+                    Ok(accepted) if is_lasting => self.saver.answer_after(reply, accepted, clock::now()),
+                    answer => drop(reply.send(answer)),
+                }
+            }
             Request::Explain(program, reply) => drop(reply.send(self.explain(&program))),
             Request::Decisions(program, limit, reply) => drop(reply.send(self.decisions(program, limit))),
             Request::Reload(reply) => drop(reply.send(self.reload())),
@@ -36,6 +45,14 @@ impl Control {
 
     fn act(&mut self, action: Action, origin: Origin) -> Result<Accepted, Refusal> {
         let now = clock::now();
+        if let Action::Pause(target) = &action
+            && self.names_nothing_scaled(target)
+        {
+            // Nothing is set that would surprise somebody who makes one of them scaled later.
+            let message = format!("{}, so there is nothing to pause", unscaled(target));
+            return Ok(Accepted { message, processes: Vec::new() });
+        }
+        let wanted_before = matches!(action, Action::Copy(_)).then(|| self.wanted()).unwrap_or_default();
         let (edit, target, message) = match action {
             Action::Signal(target, signal) => return self.signal(&target, signal),
             Action::Start(target) => (Edit::Start(target.clone()), target, "starting".to_owned()),
@@ -53,12 +70,13 @@ impl Control {
             Action::Shutdown => (Edit::Shutdown, Target::All, "Leveret shuts down".to_owned()),
         };
         let concerned = self.machine.edit(&edit, origin.as_str(), now).map_err(refusal)?;
-        // What a person set must not be forgotten, whatever happens next.
-        self.save(true);
         info!("{target}: {message} ({})", origin.as_str());
         let message = match &edit {
             Edit::Scale(program, ..) | Edit::Copy(Target::Program(program)) => {
                 self.held(program, &message, now)
+            }
+            Edit::Resume(target) if self.names_nothing_scaled(target) => {
+                format!("{}, so there is nothing to resume", unscaled(target))
             }
             Edit::Start(_)
             | Edit::Stop(_)
@@ -70,7 +88,50 @@ impl Control {
             | Edit::Shutdown
             | Edit::ShutdownNow => format!("{target}: {message}"),
         };
-        Ok(Accepted { message, processes: self.concerned(&target, &concerned) })
+        let processes = match &edit {
+            Edit::Copy(_) => self.added(&concerned, &wanted_before),
+            Edit::Start(_)
+            | Edit::Stop(_)
+            | Edit::Restart(_)
+            | Edit::Scale(..)
+            | Edit::Auto(_)
+            | Edit::Pause(_)
+            | Edit::Resume(_)
+            | Edit::Shutdown
+            | Edit::ShutdownNow => self.concerned(&target, &concerned),
+        };
+        Ok(Accepted { message, processes })
+    }
+
+    /// Whether a target names programs and none of them is scaled.
+    fn names_nothing_scaled(&self, target: &Target) -> bool {
+        let programs = self.machine.world().programs.values();
+        let mut named = programs.filter(|program| match target {
+            Target::All => true,
+            Target::Project(project) => program.spec.project.as_ref() == Some(project),
+            Target::Program(name) => program.spec.name == *name,
+            Target::Process(process) => program.spec.name == process.program,
+        });
+        let mut scaled = named.by_ref().map(|program| program.scaler.is_some()).peekable();
+        // A name that there is not is for the machine to refuse.
+        (scaled.peek().is_some() || *target == Target::All) && !scaled.any(|is_scaled| is_scaled)
+    }
+
+    /// Which slots should have a process, by program.
+    fn wanted(&self) -> BTreeMap<ProgramName, Slots> {
+        let programs = self.machine.world().programs.iter();
+        programs.map(|(name, program)| (name.clone(), program.wanted(false).slots)).collect()
+    }
+
+    /// The processes that are wanted now and were not before.
+    fn added(&self, programs: &BTreeSet<ProgramName>, before: &BTreeMap<ProgramName, Slots>) -> Vec<String> {
+        let world = self.machine.world();
+        let mut added = Vec::new();
+        for (name, program) in programs.iter().filter_map(|name| Some((name, world.programs.get(name)?))) {
+            let is_new = |slot: &u32| !before.get(name).is_some_and(|before| before.contains(*slot));
+            added.extend(program.wanted(false).slots.iter().filter(is_new).map(|slot| program.label(slot)));
+        }
+        added
     }
 
     fn held(&self, program: &ProgramName, message: &str, now: Time) -> String {
@@ -78,20 +139,19 @@ impl Control {
         match hold {
             Some(hold) => {
                 let lasting = hold.until.map(|until| until.since(now));
-                let processes = counted(u64::from(hold.processes), "process", "processes");
-                format!("{program}: {processes} {}", view::lasting(lasting))
+                format!("{program}: {} {}", processes(hold.processes), view::lasting(lasting))
             }
             None => format!("{program}: {message}"),
         }
     }
 
     /// The processes that an action concerns: those that there are and those that are about to be.
-    fn concerned(&self, target: &Target, programs: &std::collections::BTreeSet<ProgramName>) -> Vec<String> {
+    fn concerned(&self, target: &Target, programs: &BTreeSet<ProgramName>) -> Vec<String> {
         let world = self.machine.world();
         let mut processes = Vec::new();
         for name in world.order.iter().filter(|name| programs.contains(*name)) {
             let program = &world.programs[name];
-            let mut slots: std::collections::BTreeSet<u32> = program.slots.keys().copied().collect();
+            let mut slots: BTreeSet<u32> = program.slots.keys().copied().collect();
             slots.extend(program.wanted(world.shutdown.is_some()).slots.iter());
             if let Target::Process(process) = target {
                 slots.retain(|slot| *slot == process.slot);
@@ -165,7 +225,7 @@ impl Control {
                 super::control::with_causes(&trouble)
             );
         }
-        self.save(false);
+        self.saver.at_once(clock::now());
         self.reconfigure_logs();
         for warning in &warnings {
             tracing::warn!("{warning}");
@@ -265,6 +325,14 @@ impl Control {
     fn histograms(&self) -> Histograms {
         let stop = self.stops.iter().map(|(program, histogram)| (program.to_string(), histogram.clone()));
         Histograms { probe: self.brokers.rounds(), stop: stop.collect() }
+    }
+}
+
+fn unscaled(target: &Target) -> String {
+    match target {
+        Target::All => "no program is scaled".to_owned(),
+        Target::Project(_) => format!("no program of {target} is scaled"),
+        Target::Program(_) | Target::Process(_) => format!("{target} is not scaled"),
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct QueueSeen {
     pub(crate) depth: Option<Depth>,
     /// What stands in the way of a fresh one.
     pub(crate) error: Option<String>,
+    /// The broker is not connected, whose own trouble says more.
+    is_cut_off: bool,
 }
 
 /// A depth and when it was read.
@@ -96,7 +98,19 @@ impl Brokers {
 
     /// What `queue` of `broker` last said.
     pub(crate) fn queue(&self, broker: &str, queue: &str) -> QueueSeen {
-        self.queues.get(&(broker.to_owned(), queue.to_owned())).cloned().unwrap_or_default()
+        let seen = self.queues.get(&(broker.to_owned(), queue.to_owned())).cloned().unwrap_or_default();
+        match self.trouble(broker).filter(|_| seen.is_cut_off) {
+            Some(trouble) => QueueSeen { error: Some(format!("broker \"{broker}\": {trouble}")), ..seen },
+            None => seen,
+        }
+    }
+
+    /// Why nothing can be read from `broker`, where it is known, as a sentence without its name.
+    pub(crate) fn trouble(&self, broker: &str) -> Option<&str> {
+        match &self.brokers.get(broker)?.state {
+            BrokerState::Refused(why) | BrokerState::Unreachable(why) => Some(why),
+            BrokerState::Connecting | BrokerState::Connected => None,
+        }
     }
 
     /// The brokers as shown.
@@ -167,6 +181,7 @@ impl Brokers {
                     _ => None,
                 };
                 seen.error = error;
+                seen.is_cut_off = is_broker_wide(&reading);
                 (Some(event::Fact::Queue { broker, queue, observation }), told)
             }
         }
@@ -269,6 +284,22 @@ mod tests {
             sentences.insert(brokers.queue("default", "orders").error.expect("a sentence"));
         }
         assert_eq!(sentences.len(), 5, "{sentences:?}");
+    }
+
+    #[test]
+    fn a_queue_of_a_broker_in_trouble_tells_the_brokers_trouble() {
+        let mut brokers = brokers();
+        let error = |brokers: &Brokers| brokers.queue("default", "orders").error;
+        let state = |state| Fact::Broker { broker: "default".into(), state, at: Time::from_millis(1) };
+        brokers.observe(reading(Reading::Unreachable));
+        assert_eq!(error(&brokers).as_deref(), Some("broker \"default\" is not connected"));
+        brokers.observe(state(BrokerState::Refused("the broker refuses the login of user shop".into())));
+        let refused = "broker \"default\": the broker refuses the login of user shop";
+        assert_eq!(error(&brokers).as_deref(), Some(refused));
+        brokers.observe(state(BrokerState::Unreachable("cannot find the broker's host mq".into())));
+        assert_eq!(error(&brokers).as_deref(), Some("broker \"default\": cannot find the broker's host mq"));
+        brokers.observe(reading(Reading::Missing));
+        assert!(error(&brokers).is_some_and(|error| error.contains("does not exist")), "its own trouble");
     }
 
     #[test]

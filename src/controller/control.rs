@@ -10,22 +10,23 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::brokers::Brokers;
+use super::ending::Finishing;
 use super::executor::Executor;
 use super::handle::{Histogram, Request};
-use super::kept::{self, Running, unix_path};
+use super::kept::{self, Running};
+use super::saver::{Saver, Written};
 use super::snapshot::DecisionView;
 use super::start::{StartError, memory_of};
 use super::takeover::{self, Before, Step};
 use super::usage::Usages;
-use super::view;
 use crate::amqp;
 use crate::config::settings::Settings;
 use crate::core::command::Command;
-use crate::core::event::{Edit, Fact, Notice};
-use crate::core::ids::{Incarnation, ProcessId, ProgramName};
+use crate::core::event::{Edit, Fact};
+use crate::core::ids::{Incarnation, ProgramName};
 use crate::core::machine::Machine;
 use crate::core::spec::ProgramSpec;
-use crate::core::time::{Time, human};
+use crate::core::time::Time;
 use crate::core::world::Limits;
 use crate::keeper::link::ControllerLink;
 use crate::keeper::protocol::{self, Inventory, Order};
@@ -35,23 +36,17 @@ use crate::store::journal::Journal;
 use crate::store::state::{self, KeeperIdentity, Saved};
 use crate::sys::clock;
 
-/// How long a change that nobody asked for may wait before it is written down.
-const SAVE_DELAY: Duration = Duration::from_millis(200);
-
 /// How often processor time and memory are read when nobody looks.
 const USAGE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long after the start they are read for the first time.
+const FIRST_USAGE: Duration = Duration::from_secs(1);
 
 /// How often what was learned is written down.
 const LEARNED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How many facts are taken in before the machine plans again.
 const FACTS_AT_ONCE: usize = 1_024;
-
-/// How long the last output may take once everything has ended: nobody may be reading Leveret's own.
-const LAST_OUTPUT: Duration = Duration::from_secs(5);
-
-/// Bounds of the histogram of stops, in seconds.
-const STOP_BOUNDS: [f64; 10] = [0.05, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0];
 
 /// What a loop is made of.
 pub(crate) struct Parts {
@@ -86,35 +81,21 @@ pub(crate) struct Control {
     pub(super) controllers_before: u32,
     pub(super) listen: SocketAddr,
     pub(super) link: ControllerLink,
-    pump: Pump,
+    pub(super) saver: Saver,
+    pub(super) pump: Pump,
     requests: mpsc::Receiver<Request>,
     probe_facts: mpsc::Receiver<amqp::fact::Fact>,
     pump_events: mpsc::UnboundedReceiver<PumpEvent>,
     changed: watch::Sender<u64>,
     /// Lives of which nothing is left and whose output is being read to its end.
-    releasing: BTreeSet<Incarnation>,
-    /// Lives that the keeper may forget as soon as what became of them is written down: until then its memory is the
-    /// only one that the next controller would have.
-    forgettable: Vec<Incarnation>,
+    pub(super) releasing: BTreeSet<Incarnation>,
     /// Lives whose output is being moved.
-    reading: BTreeSet<Incarnation>,
+    pub(super) reading: BTreeSet<Incarnation>,
     wake_at: Option<Time>,
-    save_at: Option<Time>,
     learned_at: Time,
     usage_at: Time,
-    journal_failed: bool,
-    finishing: Finishing,
-}
-
-/// How far the end of Leveret is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finishing {
-    /// Not wanted, or processes are left.
-    No,
-    /// No process is left; output is being read to its end, until this moment at the latest.
-    Draining(Time),
-    /// The keeper was told to end.
-    Told,
+    pub(super) journal_failed: bool,
+    pub(super) finishing: Finishing,
 }
 
 /// What came in.
@@ -123,6 +104,7 @@ enum Input {
     Request(Request),
     Probe(amqp::fact::Fact),
     Pump(PumpEvent),
+    Written(Written),
     Time,
 }
 
@@ -155,18 +137,17 @@ impl Control {
             controllers_before: parts.inventory.controllers_before,
             listen: parts.listen,
             link: parts.link,
+            saver: Saver::new(&settings.state_dir),
             pump: parts.pump,
             requests: parts.requests,
             probe_facts: parts.probe_facts,
             pump_events: parts.pump_events,
             changed: parts.changed,
             releasing: BTreeSet::new(),
-            forgettable: Vec::new(),
             reading: BTreeSet::new(),
             wake_at: None,
-            save_at: None,
             learned_at: now + LEARNED_INTERVAL,
-            usage_at: now + USAGE_INTERVAL,
+            usage_at: now + FIRST_USAGE,
             journal_failed: false,
             finishing: Finishing::No,
             settings,
@@ -238,7 +219,7 @@ impl Control {
         loop {
             let input = self.next().await?;
             if matches!(input, Input::Keeper(None)) {
-                return self.keeper_gone();
+                return self.keeper_gone().await;
             }
             self.take(input);
             self.take_waiting();
@@ -248,18 +229,18 @@ impl Control {
 
     async fn next(&mut self) -> Result<Input, StartError> {
         let now = clock::now();
-        let last_output = match self.finishing {
-            Finishing::Draining(until) => Some(until),
-            Finishing::No | Finishing::Told => None,
-        };
-        let due = [self.wake_at, self.save_at, Some(self.usage_at), Some(self.learned_at), last_output];
+        let last_output = self.finishing.deadline();
+        let (usage, learned) = (Some(self.usage_at), Some(self.learned_at));
+        let due = [self.wake_at, self.saver.due(), usage, learned, last_output];
         let due = due.into_iter().flatten().min().map_or(USAGE_INTERVAL, |due| due.since(now));
         Ok(tokio::select! {
             biased;
             fact = self.link.next() => Input::Keeper(fact?.map(|(fact, _)| fact)),
             Some(event) = self.pump_events.recv() => Input::Pump(event),
+            written = self.saver.written() => Input::Written(written),
             Some(request) = self.requests.recv() => Input::Request(request),
             Some(fact) = self.probe_facts.recv() => Input::Probe(fact),
+            () = self.usages.read() => Input::Time,
             () = tokio::time::sleep(due) => Input::Time,
         })
     }
@@ -297,56 +278,9 @@ impl Control {
                 self.reading.remove(&incarnation);
                 self.release_if_done(incarnation);
             }
+            Input::Written(written) => self.written(written),
             Input::Pump(PumpEvent::Trouble(_, sentence)) => warn!("{sentence}"),
             Input::Pump(PumpEvent::Recovered(_, sentence)) => info!("{sentence}"),
-        }
-    }
-
-    fn keeper_fact(&mut self, fact: protocol::Fact) {
-        if let protocol::Fact::Spawned { incarnation, .. } = &fact
-            && let Some(process) = self.machine.process_of(*incarnation)
-        {
-            self.read_output(&process, *incarnation);
-        }
-        if let Some(told) = takeover::told(&fact) {
-            self.machine.observe(told);
-            self.save_soon();
-        }
-        match fact {
-            protocol::Fact::CouldNotSpawn { incarnation, .. }
-            | protocol::Fact::Left { incarnation, left: 0, .. } => self.release(incarnation),
-            protocol::Fact::Spawned { .. } | protocol::Fact::Exited { .. } | protocol::Fact::Left { .. } => {}
-            protocol::Fact::Signalled { signal } => self.signalled(signal),
-            protocol::Fact::Inventory(_) | protocol::Fact::Kept { .. } => {
-                error!("the keeper repeated its inventory; it is ignored");
-            }
-        }
-    }
-
-    fn read_output(&mut self, process: &ProcessId, incarnation: Incarnation) {
-        if let Some(program) = self.machine.world().programs.get(&process.program)
-            && self.reading.insert(incarnation)
-        {
-            self.pump.open(self.executor.source(program, process.slot, incarnation));
-        }
-    }
-
-    /// Nothing of this life is left: when its output has been read to its end, the keeper may forget it.
-    fn release(&mut self, incarnation: Incarnation) {
-        if !self.releasing.insert(incarnation) {
-            return;
-        }
-        if self.reading.contains(&incarnation) {
-            self.pump.finish(incarnation);
-        } else {
-            self.release_if_done(incarnation);
-        }
-    }
-
-    fn release_if_done(&mut self, incarnation: Incarnation) {
-        if self.releasing.remove(&incarnation) {
-            self.forgettable.push(incarnation);
-            self.save_soon();
         }
     }
 
@@ -357,7 +291,7 @@ impl Control {
         }
     }
 
-    fn signalled(&mut self, signal: i32) {
+    pub(super) fn signalled(&mut self, signal: i32) {
         let name = crate::core::plan::signal_text(signal);
         match name.as_str() {
             _ if takeover::is_request_to_end(signal) => {
@@ -407,9 +341,7 @@ impl Control {
     }
 
     fn housekeeping(&mut self, now: Time) {
-        if self.save_at.is_some_and(|due| due <= now) {
-            self.save(false);
-        }
+        self.save_if_due(now);
         if self.learned_at <= now {
             self.learned_at = now + LEARNED_INTERVAL;
             self.save_soon();
@@ -423,28 +355,31 @@ impl Control {
         self.usage_at = now + USAGE_INTERVAL;
         let programs = self.machine.world().programs.values();
         let mains = programs.flat_map(|program| program.slots.values()).filter_map(|slot| slot.phase.main());
-        self.usages.read(mains.map(|main| main.pid), now);
+        self.usages.begin(mains.map(|main| main.pid));
     }
 
-    fn save_soon(&mut self) {
-        self.save_at.get_or_insert(clock::now() + SAVE_DELAY);
+    pub(super) fn save_soon(&mut self) {
+        self.saver.soon(clock::now());
     }
 
-    /// Writes down what the next controller, or the next Leveret, should know.
-    pub(super) fn save(&mut self, durable: bool) {
-        self.save_at = None;
-        let saved = Saved {
-            version: state::VERSION,
-            keeper: self.keeper,
-            at: clock::now(),
-            wall_seconds: clock::wall_seconds(),
-            memory: self.machine.memory(),
-        };
+    pub(super) fn save_if_due(&mut self, now: Time) {
+        if self.saver.due().is_some_and(|due| due <= now) {
+            self.saver.begin(Saved {
+                version: state::VERSION,
+                keeper: self.keeper,
+                at: now,
+                wall_seconds: clock::wall_seconds(),
+                memory: self.machine.memory(),
+            });
+        }
+    }
+
+    pub(super) fn written(&mut self, written: Written) {
         // Where nothing can be written down, waiting for it would only fill the keeper's memory.
-        if let Err(trouble) = state::save(&self.settings.state_dir, &saved, durable) {
+        if let Err(trouble) = written.result {
             warn!("{}", with_causes(&trouble));
         }
-        for incarnation in std::mem::take(&mut self.forgettable) {
+        for incarnation in written.forgettable {
             self.order(&Order::Release { incarnation });
         }
     }
@@ -477,89 +412,6 @@ impl Control {
                 self.pump.configure(life.incarnation, log.max_size, log.keep);
             }
         }
-    }
-
-    fn tell(&mut self, notice: Notice) {
-        let world = self.machine.world();
-        let label = |process: &ProcessId| view::label(world, process);
-        match notice {
-            Notice::Restarted(process, reason) => {
-                info!("{} starts again ({})", label(&process), reason.as_str());
-            }
-            Notice::Ended(process, sentence) => info!("{}: {sentence}", label(&process)),
-            Notice::Stopped(process, took) => {
-                info!("{} has stopped, {} after it was asked to", label(&process), human(took));
-                let histogram = self.stops.entry(process.program);
-                histogram.or_insert_with(|| Histogram::new(&STOP_BOUNDS)).observe(took);
-            }
-            Notice::Killed(process) => {
-                warn!(
-                    "{} did not end within its stop timeout and is killed with all it started",
-                    label(&process)
-                );
-            }
-            Notice::NoStopHandler(program, signal) => warn!(
-                "{program}: its processes die of {signal} in the middle of work; from now on none is stopped that might be busy"
-            ),
-            Notice::Decided(program, decision) => {
-                let Some(program) = world.programs.get(&program) else { return };
-                let entry = view::decision(program, &decision, clock::wall_seconds());
-                info!("{}: {}: {}", entry.program, entry.change(), entry.reason);
-                self.write_down(entry);
-                // The target and what it was made from: the next controller goes on from there.
-                self.save_soon();
-            }
-            Notice::HoldEnded(program) => info!("{program}: the hold has ended, scaling goes on"),
-            Notice::Auxiliary(outcome) => {
-                info!("{}: {:?} ended: {:?}", outcome.program, outcome.purpose, outcome.result);
-            }
-        }
-    }
-
-    fn write_down(&mut self, entry: DecisionView) {
-        match self.journal.append(entry) {
-            Ok(()) => self.journal_failed = false,
-            Err(trouble) => {
-                if !std::mem::replace(&mut self.journal_failed, true) {
-                    warn!("the journal of decisions cannot be written: {trouble}; it goes on in memory");
-                }
-            }
-        }
-    }
-
-    /// Nothing lives any more: read what is left of the output, then end.
-    fn finish(&mut self) {
-        let now = clock::now();
-        if self.finishing == Finishing::No {
-            self.finishing = Finishing::Draining(now + LAST_OUTPUT);
-        }
-        if let Finishing::Draining(until) = self.finishing
-            && (self.releasing.is_empty() || until <= now)
-        {
-            if !self.releasing.is_empty() {
-                warn!(
-                    "the last output of {} processes could not be written and is lost",
-                    self.releasing.len()
-                );
-            }
-            self.finishing = Finishing::Told;
-            self.save(true);
-            info!("everything has ended");
-            let path = unix_path(&self.settings.runtime_dir);
-            if let Err(trouble) = std::fs::remove_file(&path) {
-                warn!("cannot remove {}: {trouble}", path.display());
-            }
-            self.order(&Order::Exit { code: 0 });
-        }
-    }
-
-    fn keeper_gone(mut self) -> Result<u8, StartError> {
-        let told = self.finishing == Finishing::Told;
-        if !told {
-            self.save(true);
-        }
-        self.pump.stop();
-        if told { Ok(0) } else { Err(StartError::KeeperGone) }
     }
 }
 

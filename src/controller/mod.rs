@@ -3,11 +3,15 @@
 mod answer;
 mod brokers;
 mod control;
+mod ending;
 pub(crate) mod executor;
 pub mod handle;
 mod kept;
+mod lives;
+mod saver;
 pub mod snapshot;
 pub mod start;
 pub(crate) mod takeover;
+mod telling;
 mod usage;
 mod view;

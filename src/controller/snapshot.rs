@@ -97,6 +97,9 @@ pub struct HoldView {
     pub ends_in_seconds: Option<f64>,
     /// Who set it and how: `page`, `command line`, `API`.
     pub by: String,
+    /// All of that in one sentence, which is also the program's reason while nothing else stands above the hold.
+    #[serde(default)]
+    pub sentence: String,
 }
 
 /// A queue as last read.

@@ -1,9 +1,14 @@
-//! Processor time and memory of the processes, read from `/proc` now and then and when somebody looks.
+//! Processor time and memory of the processes, read from `/proc` now and then and when somebody looks: on a thread of its
+//! own, because a thousand of them take longer than a crashed process should wait for the next one.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::time::Duration;
 
+use tokio::task::{JoinHandle, spawn_blocking};
+
 use crate::core::time::Time;
+use crate::sys::clock;
 use crate::sys::process;
 
 /// How old a reading may be when somebody looks.
@@ -25,6 +30,13 @@ pub(crate) struct Usage {
 pub(crate) struct Usages {
     by_pid: BTreeMap<i32, Usage>,
     read_at: Option<Time>,
+    running: Option<JoinHandle<Reading>>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    at: Time,
+    by_pid: BTreeMap<i32, process::Usage>,
 }
 
 impl Usages {
@@ -35,15 +47,31 @@ impl Usages {
 
     /// Whether a reading is due because somebody looks.
     pub(crate) fn is_stale(&self, now: Time) -> bool {
-        self.read_at.is_none_or(|read_at| now.since(read_at) >= FRESH)
+        self.running.is_none() && self.read_at.is_none_or(|read_at| now.since(read_at) >= FRESH)
     }
 
-    /// Reads all `pids`. One that is gone by now is left out.
-    pub(crate) fn read(&mut self, pids: impl Iterator<Item = i32>, now: Time) {
-        let elapsed = self.read_at.map(|before| now.since(before).as_secs_f64());
+    /// Begins to read all `pids`, unless a reading is under way.
+    pub(crate) fn begin(&mut self, pids: impl Iterator<Item = i32>) {
+        if self.running.is_none() {
+            let pids: Vec<i32> = pids.collect();
+            self.running = Some(spawn_blocking(move || read(&pids)));
+        }
+    }
+
+    /// Waits for the reading that is under way, for ever if there is none, and takes it over. Nothing is lost when it is
+    /// dropped before its end.
+    pub(crate) async fn read(&mut self) {
+        let Some(task) = &mut self.running else { return pending().await };
+        let joined = task.await;
+        self.running = None;
+        let reading = joined.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        self.take_over(reading);
+    }
+
+    fn take_over(&mut self, reading: Reading) {
+        let elapsed = self.read_at.map(|before| reading.at.since(before).as_secs_f64());
         let before = std::mem::take(&mut self.by_pid);
-        for pid in pids {
-            let Ok(usage) = process::usage(pid) else { continue };
+        for (pid, usage) in reading.by_pid {
             let (cpu_seconds, resident_bytes) = (usage.cpu_seconds, usage.resident_bytes);
             let used = before.get(&pid).map(|before| (cpu_seconds - before.cpu_seconds).max(0.0));
             let cpu_percent = match (used, elapsed) {
@@ -52,6 +80,12 @@ impl Usages {
             };
             self.by_pid.insert(pid, Usage { cpu_seconds, cpu_percent, resident_bytes });
         }
-        self.read_at = Some(now);
+        self.read_at = Some(reading.at);
     }
+}
+
+/// One that is gone by now is left out.
+fn read(pids: &[i32]) -> Reading {
+    let by_pid = pids.iter().filter_map(|pid| Some((*pid, process::usage(*pid).ok()?))).collect();
+    Reading { at: clock::now(), by_pid }
 }

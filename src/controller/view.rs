@@ -112,8 +112,22 @@ impl Scene<'_> {
         }
     }
 
-    /// Why this many: what stands above the numbers first, then the engine's sentence, then what the file says.
+    /// Why this many, and where its broker is in trouble, what that is: everything else follows from it.
     fn reason(&self, program: &Program, gaps: &BTreeMap<Option<u32>, Vec<Gap>>) -> String {
+        let count = self.reason_of_count(program, gaps);
+        let trouble = program
+            .spec
+            .scale()
+            .filter(|_| program.follows_engine())
+            .and_then(|scale| self.brokers.trouble(&scale.broker));
+        match trouble {
+            Some(trouble) => format!("{count} ({trouble})"),
+            None => count,
+        }
+    }
+
+    /// Why this many: what stands above the numbers first, then the engine's sentence, then what the file says.
+    fn reason_of_count(&self, program: &Program, gaps: &BTreeMap<Option<u32>, Vec<Gap>>) -> String {
         if let Some(gap) = gaps.get(&None).and_then(|gaps| gaps.first()) {
             return gap.sentence(self.now);
         }
@@ -159,10 +173,12 @@ impl Scene<'_> {
 
     fn hold(&self, wish: &Wish) -> Option<HoldView> {
         let hold = wish.hold.as_ref()?;
+        let (processes, by, until) = (hold.processes, hold.by.clone(), hold.until);
         Some(HoldView {
-            processes: hold.processes,
-            ends_in_seconds: hold.until.map(|until| until.since(self.now).as_secs_f64()),
-            by: hold.by.clone(),
+            processes,
+            ends_in_seconds: until.map(|until| until.since(self.now).as_secs_f64()),
+            by: by.clone(),
+            sentence: Gap::HeldByOperator { processes, by, until }.sentence(self.now),
         })
     }
 
@@ -246,6 +262,7 @@ fn as_configured(program: &Program) -> String {
     match (count, by_hand) {
         (1, 0) => "one process, as configured".to_owned(),
         (count, 0) => format!("{count} processes, as configured"),
+        (1, _) => "its one process is stopped by an operator".to_owned(),
         (count, 1) => format!("one of {count} processes is stopped by an operator"),
         (count, stopped) => format!("{stopped} of {count} processes are stopped by an operator"),
     }

@@ -8,6 +8,7 @@ use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::machine::{Machine, release_hold};
 use super::spec::Kind;
 use super::time::Time;
+use super::words;
 use super::world::{Program, Shutdown, World};
 
 impl Machine {
@@ -241,8 +242,8 @@ fn check_count(program: &Program, processes: u32) -> Result<(), EditError> {
     }
     match &program.spec.kind {
         Kind::Scaled(scale) if processes > scale.max => Err(EditError::Invalid(format!(
-            "\"{name}\" may have {} processes at most; raise scale.max to allow {processes}",
-            scale.max
+            "\"{name}\" may have {} at most; raise scale.max to allow {processes}",
+            words::processes(scale.max)
         ))),
         Kind::Service { .. } if processes > SERVICE_PROCESSES_MAX => Err(EditError::Invalid(format!(
             "\"{name}\" cannot be set to {processes} processes; the most is {SERVICE_PROCESSES_MAX}"

@@ -76,18 +76,56 @@ pub fn signal_name(number: i32) -> Option<&'static str> {
     SIGNALS.iter().find(|(_, n)| *n == number).map(|(name, _)| *name)
 }
 
-/// The number of a signal that a person wrote: `TERM`, `SIGTERM`, `sigterm` or `15`; real-time signals by number.
+/// The number of a signal that a person wrote: `TERM`, `SIGTERM`, `sigterm` or `15`. Only signals with a name can be sent:
+/// the real-time ones, 32 to 64, belong to libraries and to programs that agree on them.
 pub fn signal_number(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number);
+        return signal_name(number).map(|_| number);
     }
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    SIGNALS.iter().find(|(known, _)| &known[3..] == name).map(|(_, number)| *number)
+    let name = bare_signal(text);
+    SIGNALS.iter().find(|(known, _)| known[3..] == name).map(|(_, number)| *number)
 }
 
-/// Every signal name, for "did you mean".
-pub fn signal_names() -> impl Iterator<Item = &'static str> {
+/// Why a text that [`signal_number`] does not know is no signal.
+pub fn no_signal(text: &str) -> String {
+    let bare = bare_signal(text);
+    if is_real_time(&bare) {
+        format!("{text} is a real-time signal, which Leveret cannot send")
+    } else {
+        format!("there is no signal {text}")
+    }
+}
+
+/// What to write instead of a text that is no signal: the name that was meant, where less than half of it is wrong, else
+/// all that there are.
+pub fn signal_hint(text: &str) -> String {
+    let bare = bare_signal(text);
+    let names = || signal_names().map(|name| &name[3..]);
+    let most = if is_real_time(&bare) { 0 } else { bare.len().saturating_sub(1) / 2 };
+    let nearest = names()
+        .map(|name| (strsim::damerau_levenshtein(&bare, name), name))
+        .min()
+        .filter(|(distance, _)| *distance <= most);
+    match nearest {
+        Some((_, name)) => format!("did you mean {name}?"),
+        None => format!("known are {}", names().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn is_real_time(bare: &str) -> bool {
+    bare.starts_with("RTMIN")
+        || bare.starts_with("RTMAX")
+        || bare.parse::<i32>().is_ok_and(|number| (32..=64).contains(&number))
+}
+
+/// A signal's name in capitals without SIG.
+fn bare_signal(text: &str) -> String {
+    let upper = text.trim().to_ascii_uppercase();
+    upper.strip_prefix("SIG").unwrap_or(&upper).to_owned()
+}
+
+/// Every signal name.
+fn signal_names() -> impl Iterator<Item = &'static str> {
     SIGNALS.iter().map(|(name, _)| *name)
 }
 
@@ -103,7 +141,13 @@ mod tests {
         assert_eq!(signal_number("SIGNOPE"), None);
         assert_eq!(signal_number("0"), None);
         assert_eq!(signal_number("65"), None);
-        assert_eq!(signal_number("34"), Some(34));
+        for text in ["34", "64", "RTMIN", "SIGRTMIN+3", "sigrtmax"] {
+            assert_eq!(signal_number(text), None, "{text}");
+            assert_eq!(no_signal(text), format!("{text} is a real-time signal, which Leveret cannot send"));
+            assert!(signal_hint(text).starts_with("known are HUP, INT, "), "{}", signal_hint(text));
+        }
+        assert_eq!(no_signal("99"), "there is no signal 99");
+        assert_eq!(signal_hint("SIGTREM"), "did you mean TERM?");
     }
 
     #[test]

@@ -1,6 +1,16 @@
-//! Numbers as words of a sentence.
+//! Numbers of things in sentences.
 
-/// `1 process`, `2,000 processes`.
+/// `1 line`, `3 lines`; for words that take an s.
+pub fn count(number: usize, thing: &str) -> String {
+    counted(number as u64, thing, &format!("{thing}s"))
+}
+
+/// `1 process`, `3 processes`.
+pub fn processes(number: u32) -> String {
+    counted(u64::from(number), "process", "processes")
+}
+
+/// `1 message`, `2,000 messages`.
 pub fn counted(count: u64, one: &str, several: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{} {several}", grouped(count)) }
 }
@@ -23,15 +33,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_is_told_as_one() {
+        assert_eq!([0, 1, 2_000].map(processes), ["0 processes", "1 process", "2,000 processes"]);
+        assert_eq!([0, 1, 2].map(|number| count(number, "line")), ["0 lines", "1 line", "2 lines"]);
+    }
+
+    #[test]
     fn thousands_are_grouped() {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
-    }
-
-    #[test]
-    fn one_is_one_and_everything_else_is_several() {
-        let text = |count| counted(count, "process", "processes");
-        assert_eq!([text(0), text(1), text(2_000)], ["0 processes", "1 process", "2,000 processes"]);
     }
 }

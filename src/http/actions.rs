@@ -13,7 +13,7 @@ use super::fields::Fields;
 use super::guard::Asked;
 use crate::controller::handle::{Accepted, Action, ReloadReport};
 use crate::controller::snapshot::Snapshot;
-use crate::core::exit::signal_number;
+use crate::core::exit::{no_signal, signal_hint, signal_number};
 use crate::core::ids::{ProcessId, ProgramName, Target};
 
 type TwoNames = Result<Path<(String, String)>, PathRejection>;
@@ -167,7 +167,8 @@ fn signal(fields: &Fields) -> Result<i32, ApiError> {
     let Some(text) = fields.text("signal") else {
         return Err(ApiError::invalid("\"signal\" is missing: say which, as in {\"signal\": \"USR1\"}"));
     };
-    signal_number(text).ok_or_else(|| ApiError::invalid(format!("there is no signal \"{text}\"")))
+    signal_number(text)
+        .ok_or_else(|| ApiError::invalid(format!("{}; {}", no_signal(text), signal_hint(text))))
 }
 
 /// A reload in one sentence.

@@ -83,7 +83,12 @@ fn mail() -> ProgramView {
     ProgramView {
         name: "mail".to_owned(),
         mode: "hold".to_owned(),
-        hold: Some(HoldView { processes: 3, ends_in_seconds: Some(600.0), by: "page".to_owned() }),
+        hold: Some(HoldView {
+            processes: 3,
+            ends_in_seconds: Some(600.0),
+            by: "page".to_owned(),
+            sentence: "held at 3 by an operator (page) for another 10m".to_owned(),
+        }),
         queues: vec![QueueView {
             broker: "billing".to_owned(),
             queue: "mail".to_owned(),

@@ -36,7 +36,9 @@ pub(super) struct Program<'a> {
     pub(super) desired_percent: f64,
     /// `1 to 40`, or nothing where there is nothing to choose.
     pub(super) range: Option<String>,
-    pub(super) hold: Option<String>,
+    /// Why this many, unless the hold says just that.
+    pub(super) reason: Option<&'a str>,
+    pub(super) hold: Option<&'a str>,
     pub(super) wait: Option<String>,
     pub(super) queues: Vec<Queue<'a>>,
     pub(super) processes: Vec<Process<'a>>,
@@ -103,19 +105,15 @@ impl<'a> Program<'a> {
         let most = view.max.max(view.desired).max(view.running).max(1);
         let percent = |count: u32| f64::from(count) * 100.0 / f64::from(most);
         let processes: Vec<Process<'_>> = view.processes.iter().map(Process::new).collect();
+        let hold = view.hold.as_ref().map(|hold| hold.sentence.as_str());
         Self {
             view,
             tone: tone_of(view),
             running_percent: percent(view.running),
             desired_percent: percent(view.desired),
             range: (view.min != view.max).then(|| format!("{} to {}", view.min, view.max)),
-            hold: view.hold.as_ref().map(|hold| {
-                let until = match hold.ends_in_seconds {
-                    Some(seconds) => format!("for another {}", duration(seconds)),
-                    None => "until released".to_owned(),
-                };
-                format!("held at {} {until}, set by {}", hold.processes, hold.by)
-            }),
+            reason: Some(view.reason.as_str()).filter(|reason| hold != Some(*reason)),
+            hold,
             wait: wait(view),
             queues: view.queues.iter().map(Queue::new).collect(),
             is_folded: processes.len() > UNFOLDED_MAX,
@@ -238,6 +236,7 @@ fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::snapshot::HoldView;
 
     #[test]
     fn numbers_read_as_people_write_them() {
@@ -258,6 +257,17 @@ mod tests {
         let view = QueueView::default();
         assert_eq!(Queue::new(&view).ready, "unknown");
         assert_eq!(Queue::new(&view).consumers, "unknown");
+    }
+
+    #[test]
+    fn a_hold_that_is_the_reason_is_told_once() {
+        let hold = HoldView { sentence: "held at 3".to_owned(), ..HoldView::default() };
+        let mut view =
+            ProgramView { hold: Some(hold), reason: "held at 3".to_owned(), ..ProgramView::default() };
+        let program = Program::new(&view);
+        assert_eq!((program.reason, program.hold), (None, Some("held at 3")));
+        view.reason = "stopped by an operator (page)".to_owned();
+        assert_eq!(Program::new(&view).reason, Some("stopped by an operator (page)"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::protocol::{InventoryProcess, InventoryState, SpawnOrder};
 use super::shim::{ShimOrder, ShimReport, cause};
+use super::standby::Standby;
 use super::tree::Tree;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
@@ -172,8 +173,13 @@ impl Children {
 
     /// Starts the shim for an order. The report pipe is to be watched; a failure is recorded like one of the shim's.
     ///
-    /// An order that is refused for its number is not recorded: the number belongs to another or is spent.
-    pub(super) fn spawn(&mut self, order: SpawnOrder, shim: &Shim) -> Result<RawFd, ShimReport> {
+    /// A standby takes the order if it can. An order that is refused for its number is not recorded: the number belongs to another or is spent.
+    pub(super) fn spawn(
+        &mut self,
+        order: SpawnOrder,
+        shim: &Shim,
+        standby: &mut Option<Standby>,
+    ) -> Result<RawFd, ShimReport> {
         let incarnation = order.incarnation;
         if incarnation <= self.last_incarnation {
             let cause = format!("incarnation {incarnation} was ordered before");
@@ -189,7 +195,7 @@ impl Children {
             output: order.output.clone(),
             held: None,
         };
-        let started = start(&order, shim, &mut child);
+        let started = start(&order, shim, standby, &mut child);
         child.note = Note::of(&order.note);
         let result = match started {
             Ok((pid, report)) => {
@@ -297,7 +303,12 @@ pub(super) struct Shim {
 }
 
 /// Makes the pipe, hands the order over and starts the shim; whatever fails, nothing is left of it.
-fn start(order: &SpawnOrder, shim: &Shim, child: &mut Child) -> Result<(i32, File), ShimReport> {
+fn start(
+    order: &SpawnOrder,
+    shim: &Shim,
+    standby: &mut Option<Standby>,
+    child: &mut Child,
+) -> Result<(i32, File), ShimReport> {
     let failed = |step: String| move |error: io::Error| ShimReport { step, cause: cause(&error) };
     if order.argv.is_empty() {
         return Err(ShimReport { step: "order".to_owned(), cause: "there is no command".to_owned() });
@@ -307,7 +318,7 @@ fn start(order: &SpawnOrder, shim: &Shim, child: &mut Child) -> Result<(i32, Fil
         .map_err(|error| failed(format!("make pipe {}", order.output.display()))(error.into()))?;
     let launched = hold(&order.output, shim.open_files_max).map_err(failed(output())).and_then(|held| {
         child.held = Some(held);
-        launch(order, shim).map_err(failed("start process".to_owned()))
+        hand_over(order, shim, standby).map_err(failed("start process".to_owned()))
     });
     if launched.is_err() {
         child.remove_output();
@@ -324,18 +335,28 @@ fn hold(output: &Path, open_files_max: Option<u64>) -> io::Result<OwnedFd> {
     Ok(held)
 }
 
-fn launch(order: &SpawnOrder, shim: &Shim) -> io::Result<(i32, File)> {
-    let mut memory = File::from(rustix::fs::memfd_create("order", MemfdFlags::CLOEXEC)?);
+/// Has the standby take the order, or else a new shim.
+fn hand_over(order: &SpawnOrder, shim: &Shim, standby: &mut Option<Standby>) -> io::Result<(i32, File)> {
     let shim_order = ShimOrder { spawn: std::borrow::Cow::Borrowed(order), open_files: shim.open_files };
-    memory.write_all(&serde_json::to_vec(&shim_order)?)?;
+    let text = serde_json::to_vec(&shim_order)?;
+    if let Some(taken) = standby.take().and_then(|standby| standby.take(&text)) {
+        return Ok(taken);
+    }
+    let mut memory = File::from(rustix::fs::memfd_create("order", MemfdFlags::CLOEXEC)?);
+    memory.write_all(&text)?;
     memory.rewind()?;
+    launch(memory.into(), "leveret: starting", shim)
+}
+
+/// Starts a shim that reads its order from `order`; returns its number and the pipe of its report.
+pub(super) fn launch(order: OwnedFd, name: &str, shim: &Shim) -> io::Result<(i32, File)> {
     let (report, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&report, true)?;
     let spawned = Command::new(&shim.binary)
-        .arg0("leveret: starting")
+        .arg0(name)
         .arg(super::shim::ARGUMENT)
         .env_clear()
-        .stdin(Stdio::from(memory))
+        .stdin(Stdio::from(order))
         // On stderr as well: if the shim cannot even begin, its loader's or runtime's words become the cause.
         .stderr(Stdio::from(theirs.as_fd().try_clone_to_owned()?))
         .stdout(Stdio::from(theirs))

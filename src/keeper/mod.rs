@@ -2,7 +2,7 @@
 //! sockets for a controller that may be replaced at any moment. It must never block and never decide.
 //!
 //! To be read in this order: [`protocol`] (what is said), [`frame`] (how it travels), `run` (the loop), `children` (the
-//! table of incarnations), [`shim`] (from spawn to exec), `tree` (which processes belong to an incarnation), `sweep` (what
+//! table of incarnations), [`shim`] (from spawn to exec), `standby` (a shim ahead of need), `tree` (which processes belong to an incarnation), `sweep` (what
 //! is done with trees), `signals`, `controller` (the keeper's view of its controller) and [`link`] (the controller's view
 //! of its keeper).
 
@@ -14,6 +14,7 @@ pub mod protocol;
 mod run;
 pub mod shim;
 mod signals;
+mod standby;
 mod sweep;
 mod tree;
 

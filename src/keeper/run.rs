@@ -21,6 +21,7 @@ use super::controller::{Controller, Next, Received};
 use super::protocol::{Fact, Inventory, Order, SpawnOrder, VERSION};
 use super::shim::ShimReport;
 use super::signals;
+use super::standby::Standby;
 use super::tree;
 use crate::core::command::Scope;
 use crate::core::exit::ExitStatus;
@@ -33,6 +34,9 @@ const SWEEP_DELAY: Duration = Duration::from_millis(5);
 
 /// How long other work may put off a look that is due.
 const SWEEP_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long after a spawn the next standby is started: a crash seldom comes alone, and spawning goes before.
+const STANDBY_DELAY: Duration = Duration::from_millis(10);
 
 /// How many signals are remembered for the next controller.
 const SIGNALS_MAX: usize = 64;
@@ -80,6 +84,9 @@ pub(super) struct Keeper {
     epoll: OwnedFd,
     signal_fd: SignalFd,
     shim: Shim,
+    /// The shim for the next order, once there was one.
+    pub(super) standby: Option<Standby>,
+    standby_at: Option<Time>,
     pub(super) controller: Controller,
     /// Whether the controller's socket is watched for room to write.
     watches_room: bool,
@@ -118,6 +125,8 @@ impl Keeper {
             epoll,
             signal_fd,
             shim: Shim { binary: options.binary, open_files: limit.current, open_files_max: limit.maximum },
+            standby: None,
+            standby_at: None,
             controller: Controller::new(options.controller.clone(), options.controller_argv, now),
             watches_room: false,
             children: Children::default(),
@@ -143,6 +152,9 @@ impl Keeper {
         loop {
             if let Some(code) = self.finished {
                 self.children.remove_outputs();
+                if let Some(standby) = self.standby.take() {
+                    standby.end();
+                }
                 return Ok(code);
             }
             self.flush();
@@ -164,8 +176,8 @@ impl Keeper {
     }
 
     fn wait(&self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
-        let deadlines =
-            [self.controller_deadline(), self.sweep_at, self.last_resort.filter(|_| self.has_left())];
+        let last_resort = self.last_resort.filter(|_| self.has_left());
+        let deadlines = [self.controller_deadline(), self.sweep_at, self.standby_at, last_resort];
         let timeout = deadlines.into_iter().flatten().min().map(|at| {
             let wait = at.since(clock::now());
             Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() }
@@ -200,6 +212,9 @@ impl Keeper {
             self.sweep_at.is_some_and(|at| at <= now && (is_idle || at + SWEEP_PATIENCE <= now));
         if is_sweep_due || !self.tree_signals.is_empty() {
             self.sweep(now);
+        }
+        if is_idle && self.standby_at.is_some_and(|at| at <= now) {
+            self.start_standby();
         }
         if self.last_resort.is_some() {
             self.end_by_force(now);
@@ -381,9 +396,18 @@ impl Keeper {
             let cause = "Leveret is ending".to_owned();
             return self.could_not_spawn(incarnation, ShimReport { step: "order".to_owned(), cause });
         }
-        match self.children.spawn(order, &self.shim) {
+        match self.children.spawn(order, &self.shim, &mut self.standby) {
             Ok(report) => self.watch_report(incarnation, report),
             Err(failure) => self.could_not_spawn(incarnation, failure),
+        }
+        self.standby_at = Some(clock::now() + STANDBY_DELAY);
+    }
+
+    fn start_standby(&mut self) {
+        self.standby_at = None;
+        if self.goes_on() && self.standby.is_none() {
+            // Where none can be started, the next order finds out why and says so.
+            self.standby = Standby::start(&self.shim).ok();
         }
     }
 
@@ -473,6 +497,9 @@ impl Keeper {
     fn reaped(&mut self, pid: i32, status: ExitStatus) {
         if self.controller.pid() == Some(pid) {
             return self.controller_ended(status);
+        }
+        if self.standby.as_ref().is_some_and(|standby| standby.pid() == pid) {
+            self.standby = None;
         }
         // Any other is an orphan that ended, and of no interest by itself.
         let Some(incarnation) = self.children.by_pid(pid) else { return };

@@ -1,5 +1,5 @@
-//! The exec shim: the same binary, started for one order, which it turns into session, output, limits, user, directory
-//! and environment in safe code before it becomes the program. It runs before anything else of Leveret does, must stay
+//! The exec shim: the same binary, started for one order, which it turns into output, limits, user, directory and
+//! environment in safe code before it becomes the program. It runs before anything else of Leveret does, must stay
 //! fast, and reports the step that failed; a report that ends with nothing said means that the program was exec'd.
 
 use std::borrow::Cow;
@@ -10,9 +10,15 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
 use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Gid, Group, Uid, User, fchown, initgroups, setgid, setgroups, setuid};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
+use rustix::io::Errno;
+use rustix::process::{
+    Resource, Rlimit, Signal, getpid, getpriority_process, getrlimit, kill_process, setpriority_process,
+    setrlimit,
+};
 use serde::{Deserialize, Serialize};
 
 use super::protocol::SpawnOrder;
@@ -51,9 +57,9 @@ pub fn run() -> ExitCode {
     let closed = close_inherited();
     // Above the standard streams, which the program's own output replaces; exec closes it.
     if let Ok(report) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3) {
-        let failure = match closed.and_then(|()| read_order()) {
+        let failure = match closed.and_then(|()| wait_for_order()).and_then(|()| read_order()) {
             Ok(order) => become_program(&order),
-            Err(error) => ShimReport { step: "read order".to_owned(), cause: cause(&error) },
+            Err(error) => ShimReport { step: "take order".to_owned(), cause: cause(&error) },
         };
         let text = serde_json::to_vec(&failure).expect("two texts are always JSON");
         // With nobody to read the report, the exit code has to do.
@@ -71,6 +77,37 @@ fn close_inherited() -> io::Result<()> {
     // The list contains the descriptor that it was read through, which is closed by now.
     for descriptor in listed.into_iter().filter(|descriptor| *descriptor > 2) {
         let _ = nix::unistd::close(descriptor);
+    }
+    Ok(())
+}
+
+/// Waits until the order comes, in a session of its own, out of reach of a terminal's signals to everybody.
+///
+/// A signal that reaches a shim without an order is not meant for the program that it will become, but for everything
+/// that is called leveret: it is forgotten. One from the keeper is, and stays pending.
+fn wait_for_order() -> io::Result<()> {
+    rustix::process::setsid()?;
+    let signals =
+        SignalFd::with_flags(&SigSet::thread_get_mask()?, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let keeper = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32);
+    let order = rustix::stdio::stdin();
+    let mut owed = Vec::new();
+    let mut is_there = false;
+    while !is_there {
+        let mut ready = [PollFd::new(&order, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        match poll(&mut ready, None) {
+            Ok(_) => is_there = !ready[0].revents().is_empty(),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        while let Some(signal) = signals.read_signal()? {
+            if signal.ssi_pid == keeper {
+                owed.extend(Signal::from_named_raw(signal.ssi_signo as i32));
+            }
+        }
+    }
+    for signal in owed {
+        kill_process(getpid(), signal)?;
     }
     Ok(())
 }
@@ -96,7 +133,6 @@ fn become_program(order: &ShimOrder<'_>) -> ShimReport {
 fn prepare(order: &ShimOrder<'_>) -> Result<Command, ShimReport> {
     let spawn = &order.spawn;
     let identity = Identity::of(spawn)?;
-    rustix::process::setsid().map_err(failed("setsid"))?;
     connect_output(spawn, &identity)?;
     let limit = Rlimit { current: order.open_files, maximum: getrlimit(Resource::Nofile).maximum };
     setrlimit(Resource::Nofile, limit).map_err(failed("limit open files"))?;

@@ -11,6 +11,7 @@ use super::children::{Child, Phase};
 use super::protocol::Fact;
 use super::run::{Keeper, say};
 use super::signals;
+use super::standby::Standby;
 use super::tree::{self, Members, Orphan, Tree};
 use crate::core::command::Scope;
 use crate::core::ids::Incarnation;
@@ -34,8 +35,8 @@ impl Keeper {
     }
 
     fn orphans(&self) -> io::Result<Vec<Orphan>> {
-        let controller = self.controller.pid();
-        tree::orphans(|pid| Some(pid) == controller || self.children.by_pid(pid).is_some())
+        let own = [self.controller.pid(), self.standby.as_ref().map(Standby::pid)];
+        tree::orphans(|pid| own.contains(&Some(pid)) || self.children.by_pid(pid).is_some())
     }
 
     /// One look at the orphans for everything that needs it: signals to trees, kills that go on, and counting what dead

@@ -152,6 +152,25 @@ fn an_unreachable_leveret_is_named_with_what_to_try() {
 }
 
 #[test]
+fn without_a_file_the_one_in_the_working_directory_is_taken_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("leveret.yaml");
+    let here = |words: &[&str]| {
+        let mut command = leveret(words);
+        command.current_dir(directory.path()).env("HOME", directory.path());
+        command
+    };
+    std::fs::write(&file, "programs: {web: {command: sleep 60}}\n").unwrap();
+    let (code, out, _) = outcome(here(&["check"]));
+    assert_eq!((code, out.as_str()), (0, "leveret.yaml: good, 1 program\n"));
+    std::fs::write(&file, "programs: {web: {comand: sleep 60}}\n").unwrap();
+    let (code, _, errors) = outcome(here(&["run"]));
+    assert_eq!(code, 2, "{errors}");
+    assert!(errors.starts_with("the configuration is leveret.yaml\n"), "{errors}");
+    assert!(errors.contains("`comand`"), "{errors}");
+}
+
+#[test]
 fn the_socket_is_found_in_the_runtime_directory() {
     let fake = Fake::start();
     let mut command = leveret(&["status"]);

@@ -36,7 +36,13 @@ fn a_click_on_copy_starts_a_process_and_the_page_shows_it_without_being_loaded_a
 
     browser.click("tr[data-key='web:0'] button.stop");
     browser.wait_text("tr[data-key='web:0'] .state", "stopped");
-    browser.wait_text("#program-web .reason", "held at 3 by an operator (page)");
+    browser
+        .wait_text("#program-web .hold", "held at 3 by an operator (page) until released; the file says 2");
+    assert_eq!(
+        browser.run("return document.querySelector('#program-web .reason')"),
+        Value::Null,
+        "told once"
+    );
 }
 
 /// Chromium without a window, driven through chromedriver.

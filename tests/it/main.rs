@@ -10,6 +10,7 @@ mod control_environment;
 mod control_http;
 mod control_reload;
 mod control_shutdown;
+mod control_wording;
 mod demo;
 mod faults;
 mod faults_controller;

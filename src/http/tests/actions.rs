@@ -76,7 +76,8 @@ async fn what_cannot_be_meant_never_reaches_the_loop() {
         ("programs/orders/scale", "{\"processes\":3,", 400, "not a JSON object"),
         ("programs/orders/stop", "processes=3", 400, "no field \"processes\""),
         ("programs/orders/signal", "", 400, "\"signal\" is missing"),
-        ("programs/orders/signal", "signal=NOPE", 400, "there is no signal \"NOPE\""),
+        ("programs/orders/signal", "signal=NOPE", 400, "there is no signal NOPE; known are HUP"),
+        ("programs/orders/signal", "signal=40", 400, "40 is a real-time signal, which Leveret cannot send"),
     ];
     for (path, body, status, sentence) in cases {
         let answer = server.post(&format!("/api/v1/{path}"), body).await;

@@ -1,6 +1,7 @@
 //! The keeper with real processes: every fault that it is there for.
 
 mod rig;
+mod standby;
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
@@ -163,6 +164,11 @@ fn a_start_that_fails_names_the_step_and_leaves_nothing() {
 fn descriptors_are_closed_when_incarnations_are_released() {
     let mut rig = Rig::start();
     let mut controller = rig.controller();
+    let first = rig.order(&["true"]);
+    controller.spawned(&first);
+    controller.wait_left(&first, 0);
+    controller.send(&Order::Release { incarnation: first.incarnation });
+    standby::wait_for_one(&rig);
     let open_files = rig.open_files();
     let mut bad = rig.order(&["true"]);
     bad.directory = Some("/srv/nope".into());
@@ -178,6 +184,7 @@ fn descriptors_are_closed_when_incarnations_are_released() {
     controller.spawn(&refused);
     controller.wait_could_not_spawn(&refused);
     assert!(!good.output.exists());
+    standby::wait_for_one(&rig);
     assert_eq!(rig.open_files(), open_files);
 }
 
@@ -224,7 +231,7 @@ fn two_hundred_processes_that_exit_at_once_leave_no_zombie() {
         }
     }
     assert_eq!(exited, 200);
-    assert_eq!(process::children(rig.keeper_pid()).unwrap(), [controller.pid]);
+    standby::wait_for_nothing_else(&rig, &controller);
 }
 
 #[test]
@@ -304,7 +311,7 @@ fn an_orphan_without_proof_is_never_killed() {
     let next = rig.order(&["true"]);
     controller.spawned(&next);
     controller.wait_left(&next, 0);
-    assert_eq!(process::children(rig.keeper_pid()).unwrap(), [controller.pid]);
+    standby::wait_for_nothing_else(&rig, &controller);
 }
 
 #[test]

@@ -1,0 +1,59 @@
+//! What the keeper tells of processes, and the end of a life: its output is read to the end, then what became of it is
+//! written down, and only then may the keeper forget it.
+
+use tracing::error;
+
+use super::control::Control;
+use super::takeover;
+use crate::core::ids::{Incarnation, ProcessId};
+use crate::keeper::protocol;
+use crate::sys::clock;
+
+impl Control {
+    pub(super) fn keeper_fact(&mut self, fact: protocol::Fact) {
+        if let protocol::Fact::Spawned { incarnation, .. } = &fact
+            && let Some(process) = self.machine.process_of(*incarnation)
+        {
+            self.read_output(&process, *incarnation);
+        }
+        if let Some(told) = takeover::told(&fact) {
+            self.machine.observe(told);
+            self.save_soon();
+        }
+        match fact {
+            protocol::Fact::CouldNotSpawn { incarnation, .. }
+            | protocol::Fact::Left { incarnation, left: 0, .. } => self.release(incarnation),
+            protocol::Fact::Spawned { .. } | protocol::Fact::Exited { .. } | protocol::Fact::Left { .. } => {}
+            protocol::Fact::Signalled { signal } => self.signalled(signal),
+            protocol::Fact::Inventory(_) | protocol::Fact::Kept { .. } => {
+                error!("the keeper repeated its inventory; it is ignored");
+            }
+        }
+    }
+
+    pub(super) fn read_output(&mut self, process: &ProcessId, incarnation: Incarnation) {
+        if let Some(program) = self.machine.world().programs.get(&process.program)
+            && self.reading.insert(incarnation)
+        {
+            self.pump.open(self.executor.source(program, process.slot, incarnation));
+        }
+    }
+
+    /// Nothing of this life is left: when its output has been read to its end, the keeper may forget it.
+    fn release(&mut self, incarnation: Incarnation) {
+        if !self.releasing.insert(incarnation) {
+            return;
+        }
+        if self.reading.contains(&incarnation) {
+            self.pump.finish(incarnation);
+        } else {
+            self.release_if_done(incarnation);
+        }
+    }
+
+    pub(super) fn release_if_done(&mut self, incarnation: Incarnation) {
+        if self.releasing.remove(&incarnation) {
+            self.saver.forget_after(incarnation, clock::now());
+        }
+    }
+}

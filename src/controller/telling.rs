@@ -1,0 +1,65 @@
+//! What the machine notices, as lines of the log, numbers of the metrics and entries of the journal.
+
+use tracing::{info, warn};
+
+use super::control::Control;
+use super::handle::Histogram;
+use super::snapshot::DecisionView;
+use super::view;
+use crate::core::event::Notice;
+use crate::core::ids::ProcessId;
+use crate::core::time::human;
+use crate::sys::clock;
+
+/// Bounds of the histogram of stops, in seconds.
+const STOP_BOUNDS: [f64; 10] = [0.05, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0];
+
+impl Control {
+    pub(super) fn tell(&mut self, notice: Notice) {
+        let world = self.machine.world();
+        let label = |process: &ProcessId| view::label(world, process);
+        match notice {
+            Notice::Restarted(process, reason) => {
+                info!("{} starts again ({})", label(&process), reason.as_str());
+            }
+            Notice::Ended(process, sentence) => info!("{}: {sentence}", label(&process)),
+            Notice::Stopped(process, took) => {
+                info!("{} has stopped, {} after it was asked to", label(&process), human(took));
+                let histogram = self.stops.entry(process.program);
+                histogram.or_insert_with(|| Histogram::new(&STOP_BOUNDS)).observe(took);
+            }
+            Notice::Killed(process) => {
+                warn!(
+                    "{} did not end within its stop timeout and is killed with all it started",
+                    label(&process)
+                );
+            }
+            Notice::NoStopHandler(program, signal) => warn!(
+                "{program}: its processes die of {signal} in the middle of work; from now on none is stopped that might be busy"
+            ),
+            Notice::Decided(program, decision) => {
+                let Some(program) = world.programs.get(&program) else { return };
+                let entry = view::decision(program, &decision, clock::wall_seconds());
+                info!("{}: {}: {}", entry.program, entry.change(), entry.reason);
+                self.write_down(entry);
+                // The target and what it was made from: the next controller goes on from there.
+                self.save_soon();
+            }
+            Notice::HoldEnded(program) => info!("{program}: the hold has ended, scaling goes on"),
+            Notice::Auxiliary(outcome) => {
+                info!("{}: {:?} ended: {:?}", outcome.program, outcome.purpose, outcome.result);
+            }
+        }
+    }
+
+    fn write_down(&mut self, entry: DecisionView) {
+        match self.journal.append(entry) {
+            Ok(()) => self.journal_failed = false,
+            Err(trouble) => {
+                if !std::mem::replace(&mut self.journal_failed, true) {
+                    warn!("the journal of decisions cannot be written: {trouble}; it goes on in memory");
+                }
+            }
+        }
+    }
+}
