@@ -176,10 +176,7 @@ async fn watch(
 
 fn sentence(decision: &DecisionView) -> String {
     let time = decision.at.get(11..19).unwrap_or(&decision.at);
-    match decision.from == decision.to {
-        true => format!("{time}  stays at {}: {}", decision.to, decision.reason),
-        false => format!("{time}  {} -> {}: {}", decision.from, decision.to, decision.reason),
-    }
+    format!("{time}  {}: {}", decision.change(), decision.reason)
 }
 
 fn live_line(snapshot: &Snapshot) -> String {

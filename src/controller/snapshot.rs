@@ -177,6 +177,17 @@ pub struct DecisionView {
     pub inputs: BTreeMap<String, f64>,
 }
 
+impl DecisionView {
+    /// What was decided, for the sentence that goes on with the reason: `1 -> 13`, `stays at 4`.
+    pub fn change(&self) -> String {
+        if self.from == self.to {
+            format!("stays at {}", self.to)
+        } else {
+            format!("{} -> {}", self.from, self.to)
+        }
+    }
+}
+
 /// `GET /api/v1/explain/{program}`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {

@@ -24,7 +24,7 @@ impl Control {
             }
             Notice::Ended(process, sentence) => info!("{}: {sentence}", label(&process)),
             Notice::Stopped(process, took) => {
-                info!("{} stopped after {}", label(&process), human(took));
+                info!("{} has stopped, {} after it was asked to", label(&process), human(took));
                 let histogram = self.stops.entry(process.program);
                 histogram.or_insert_with(|| Histogram::new(&STOP_BOUNDS)).observe(took);
             }
@@ -40,7 +40,7 @@ impl Control {
             Notice::Decided(program, decision) => {
                 let Some(program) = world.programs.get(&program) else { return };
                 let entry = view::decision(program, &decision, clock::wall_seconds());
-                info!("{}: {} -> {}: {}", entry.program, entry.from, entry.to, entry.reason);
+                info!("{}: {}: {}", entry.program, entry.change(), entry.reason);
                 self.write_down(entry);
                 // The target and what it was made from: the next controller goes on from there.
                 self.save_soon();

@@ -131,15 +131,7 @@ impl Scene<'_> {
         if let Some(gap) = gaps.get(&None).and_then(|gaps| gaps.first()) {
             return gap.sentence(self.now);
         }
-        let troubled: Vec<_> = gaps
-            .iter()
-            .filter_map(|(slot, gaps)| Some(((*slot)?, gaps.iter().find(|gap| is_trouble(gap))?)))
-            .collect();
-        let trouble = match troubled.as_slice() {
-            [] => None,
-            [(slot, gap)] => Some(format!("{}: {}", program.label(*slot), gap.sentence(self.now))),
-            [(_, gap), ..] => Some(format!("{} processes: {}", troubled.len(), gap.sentence(self.now))),
-        };
+        let trouble = self.trouble(program, gaps);
         match (&program.scaler, trouble) {
             (Some(_), _) if program.wish.paused => {
                 format!("scaling is paused at {}", program.count())
@@ -147,7 +139,7 @@ impl Scene<'_> {
             (Some(scaler), trouble) => {
                 let decided = match &scaler.decision {
                     Some(decision) => decision.reason.clone(),
-                    None => "waiting for the first reading of the queue".to_owned(),
+                    None => "waits for the first reading of the queue".to_owned(),
                 };
                 match trouble {
                     Some(trouble) => format!("{decided}; {trouble}"),
@@ -157,6 +149,26 @@ impl Scene<'_> {
             (None, Some(trouble)) => trouble,
             (None, None) => as_configured(program),
         }
+    }
+
+    /// The worst that stands in the way of processes, for all that it stands in the way of.
+    fn trouble(&self, program: &Program, gaps: &BTreeMap<Option<u32>, Vec<Gap>>) -> Option<String> {
+        let mut troubled: BTreeMap<u8, Vec<(u32, &Gap)>> = BTreeMap::new();
+        for (slot, gaps) in gaps {
+            let Some(slot) = slot else { continue };
+            let worst =
+                gaps.iter().filter_map(|gap| Some((gap.trouble()?, gap))).min_by_key(|(rank, _)| *rank);
+            if let Some((rank, gap)) = worst {
+                troubled.entry(rank).or_default().push((*slot, gap));
+            }
+        }
+        let (_, alike) = troubled.pop_first()?;
+        let (slot, gap) = alike.first()?;
+        let first = program.label(*slot);
+        Some(match alike.len() {
+            1 => format!("{first}: {}", gap.sentence(self.now)),
+            count => gap.sentence_of_several(count, &first, self.now),
+        })
     }
 
     fn hold(&self, wish: &Wish) -> Option<HoldView> {
@@ -256,26 +268,6 @@ fn as_configured(program: &Program) -> String {
     }
 }
 
-/// Whether a gap is worth a word about the whole program: normal starting and draining is not.
-fn is_trouble(gap: &Gap) -> bool {
-    match gap {
-        Gap::Backoff { .. }
-        | Gap::GaveUp { .. }
-        | Gap::LeaderGone { .. }
-        | Gap::AtMax { .. }
-        | Gap::StartLimit { .. }
-        | Gap::BrokerUnreachable { .. }
-        | Gap::NoStopHandler { .. } => true,
-        Gap::Rests { .. }
-        | Gap::StoppedByOperator { .. }
-        | Gap::NotStartedYet
-        | Gap::HeldByOperator { .. }
-        | Gap::Draining { .. }
-        | Gap::Starting
-        | Gap::ShuttingDown => false,
-    }
-}
-
 fn is_running(phase: &Phase) -> bool {
     matches!(phase, Phase::Starting(..) | Phase::Running(..))
 }
@@ -362,5 +354,36 @@ pub(crate) fn lasting(duration: Option<std::time::Duration>) -> String {
     match duration {
         Some(duration) => format!("for {}", human(duration)),
         None => "until released".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::event::Edit;
+    use crate::core::ids::Target;
+    use crate::core::machine::Machine;
+    use crate::core::scenario::service;
+    use crate::core::world::Limits;
+
+    #[test]
+    fn a_service_says_how_many_of_its_processes_an_operator_stopped() {
+        let name = ProgramName::new("web").unwrap();
+        let told = |processes, edits: &[Edit]| {
+            let mut machine = Machine::new(Limits::default());
+            machine.configure(vec![service("web", processes)], Limits::default());
+            for edit in edits {
+                machine.edit(edit, "page", Time::default()).unwrap();
+            }
+            as_configured(&machine.world().programs[&name])
+        };
+        let process = |slot| Target::Process(ProcessId::new(name.clone(), slot));
+        assert_eq!(told(1, &[]), "one process, as configured");
+        assert_eq!(told(3, &[]), "3 processes, as configured");
+        assert_eq!(told(3, &[Edit::Stop(process(0))]), "one of 3 processes is stopped by an operator");
+        assert_eq!(
+            told(3, &[Edit::Stop(Target::All), Edit::Start(process(1))]),
+            "2 of 3 processes are stopped by an operator"
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::observed::StopCause;
 use super::time::{Time, human};
+use super::words::counted;
 
 /// One reason for a difference between wanted and actual.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,14 +101,22 @@ impl Gap {
                 format!("{trouble}; starts again in {}", left(*until))
             }
             Self::Backoff { until, trouble, failures } => {
-                format!("{trouble}, {failures} times in a row; starts again in {}", left(*until))
-            }
-            Self::GaveUp { trouble, failures } => {
                 format!(
-                    "given up after {failures} failures in a row, the last one: {trouble}; start it to try again"
+                    "{failures} failures in a row, the last one: {trouble}; starts again in {}",
+                    left(*until)
                 )
             }
-            Self::Rests { ended } => format!("ended with {ended} and is not started again (restart policy)"),
+            Self::GaveUp { trouble, failures } => format!(
+                "given up after {}: {trouble}; start it to try again",
+                if *failures == 1 {
+                    "1 failure".to_owned()
+                } else {
+                    format!("{failures} failures in a row, the last one")
+                }
+            ),
+            Self::Rests { ended } => {
+                format!("{ended}; its restart policy lets it rest until somebody starts it")
+            }
             Self::StoppedByOperator { by } => format!("stopped by an operator ({by})"),
             Self::NotStartedYet => "waits for a start by hand (autostart is off)".to_owned(),
             Self::HeldByOperator { processes, by, until: Some(until) } => {
@@ -117,49 +126,130 @@ impl Gap {
                 format!("held at {processes} by an operator ({by}) until released")
             }
             Self::Draining { since, deadline, cause } => {
-                let why = match cause {
-                    StopCause::Operator => "stopping",
-                    StopCause::Restart => "stopping for a restart",
-                    StopCause::Changed => "draining, its configuration changed",
-                    StopCause::Removed => "stopping, its program was removed",
-                    StopCause::ScaleIn => "draining",
-                    StopCause::Shutdown => "stopping, Leveret shuts down",
-                    StopCause::LeaderEnded => "stopping",
-                };
                 let so_far = human(round(now.since(*since)));
-                match deadline {
-                    Some(deadline) => format!("{why} for {so_far}, killed in {}", left(*deadline)),
-                    None => format!("{why} for {so_far}"),
-                }
-            }
-            Self::LeaderGone { left: 0, .. } => "ended; looking for processes that it left behind".to_owned(),
-            Self::LeaderGone { left: count, deadline } => {
-                let processes = if *count == 1 { "process" } else { "processes" };
-                match deadline {
-                    Some(deadline) => {
-                        format!(
-                            "the main process is gone and left {count} {processes} behind, killed in {}",
-                            left(*deadline)
-                        )
+                let stopping = match cause {
+                    StopCause::Operator => format!("asked to stop {so_far} ago by an operator"),
+                    StopCause::Restart => format!("asked to stop {so_far} ago for a restart"),
+                    StopCause::Changed => {
+                        format!("draining for {so_far}, because its configuration changed")
                     }
-                    None => format!("the main process is gone and left {count} {processes} behind"),
+                    StopCause::Removed => {
+                        format!("asked to stop {so_far} ago, because its program was removed")
+                    }
+                    StopCause::ScaleIn => format!("draining for {so_far}, because fewer are needed"),
+                    StopCause::Shutdown => {
+                        format!("asked to stop {so_far} ago, because Leveret shuts down")
+                    }
+                    StopCause::LeaderEnded => {
+                        format!("asked to stop {so_far} ago, because its main process ended")
+                    }
+                };
+                match deadline {
+                    Some(deadline) => format!("{stopping}; {}", killed(*deadline, now)),
+                    None => format!("{stopping}; it may finish its work"),
                 }
             }
-            Self::AtMax { max, draining: 0 } => format!("at the maximum of {max}"),
-            Self::AtMax { max, draining } => {
-                format!("at the maximum of {max}, of which {draining} are draining")
+            Self::LeaderGone { left: 0, .. } => {
+                "the main process ended; looking for processes that it left behind".to_owned()
             }
-            Self::StartLimit { limit } => format!("waits, because {limit} consumers are starting already"),
-            Self::BrokerUnreachable { broker } => {
-                format!("waits until the broker \"{broker}\" can be reached")
+            Self::LeaderGone { left: count, deadline } => {
+                let processes = counted(u64::from(*count), "process", "processes");
+                let gone = format!("the main process ended and left {processes} behind");
+                match deadline {
+                    Some(deadline) => format!("{gone}; {}", killed(*deadline, now)),
+                    None => gone,
+                }
             }
-            Self::NoStopHandler { signal, surplus } => format!(
-                "{surplus} more than needed go on, because these processes die of {signal} in the middle of work; \
-                 handle it, or set stop.signal"
-            ),
+            Self::AtMax { max, draining } => format!("waits {}", for_room(*max, *draining)),
+            Self::StartLimit { limit } => format!("waits {}", for_turn(*limit)),
+            Self::BrokerUnreachable { broker } => format!("waits {}", for_broker(broker)),
+            Self::NoStopHandler { signal, surplus } => {
+                let more = if *surplus == 1 {
+                    "1 more than needed goes on".to_owned()
+                } else {
+                    format!("{surplus} more than needed go on")
+                };
+                format!(
+                    "{more}, because these processes die of {signal} in the middle of work; handle it, or set \
+                     stop.signal"
+                )
+            }
             Self::Starting => "starting".to_owned(),
             Self::ShuttingDown => "Leveret shuts down".to_owned(),
         }
+    }
+
+    /// One sentence for several processes of one program, of which this is the gap of the one named `first`.
+    pub fn sentence_of_several(&self, count: usize, first: &str, now: Time) -> String {
+        let processes = counted(count as u64, "process", "processes");
+        match self {
+            Self::AtMax { max, draining } => format!("{processes} wait {}", for_room(*max, *draining)),
+            Self::StartLimit { limit } => format!("{processes} wait {}", for_turn(*limit)),
+            Self::BrokerUnreachable { broker } => format!("{processes} wait {}", for_broker(broker)),
+            Self::Backoff { .. } => {
+                format!("{processes} failed and start again later; {first}: {}", self.sentence(now))
+            }
+            Self::GaveUp { .. } => format!("{processes} are given up; {first}: {}", self.sentence(now)),
+            Self::LeaderGone { .. } => {
+                format!("{processes} ended before those they started; {first}: {}", self.sentence(now))
+            }
+            Self::Rests { .. }
+            | Self::StoppedByOperator { .. }
+            | Self::NotStartedYet
+            | Self::HeldByOperator { .. }
+            | Self::Draining { .. }
+            | Self::NoStopHandler { .. }
+            | Self::Starting
+            | Self::ShuttingDown => format!("{processes}; {first}: {}", self.sentence(now)),
+        }
+    }
+
+    /// How much it troubles a program, most first; nothing where it is part of an ordinary day.
+    pub fn trouble(&self) -> Option<u8> {
+        match self {
+            Self::GaveUp { .. } => Some(0),
+            Self::Backoff { .. } => Some(1),
+            Self::LeaderGone { .. } => Some(2),
+            Self::BrokerUnreachable { .. } => Some(3),
+            Self::NoStopHandler { .. } => Some(4),
+            Self::AtMax { .. } => Some(5),
+            Self::StartLimit { .. } => Some(6),
+            Self::Rests { .. }
+            | Self::StoppedByOperator { .. }
+            | Self::NotStartedYet
+            | Self::HeldByOperator { .. }
+            | Self::Draining { .. }
+            | Self::Starting
+            | Self::ShuttingDown => None,
+        }
+    }
+}
+
+/// What those wait for that the maximum keeps from starting, after "waits" or "wait".
+fn for_room(max: u32, draining: u32) -> String {
+    match draining {
+        0 => format!("because the maximum of {max} is reached"),
+        1 => format!("until the one that is draining has ended: it counts against the maximum of {max}"),
+        _ => format!("until those {draining} that are draining end: they count against the maximum of {max}"),
+    }
+}
+
+fn for_turn(limit: u32) -> String {
+    match limit {
+        1 => "for another consumer that is starting: one may at a time".to_owned(),
+        _ => format!("for {limit} other consumers that are starting: no more may at a time"),
+    }
+}
+
+fn for_broker(broker: &str) -> String {
+    format!("until the broker \"{broker}\" can be reached")
+}
+
+fn killed(deadline: Time, now: Time) -> String {
+    if deadline > now {
+        format!("killed in {} if still there", human(round(deadline.since(now))))
+    } else {
+        "being killed now".to_owned()
     }
 }
 
@@ -173,13 +263,147 @@ fn round(duration: Duration) -> Duration {
 mod tests {
     use super::*;
 
+    fn at(seconds: u64) -> Time {
+        Time::from_millis(seconds * 1_000)
+    }
+
+    fn draining(cause: StopCause, deadline: Option<Time>) -> Gap {
+        Gap::Draining { since: at(7), deadline, cause }
+    }
+
+    fn backoff(failures: u32) -> Gap {
+        Gap::Backoff { until: Time::from_millis(12_480), trouble: "exit code 1".into(), failures }
+    }
+
+    fn gave_up(failures: u32) -> Gap {
+        Gap::GaveUp { trouble: "exit code 7".into(), failures }
+    }
+
+    /// Every reason, read as by somebody who is woken at night: what, why, until when.
     #[test]
-    fn a_gap_is_a_sentence_with_the_time_left() {
-        let now = Time::from_millis(10_000);
-        let backoff =
-            Gap::Backoff { until: Time::from_millis(12_480), trouble: "exit code 1".into(), failures: 3 };
-        assert_eq!(backoff.sentence(now), "exit code 1, 3 times in a row; starts again in 2.5s");
-        let gone = Gap::LeaderGone { left: 2, deadline: Some(Time::from_millis(40_000)) };
-        assert_eq!(gone.sentence(now), "the main process is gone and left 2 processes behind, killed in 30s");
+    fn every_gap_is_one_plain_sentence_with_the_time_left() {
+        let by = "page".to_owned();
+        let signal = "SIGTERM".to_owned();
+        let cases = [
+            (backoff(1), "exit code 1; starts again in 2.5s"),
+            (backoff(3), "3 failures in a row, the last one: exit code 1; starts again in 2.5s"),
+            (gave_up(1), "given up after 1 failure: exit code 7; start it to try again"),
+            (
+                gave_up(5),
+                "given up after 5 failures in a row, the last one: exit code 7; start it to try again",
+            ),
+            (
+                Gap::Rests { ended: "exit code 0".into() },
+                "exit code 0; its restart policy lets it rest until somebody starts it",
+            ),
+            (Gap::StoppedByOperator { by: by.clone() }, "stopped by an operator (page)"),
+            (Gap::NotStartedYet, "waits for a start by hand (autostart is off)"),
+            (
+                Gap::HeldByOperator { processes: 3, by: by.clone(), until: Some(at(610)) },
+                "held at 3 by an operator (page) for another 10m",
+            ),
+            (
+                Gap::HeldByOperator { processes: 3, by, until: None },
+                "held at 3 by an operator (page) until released",
+            ),
+            (
+                draining(StopCause::Operator, Some(at(17))),
+                "asked to stop 3s ago by an operator; killed in 7s if still there",
+            ),
+            (
+                draining(StopCause::Operator, Some(at(10))),
+                "asked to stop 3s ago by an operator; being killed now",
+            ),
+            (
+                draining(StopCause::Restart, Some(at(17))),
+                "asked to stop 3s ago for a restart; killed in 7s if still there",
+            ),
+            (
+                draining(StopCause::Removed, Some(at(17))),
+                "asked to stop 3s ago, because its program was removed; killed in 7s if still there",
+            ),
+            (
+                draining(StopCause::Shutdown, Some(at(17))),
+                "asked to stop 3s ago, because Leveret shuts down; killed in 7s if still there",
+            ),
+            (
+                draining(StopCause::LeaderEnded, Some(at(17))),
+                "asked to stop 3s ago, because its main process ended; killed in 7s if still there",
+            ),
+            (
+                draining(StopCause::ScaleIn, None),
+                "draining for 3s, because fewer are needed; it may finish its work",
+            ),
+            (
+                draining(StopCause::Changed, None),
+                "draining for 3s, because its configuration changed; it may finish its work",
+            ),
+            (
+                Gap::LeaderGone { left: 0, deadline: None },
+                "the main process ended; looking for processes that it left behind",
+            ),
+            (Gap::LeaderGone { left: 1, deadline: None }, "the main process ended and left 1 process behind"),
+            (
+                Gap::LeaderGone { left: 2, deadline: Some(at(40)) },
+                "the main process ended and left 2 processes behind; killed in 30s if still there",
+            ),
+            (Gap::AtMax { max: 5, draining: 0 }, "waits because the maximum of 5 is reached"),
+            (
+                Gap::AtMax { max: 5, draining: 1 },
+                "waits until the one that is draining has ended: it counts against the maximum of 5",
+            ),
+            (
+                Gap::AtMax { max: 5, draining: 2 },
+                "waits until those 2 that are draining end: they count against the maximum of 5",
+            ),
+            (Gap::StartLimit { limit: 1 }, "waits for another consumer that is starting: one may at a time"),
+            (
+                Gap::StartLimit { limit: 4 },
+                "waits for 4 other consumers that are starting: no more may at a time",
+            ),
+            (
+                Gap::BrokerUnreachable { broker: "shop".into() },
+                "waits until the broker \"shop\" can be reached",
+            ),
+            (
+                Gap::NoStopHandler { signal: signal.clone(), surplus: 1 },
+                "1 more than needed goes on, because these processes die of SIGTERM in the middle of work; handle it, or set stop.signal",
+            ),
+            (
+                Gap::NoStopHandler { signal, surplus: 4 },
+                "4 more than needed go on, because these processes die of SIGTERM in the middle of work; handle it, or set stop.signal",
+            ),
+            (Gap::Starting, "starting"),
+            (Gap::ShuttingDown, "Leveret shuts down"),
+        ];
+        for (gap, text) in cases {
+            assert_eq!(gap.sentence(at(10)), text);
+        }
+    }
+
+    #[test]
+    fn several_processes_share_one_sentence() {
+        let cases = [
+            (
+                backoff(1),
+                "6 processes failed and start again later; web:1: exit code 1; starts again in 2.5s",
+            ),
+            (
+                gave_up(5),
+                "6 processes are given up; web:1: given up after 5 failures in a row, the last one: exit code 7; start it to try again",
+            ),
+            (
+                Gap::StartLimit { limit: 4 },
+                "6 processes wait for 4 other consumers that are starting: no more may at a time",
+            ),
+            (Gap::AtMax { max: 5, draining: 0 }, "6 processes wait because the maximum of 5 is reached"),
+            (
+                Gap::BrokerUnreachable { broker: "shop".into() },
+                "6 processes wait until the broker \"shop\" can be reached",
+            ),
+        ];
+        for (gap, text) in cases {
+            assert_eq!(gap.sentence_of_several(6, "web:1", at(10)), text);
+        }
     }
 }

@@ -23,7 +23,7 @@ pub mod plan;
 pub mod random;
 pub mod restart;
 #[cfg(test)]
-mod scenario;
+pub(crate) mod scenario;
 pub mod secret;
 pub mod slots;
 pub mod spec;

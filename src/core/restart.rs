@@ -8,6 +8,7 @@ use super::observed::{Phase, Slot};
 use super::random::Random;
 use super::spec::{Backoff, RestartPolicy};
 use super::time::{Time, human};
+use super::words::counted;
 
 /// What is known about an exit that nobody asked for.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ pub enum Excuse {
 /// Puts the slot into the phase that follows, and says what follows in a sentence.
 pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
     let how = match ending.status {
-        Some(status) => format!("ended with {status} after {}", human(ending.lived)),
+        Some(status) => ended(status, ending.lived),
         None => format!("cannot start: {}", slot.trouble.as_deref().unwrap_or("unknown")),
     };
     let clean = ending.status.is_some_and(ExitStatus::is_clean);
@@ -57,7 +58,7 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
         slot.phase = Phase::Exited { at: ending.at };
         slot.failures = 0;
         slot.again = None;
-        return format!("{how}; its restart policy lets it rest");
+        return format!("{how}; its restart policy lets it rest until somebody starts it");
     }
     if clean && ending.lived >= ending.useful_life {
         slot.phase = Phase::Empty;
@@ -78,7 +79,8 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
     let own_fault = ending.excuse == Excuse::None;
     if own_fault && ending.backoff.give_up_after.is_some_and(|limit| slot.failures >= limit) {
         slot.phase = Phase::Failed { at: ending.at };
-        return format!("{how}; given up after {} failures in a row", slot.failures);
+        let failures = counted(u64::from(slot.failures), "failure", "failures in a row");
+        return format!("{how}; given up after {failures}, start it to try again");
     }
     let wait = delay(ending.backoff, slot.failures, ending.seed);
     slot.phase = Phase::Backoff { since: ending.at, until: ending.at + wait };
@@ -86,6 +88,15 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
         format!("{how}; starts again at once")
     } else {
         format!("{how}; starts again in {}", human(wait))
+    }
+}
+
+fn ended(status: ExitStatus, lived: Duration) -> String {
+    let lived = human(lived);
+    match status {
+        ExitStatus::Code(_) => format!("ended with {status} after {lived}"),
+        ExitStatus::Signal(_) => format!("{status} after {lived}"),
+        ExitStatus::Unknown => format!("ended after {lived}, exit code unknown"),
     }
 }
 
@@ -126,6 +137,42 @@ mod tests {
         let mut slot = Slot { failures: 3, ..Slot::default() };
         after_ending(&mut slot, ending(ExitStatus::Code(0), 11));
         assert_eq!((slot.phase, slot.failures), (Phase::Empty, 0));
+    }
+
+    #[test]
+    fn what_follows_is_one_sentence() {
+        let told = |status, failures, policy| {
+            let mut slot = Slot { failures, ..Slot::default() };
+            after_ending(
+                &mut slot,
+                Ending {
+                    policy,
+                    backoff: &Backoff { initial: Duration::ZERO, ..BACKOFF },
+                    ..ending(status, 5)
+                },
+            )
+        };
+        let (always, never) = (RestartPolicy::Always, RestartPolicy::Never);
+        let cases = [
+            (ExitStatus::Code(1), 0, always, "ended with exit code 1 after 5s; starts again at once"),
+            (ExitStatus::Signal(11), 0, always, "killed by SIGSEGV after 5s; starts again at once"),
+            (ExitStatus::Unknown, 0, always, "ended after 5s, exit code unknown; starts again at once"),
+            (
+                ExitStatus::Code(1),
+                4,
+                always,
+                "ended with exit code 1 after 5s; given up after 5 failures in a row, start it to try again",
+            ),
+            (
+                ExitStatus::Code(0),
+                0,
+                never,
+                "ended with exit code 0 after 5s; its restart policy lets it rest until somebody starts it",
+            ),
+        ];
+        for (status, failures, policy, text) in cases {
+            assert_eq!(told(status, failures, policy), text);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::world::Limits;
 use crate::scaling::input::Observation;
 
 /// A service of `processes` processes.
-pub(super) fn service(name: &str, processes: u32) -> ProgramSpec {
+pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
     ProgramSpec {
         name: ProgramName::new(name).unwrap(),
         project: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::decision::DataTrouble;
 use crate::core::time::human;
+use crate::core::words::{counted, grouped};
 
 /// Why a target is what it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,101 +118,131 @@ pub(super) struct Figures {
     pub(super) polling: bool,
 }
 
-/// The sentence.
+/// The sentence. It reads well alone, and after `1 -> 13: ` or `stays at 4: `: it repeats neither.
 pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
     let target = figures.target;
     let goal = human(figures.goal);
     match cause {
-        Cause::NotRead => format!("held at {target} until the queue is read for the first time"),
-        Cause::Missing { why, last: Some(last) } => {
-            format!("held at {target}: {why}, last reading {} ago", human(*last))
+        Cause::NotRead => {
+            "no consumer is added or stopped until the queue is read for the first time".to_owned()
         }
-        Cause::Missing { why, last: None } => format!("held at {target}: {why}, no reading yet"),
-        Cause::Stale { last } => format!("held at {target}: no reading for {}", human(*last)),
-        Cause::NoQueue => format!("the queue does not exist: {target} kept to declare it"),
+        Cause::Missing { why, last: Some(last) } => {
+            format!("{why}, last reading {} ago; {UNTIL_READ}", human(*last))
+        }
+        Cause::Missing { why, last: None } => format!("{why}, no reading yet; {UNTIL_READ}"),
+        Cause::Stale { last } => format!("no reading of the queue for {}; {UNTIL_READ}", human(*last)),
+        Cause::NoQueue => {
+            let (are_kept, they) = if target == 1 { ("is kept", "it") } else { ("are kept", "they") };
+            format!(
+                "the queue does not exist: {} {are_kept} so that {they} can declare it",
+                consumers(target)
+            )
+        }
         Cause::Backlog { ready, begun_in } => format!(
             "{}: {} {}{}",
             waiting(*ready, figures),
             consumers(target),
-            begin_within(target, *begun_in, figures.goal),
+            begin_within(*ready, *begun_in, figures),
             slow_start(figures)
         ),
-        Cause::BacklogAtMaximum { ready, begun_in } => {
-            let maximum = format!("{}: {} (the maximum)", waiting(*ready, figures), consumers(target));
-            match begun_in {
-                Some(time) if *time > figures.goal => {
-                    format!("{maximum} {} {}, over the goal of {goal}", needs(target), human(*time))
-                }
-                Some(_) | None => format!("{maximum} {}", begin_within(target, *begun_in, figures.goal)),
-            }
-        }
-        Cause::Draining { draining, wanted } => format!(
-            "{} wanted, held at {target}: {draining} that {} still finishing count against the maximum of {}",
-            grouped(u64::from(*wanted)),
-            if *draining == 1 { "is" } else { "are" },
-            figures.max
-        ),
-        Cause::Flow => format!(
-            "about {} at {} each keep {} busy{}",
-            per_second(figures.arrivals),
-            service(figures),
+        Cause::BacklogAtMaximum { ready, begun_in } => format!(
+            "{}: {} (the maximum) {}",
+            waiting(*ready, figures),
             consumers(target),
+            begin_within(*ready, *begun_in, figures)
+        ),
+        Cause::Draining { draining, wanted } => {
+            let (finish, they_end) = if *draining == 1 {
+                ("is still finishing its work and counts", "when it has ended")
+            } else {
+                ("are still finishing their work and count", "as they end")
+            };
+            format!(
+                "{} {} needed, but {draining} {finish} against the maximum of {}: more start {they_end}",
+                consumers(*wanted),
+                if *wanted == 1 { "is" } else { "are" },
+                figures.max
+            )
+        }
+        Cause::Flow => format!(
+            "{}: {} {} within the goal of {goal}{}",
+            arriving(figures),
+            consumers(target),
+            if target == 1 { "begins them" } else { "begin them" },
             slow_start(figures)
         ),
         Cause::FlowAtMaximum => format!(
-            "about {} at {} each are more than {} (the maximum) can keep within the goal of {goal}",
-            per_second(figures.arrivals),
-            service(figures),
+            "{}: more than {} (the maximum) can begin within the goal of {goal}",
+            arriving(figures),
             consumers(target)
         ),
-        Cause::Waiting { ready } => {
-            format!(
-                "held at {target} while {}",
-                if *ready == 1 {
-                    "1 message waits".to_owned()
-                } else {
-                    format!("{} messages wait", grouped(*ready))
-                }
-            )
-        }
-        Cause::Window { left } => {
-            format!(
-                "held at {target} until the queue has been empty for {} more{}",
-                human(whole(*left)),
-                polling(figures)
-            )
-        }
-        Cause::Down { empty, from, to } => {
-            let onward = if *to < target { format!(", then on to {to}") } else { String::new() };
-            format!("empty for {}: {from} -> {target}{onward}{}", human(whole(*empty)), polling(figures))
-        }
-        Cause::Minimum => format!(
-            "little to do: {} {} the minimum",
-            consumers(target),
-            if target == 1 { "is" } else { "are" }
+        Cause::Waiting { ready } => format!(
+            "fewer consumers would do, but {} {} and none is stopped before the queue is empty",
+            messages(*ready),
+            if *ready == 1 { "waits" } else { "wait" }
         ),
-        Cause::Asleep => "nothing to do: none run until a message arrives".to_owned(),
+        Cause::Window { left } => format!(
+            "the queue is empty; if it stays so for another {}, fewer consumers run{}",
+            human(whole(*left)),
+            polling(figures)
+        ),
+        Cause::Down { empty, from, to } => {
+            let enough = match to {
+                0 => "no consumer is needed".to_owned(),
+                1 => "1 consumer is enough".to_owned(),
+                _ => format!("{} are enough", consumers(*to)),
+            };
+            let stopped = if *to < target {
+                let stop = from.saturating_sub(target);
+                format!(": {stop} {} now, more if it stays empty", if stop == 1 { "stops" } else { "stop" })
+            } else {
+                String::new()
+            };
+            let polling = polling(figures);
+            format!("the queue has been empty for {} and {enough}{stopped}{polling}", human(whole(*empty)))
+        }
+        Cause::Minimum => format!("little to do: the minimum of {} is enough", consumers(target)),
+        Cause::Asleep => "the queue is empty: no consumer runs until a message arrives".to_owned(),
         Cause::LastOne { left } => {
-            format!("held at {target}: stopped if the queue stays empty for {} more", human(whole(*left)))
+            format!(
+                "the queue is empty; if it stays so for another {}, the last consumer stops",
+                human(whole(*left))
+            )
         }
     }
 }
+
+/// What missing data means.
+const UNTIL_READ: &str = "no consumer is added or stopped until the queue can be read";
 
 fn waiting(ready: u64, figures: &Figures) -> String {
     let service = service(figures);
     if ready == 1 {
         format!("1 message waits and takes about {service}")
     } else {
-        format!("{} messages wait and each takes about {service}", grouped(ready))
+        format!("{} wait and each takes about {service}", messages(ready))
     }
 }
 
-fn begin_within(target: u32, begun_in: Option<Duration>, goal: Duration) -> String {
-    let verb = if target == 1 { "begins" } else { "begin" };
+fn begin_within(ready: u64, begun_in: Option<Duration>, figures: &Figures) -> String {
+    let goal = human(figures.goal);
+    let what = if ready == 1 { "it" } else { "the last of them" };
+    let singular = figures.target == 1;
     match begun_in {
-        Some(time) => format!("{verb} the last of them within {}, the goal is {}", human(time), human(goal)),
-        None => format!("{verb} them"),
+        Some(time) if time > figures.goal => {
+            let need = if singular { "needs" } else { "need" };
+            format!("{need} {} to begin {what}, over the goal of {goal}", human(time))
+        }
+        Some(time) => {
+            let begin = if singular { "begins" } else { "begin" };
+            format!("{begin} {what} within {}, the goal is {goal}", human(time))
+        }
+        None => format!("{} {what}", if singular { "begins" } else { "begin" }),
     }
+}
+
+fn arriving(figures: &Figures) -> String {
+    format!("about {} arrive and each takes about {}", per_second(figures.arrivals), service(figures))
 }
 
 fn slow_start(figures: &Figures) -> String {
@@ -246,45 +277,34 @@ fn whole(duration: Duration) -> Duration {
 }
 
 fn consumers(count: u32) -> String {
-    if count == 1 { "1 consumer".to_owned() } else { format!("{} consumers", grouped(u64::from(count))) }
+    counted(u64::from(count), "consumer", "consumers")
 }
 
-fn needs(count: u32) -> &'static str {
-    if count == 1 { "needs" } else { "need" }
+fn messages(count: u64) -> String {
+    counted(count, "message", "messages")
 }
 
 fn per_second(rate: f64) -> String {
     if rate >= 9.5 {
-        format!("{} messages/s", grouped(rate.round() as u64))
+        format!("{} messages a second", grouped(rate.round() as u64))
     } else if rate >= 0.1 {
-        format!("{rate:.1} messages/s")
+        format!("{rate:.1} messages a second")
     } else {
-        format!("{:.1} messages/min", rate * 60.0)
+        format!("{:.1} messages a minute", rate * 60.0)
     }
-}
-
-/// A number with a comma between thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     fn figures(target: u32) -> Figures {
         Figures {
             target,
             max: 20,
-            goal: Duration::from_secs(2),
+            goal: 2 * SECOND,
             arrivals: 12.2,
             service: Duration::from_millis(50),
             service_learned: true,
@@ -294,30 +314,117 @@ mod tests {
         }
     }
 
+    /// Every sentence that the engine can say, read as by somebody who is woken at night: what, why, until when.
     #[test]
-    fn sentences_quote_the_numbers() {
-        let seconds = Duration::from_secs;
-        let at_maximum = Cause::BacklogAtMaximum { ready: 2_000, begun_in: Some(seconds(5)) };
+    fn every_cause_is_one_plain_sentence_with_its_numbers() {
+        let whole_seconds = |seconds| seconds * SECOND;
+        let backlog = |ready, seconds| Cause::Backlog { ready, begun_in: Some(whole_seconds(seconds)) };
+        let unreachable = |last| Cause::Missing { why: "the broker is unreachable", last };
+        let down = |from, to| Cause::Down { empty: whole_seconds(20), from, to };
         let cases = [
+            (Cause::NotRead, 1, "no consumer is added or stopped until the queue is read for the first time"),
             (
-                at_maximum,
-                20,
-                "2,000 messages wait and each takes about 50ms: 20 consumers (the maximum) need 5s, over the goal of 2s",
+                unreachable(Some(whole_seconds(12))),
+                4,
+                "the broker is unreachable, last reading 12s ago; no consumer is added or stopped until the queue can be read",
             ),
-            (Cause::Down { empty: seconds(20), from: 10, to: 1 }, 5, "empty for 20s: 10 -> 5, then on to 1"),
-            (Cause::Flow, 2, "about 12 messages/s at 50ms each keep 2 consumers busy"),
+            (
+                unreachable(None),
+                4,
+                "the broker is unreachable, no reading yet; no consumer is added or stopped until the queue can be read",
+            ),
+            (
+                Cause::Stale { last: Duration::from_micros(3_000_001) },
+                4,
+                "no reading of the queue for 3s; no consumer is added or stopped until the queue can be read",
+            ),
+            (Cause::NoQueue, 1, "the queue does not exist: 1 consumer is kept so that it can declare it"),
+            (Cause::NoQueue, 3, "the queue does not exist: 3 consumers are kept so that they can declare it"),
+            (
+                backlog(1, 1),
+                1,
+                "1 message waits and takes about 50ms: 1 consumer begins it within 1s, the goal is 2s",
+            ),
+            (
+                backlog(267, 1),
+                13,
+                "267 messages wait and each takes about 50ms: 13 consumers begin the last of them within 1s, the goal is 2s",
+            ),
+            (
+                backlog(9, 3),
+                4,
+                "9 messages wait and each takes about 50ms: 4 consumers need 3s to begin the last of them, over the goal of 2s",
+            ),
+            (
+                Cause::Backlog { ready: 2, begun_in: None },
+                2,
+                "2 messages wait and each takes about 50ms: 2 consumers begin the last of them",
+            ),
+            (
+                Cause::BacklogAtMaximum { ready: 2_000, begun_in: Some(whole_seconds(5)) },
+                20,
+                "2,000 messages wait and each takes about 50ms: 20 consumers (the maximum) need 5s to begin the last of them, over the goal of 2s",
+            ),
+            (
+                Cause::BacklogAtMaximum { ready: 600, begun_in: Some(2 * SECOND) },
+                20,
+                "600 messages wait and each takes about 50ms: 20 consumers (the maximum) begin the last of them within 2s, the goal is 2s",
+            ),
+            (
+                Cause::Draining { draining: 8, wanted: 20 },
+                12,
+                "20 consumers are needed, but 8 are still finishing their work and count against the maximum of 20: more start as they end",
+            ),
+            (
+                Cause::Draining { draining: 1, wanted: 20 },
+                19,
+                "20 consumers are needed, but 1 is still finishing its work and counts against the maximum of 20: more start when it has ended",
+            ),
+            (
+                Cause::Flow,
+                2,
+                "about 12 messages a second arrive and each takes about 50ms: 2 consumers begin them within the goal of 2s",
+            ),
+            (
+                Cause::FlowAtMaximum,
+                20,
+                "about 12 messages a second arrive and each takes about 50ms: more than 20 consumers (the maximum) can begin within the goal of 2s",
+            ),
+            (
+                Cause::Waiting { ready: 1 },
+                5,
+                "fewer consumers would do, but 1 message waits and none is stopped before the queue is empty",
+            ),
+            (
+                Cause::Waiting { ready: 1_200 },
+                5,
+                "fewer consumers would do, but 1,200 messages wait and none is stopped before the queue is empty",
+            ),
             (
                 Cause::Window { left: Duration::from_millis(13_200) },
                 5,
-                "held at 5 until the queue has been empty for 14s more",
+                "the queue is empty; if it stays so for another 14s, fewer consumers run",
             ),
             (
-                Cause::Missing { why: "the broker is unreachable", last: Some(seconds(12)) },
-                4,
-                "held at 4: the broker is unreachable, last reading 12s ago",
+                down(13, 1),
+                7,
+                "the queue has been empty for 20s and 1 consumer is enough: 6 stop now, more if it stays empty",
             ),
-            (Cause::NoQueue, 1, "the queue does not exist: 1 kept to declare it"),
-            (Cause::Minimum, 1, "little to do: 1 consumer is the minimum"),
+            (
+                down(4, 2),
+                3,
+                "the queue has been empty for 20s and 2 consumers are enough: 1 stops now, more if it stays empty",
+            ),
+            (down(3, 2), 2, "the queue has been empty for 20s and 2 consumers are enough"),
+            (down(1, 0), 0, "the queue has been empty for 20s and no consumer is needed"),
+            (Cause::Minimum, 1, "little to do: the minimum of 1 consumer is enough"),
+            (Cause::Minimum, 3, "little to do: the minimum of 3 consumers is enough"),
+            (Cause::Asleep, 0, "the queue is empty: no consumer runs until a message arrives"),
+            (
+                Cause::LastOne { left: whole_seconds(45) },
+                1,
+                "the queue is empty; if it stays so for another 45s, the last consumer stops",
+            ),
         ];
         for (cause, target, text) in cases {
             assert_eq!(sentence(&cause, &figures(target)), text);
@@ -339,9 +446,16 @@ mod tests {
     }
 
     #[test]
-    fn thousands_are_grouped() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
+    fn workers_that_poll_are_called_so() {
+        let polling = Figures { polling: true, ..figures(4) };
+        let text = sentence(&Cause::Window { left: Duration::from_secs(9) }, &polling);
+        assert!(text.ends_with("(the workers poll: the queue never shows them as consumers)"), "{text}");
+    }
+
+    #[test]
+    fn a_thin_flow_is_told_by_the_minute() {
+        assert_eq!(per_second(0.05), "3.0 messages a minute");
+        assert_eq!(per_second(0.5), "0.5 messages a second");
+        assert_eq!(per_second(1_234.5), "1,235 messages a second");
     }
 }

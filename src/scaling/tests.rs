@@ -99,11 +99,11 @@ fn steps_down_say_what_is_waited_for_and_where_they_lead() {
     bench.read(2_000);
     let waiting = bench.read(0);
     assert_eq!((waiting.target, waiting.limit), (20, Limit::Window));
-    assert_eq!(waiting.reason, "held at 20 until the queue has been empty for 10s more");
+    assert_eq!(waiting.reason, "the queue is empty; if it stays so for another 10s, fewer consumers run");
     bench.quiet(9);
     let step = bench.read(0);
     assert_eq!(step.target, 10, "{}", step.reason);
-    assert!(step.reason.starts_with("empty for 10s: 20 -> 10, then on to "), "{}", step.reason);
+    assert!(step.reason.starts_with("the queue has been empty for 10s and "), "{}", step.reason);
 }
 
 #[test]
@@ -114,7 +114,10 @@ fn one_waiting_message_begins_the_window_anew() {
     bench.quiet(8);
     let decision = bench.read(1);
     assert_eq!((decision.target, decision.limit), (20, Limit::Window));
-    assert_eq!(decision.reason, "held at 20 while 1 message waits");
+    assert_eq!(
+        decision.reason,
+        "fewer consumers would do, but 1 message waits and none is stopped before the queue is empty"
+    );
     assert!(bench.quiet(9).iter().all(|&target| target == 20));
 }
 
@@ -127,18 +130,24 @@ fn lost_readings_hold_the_number_and_say_so() {
     }
     let decision = bench.lost();
     assert_eq!((decision.target, decision.limit), (4, Limit::Data));
-    assert_eq!(decision.reason, "held at 4: the broker is unreachable, last reading 12s ago");
+    assert!(
+        decision.reason.starts_with("the broker is unreachable, last reading 12s ago; no consumer is"),
+        "{}",
+        decision.reason
+    );
     assert_eq!((decision.predicted_wait, decision.review_at), (None, None));
 }
 
 #[test]
 fn a_broker_that_was_never_reached_holds_what_runs() {
     let mut bench = Bench::new(GOAL, LEARNED, 4);
-    assert_eq!(bench.lost().reason, "held at 4: the broker is unreachable, no reading yet");
+    let lost = bench.lost();
+    assert_eq!((lost.target, lost.limit), (4, Limit::Data));
+    assert!(lost.reason.starts_with("the broker is unreachable, no reading yet; "), "{}", lost.reason);
     let mut unread = Engine::new(GOAL, LEARNED);
     let decision = unread.decide(&Fleet::default(), Time::from_millis(5));
     assert_eq!((decision.target, decision.limit), (1, Limit::Data));
-    assert_eq!(decision.reason, "held at 1 until the queue is read for the first time");
+    assert_eq!(decision.reason, "no consumer is added or stopped until the queue is read for the first time");
 }
 
 #[test]
@@ -159,7 +168,7 @@ fn silence_of_the_reader_is_missing_data_and_is_looked_at_when_it_begins() {
     let review = fresh.review_at.expect("a good reading grows old");
     let decision = bench.engine.decide(&bench.fleet, review);
     assert_eq!((decision.target, decision.limit), (4, Limit::Data));
-    assert_eq!(decision.reason, "held at 4: no reading for 3s");
+    assert!(decision.reason.starts_with("no reading of the queue for 3s; "), "{}", decision.reason);
 }
 
 #[test]
@@ -196,7 +205,7 @@ fn a_missing_queue_keeps_what_runs_and_at_least_one() {
     let mut bench = Bench::new(zero, LEARNED, 0);
     let decision = bench.no_queue();
     assert_eq!((decision.target, decision.limit), (1, Limit::Data));
-    assert_eq!(decision.reason, "the queue does not exist: 1 kept to declare it");
+    assert_eq!(decision.reason, "the queue does not exist: 1 consumer is kept so that it can declare it");
     let mut bench = Bench::new(GOAL, LEARNED, 5);
     bench.read(0);
     for _ in 0..60 {
@@ -211,7 +220,7 @@ fn zero_is_reached_after_a_silence_and_left_straight_to_the_needed_number() {
     let targets = bench.quiet(62);
     assert_eq!(targets[..60], [1; 60]);
     assert_eq!(targets[61], 0, "{targets:?}");
-    assert_eq!(bench.read(0).reason, "nothing to do: none run until a message arrives");
+    assert_eq!(bench.read(0).reason, "the queue is empty: no consumer runs until a message arrives");
     assert!(bench.quiet(100).iter().all(|&target| target == 0));
     let decision = bench.read(200);
     assert!(decision.target >= 10, "{decision:?}");
@@ -227,7 +236,7 @@ fn those_that_still_finish_count_against_the_maximum() {
     assert_eq!((decision.target, decision.limit), (12, Limit::Max));
     assert_eq!(
         decision.reason,
-        "20 wanted, held at 12: 8 that are still finishing count against the maximum of 20"
+        "20 consumers are needed, but 8 are still finishing their work and count against the maximum of 20: more start as they end"
     );
     bench.fleet.draining = 0;
     assert_eq!(bench.read(2_000).target, 20);

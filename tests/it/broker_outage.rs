@@ -141,11 +141,11 @@ impl Scene {
             assert_eq!(view["desired"], held, "the count is held: {view:#}");
             let error = view["queues"][0]["error"].as_str().unwrap_or_default();
             assert!(error.starts_with("broker \"default\": ") && error.contains(&outage.error), "{error}");
-            let holds = format!("held at {held}: the broker is not connected, last reading ");
+            let holds = "the broker is not connected, last reading ";
             let reason = view["reason"].as_str().unwrap_or_default();
-            assert!(reason.starts_with(&holds) && reason.contains(&outage.error), "{reason}");
+            assert!(reason.starts_with(holds) && reason.contains(&outage.error), "{reason}");
             let explained = daemon.cli(&["explain", name]).stdout;
-            for part in [holds.as_str(), error] {
+            for part in [holds, error] {
                 assert!(explained.contains(part), "{part:?} in\n{explained}");
             }
         }
@@ -175,7 +175,8 @@ impl Scene {
             for process in list(&view["processes"]) {
                 assert_eq!(process["reason"], waits, "{view:#}");
             }
-            assert!(view["reason"].as_str().is_some_and(|reason| reason.contains(waits)), "{view:#}");
+            let until = "until the broker \"default\" can be reached";
+            assert!(view["reason"].as_str().is_some_and(|reason| reason.contains(until)), "{view:#}");
         }
     }
 

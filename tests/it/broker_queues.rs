@@ -44,13 +44,16 @@ fn a_missing_and_a_locked_queue_among_twenty_leave_the_others_read_in_every_roun
     let kept = daemon.program(&missing.name);
     assert_eq!((kept["desired"].as_u64(), kept["running"].as_u64()), (Some(1), Some(1)), "{kept:#}");
     let explained = daemon.cli(&["explain", &missing.name]).stdout;
-    for part in ["the queue does not exist: 1 kept to declare it", &missing_says] {
+    for part in ["the queue does not exist: 1 consumer is kept so that it can declare it", &missing_says] {
         assert!(explained.contains(part), "{part:?} in\n{explained}");
     }
     let held = daemon.program(&locked.name);
     assert_eq!(held["desired"], 0, "{held:#}");
     let explained = daemon.cli(&["explain", &locked.name]).stdout;
-    for part in ["held at 0: the queue is exclusive to another connection", &locked_says] {
+    for part in [
+        "the queue is exclusive to another connection, no reading yet; no consumer is added or stopped",
+        &locked_says,
+    ] {
         assert!(explained.contains(part), "{part:?} in\n{explained}");
     }
     for program in well {

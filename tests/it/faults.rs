@@ -99,7 +99,7 @@ impl Wrapper {
         self.daemon.wait_program("wrapper", "the leader gone and one left", LIMIT, |program| {
             let process = status::processes(program).next()?;
             let is_told =
-                process["reason"].as_str()?.contains("the main process is gone and left 1 process behind");
+                process["reason"].as_str()?.contains("the main process ended and left 1 process behind");
             (is_told && process["state"] == "stopping").then(|| process.clone())
         })
     }
