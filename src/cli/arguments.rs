@@ -104,7 +104,7 @@ pub(crate) enum ClientCommand {
     Resume(FreezeArgs),
     /// Wait until a name is ready or drained
     Wait(WaitArgs),
-    /// Set how many processes a program has, and wait until as many run and the others have ended
+    /// Set how many processes a program has, and wait until so many run; those that are too many finish what they have begun
     ///
     /// Those that are too many finish their work first, however long that takes. Exits with 1 when a process fails.
     ///

@@ -1,4 +1,5 @@
-//! `leveret scale`: ask for a number of processes, then wait until there are as many.
+//! `leveret scale`: ask for a number of processes, then wait until so many run. Those that are too many are not waited
+//! for: they end when they have finished what they have begun, however long that takes.
 
 use std::collections::BTreeMap;
 
@@ -91,7 +92,7 @@ impl Scaling {
             let id = process.id.clone();
             match process.state.as_str() {
                 "running" => assessment.done.push(id),
-                "starting" | "stopping" => assessment.waiting.push((id, why(process))),
+                "starting" => assessment.waiting.push((id, why(process))),
                 "backoff" | "failed" if self.is_old_trouble(process) => {
                     assessment.waiting.push((id, why(process)));
                 }
@@ -101,8 +102,8 @@ impl Scaling {
                 _ => {}
             }
         }
-        let enough = program.desired.saturating_sub(resting)..=program.desired;
-        if assessment.is_complete() && !enough.contains(&program.running) {
+        let running = assessment.done.len() as u32;
+        if assessment.is_complete() && running + resting < program.desired {
             assessment.waiting.push((self.program.clone(), program.reason.clone()));
         }
         assessment
@@ -147,15 +148,18 @@ mod tests {
     }
 
     #[test]
-    fn it_is_done_when_as_many_run_and_the_others_have_ended() {
-        assert!(assess(2, &snapshot(2, &["running", "running", "stopped"])).is_complete());
-        assert!(assess(0, &snapshot(0, &["stopped"])).is_complete());
-        for states in [&["running", "starting"][..], &["running", "running", "stopping"], &["running"]] {
+    fn it_is_done_when_as_many_run_and_those_that_end_are_not_waited_for() {
+        for states in [&["running", "running", "stopped"][..], &["running", "running", "stopping"]] {
+            assert!(assess(2, &snapshot(2, states)).is_complete(), "{states:?}");
+        }
+        assert!(assess(0, &snapshot(0, &["stopping"])).is_complete());
+        assert!(assess(1, &snapshot(1, &["running", "running"])).is_complete(), "they may be busy for hours");
+        for states in [&["running", "starting"][..], &["running", "stopping"], &["running"]] {
             let assessment = assess(2, &snapshot(2, states));
             assert_eq!((assessment.waiting.len(), assessment.failed.len()), (1, 0), "{states:?}");
         }
-        let too_many = assess(1, &snapshot(1, &["running", "running"]));
-        assert_eq!(too_many.waiting, [("orders".to_owned(), "the reason".to_owned())]);
+        let too_few = assess(2, &snapshot(2, &["running"]));
+        assert_eq!(too_few.waiting, [("orders".to_owned(), "the reason".to_owned())]);
     }
 
     #[test]

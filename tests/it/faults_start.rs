@@ -36,7 +36,8 @@ fn a_process_that_cannot_be_started_says_which_step_failed_and_why() {
         let reason = text(&process, "reason");
         assert!(reason.starts_with(&format!("cannot start: {cause}; starts again in")), "{reason}");
         let said = daemon.cli_exits(1, &["start", name]);
-        assert!(said.starts_with(&format!("error: {name}: cannot start: {cause}")), "{said}");
+        assert!(said.starts_with(&format!("error: {name}: ")), "{said}");
+        assert!(said.contains(&format!("cannot start: {cause}")), "{said}");
         daemon.cli_exits(3, &["status", name]);
     }
     assert_eq!(daemon.wait_running("web")["running"], 1);
@@ -82,7 +83,7 @@ fn a_leveret_whose_port_is_taken_says_so_once_and_exits() {
         refused.stderr,
         format!(
             "leveret: cannot listen on {address} (is another program there? `listen` in the configuration chooses \
-             another address): Address already in use (os error 98)\n"
+             another address): Address already in use\n"
         )
     );
     drop(taken);
