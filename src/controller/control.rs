@@ -37,7 +37,7 @@ use crate::store::state::{self, KeeperIdentity, Saved};
 use crate::sys::clock;
 
 /// How often processor time and memory are read when nobody looks.
-const USAGE_INTERVAL: Duration = Duration::from_secs(10);
+const USAGE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long after the start they are read for the first time.
 const FIRST_USAGE: Duration = Duration::from_secs(1);
