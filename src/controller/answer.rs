@@ -285,6 +285,7 @@ impl Control {
             brokers: &self.brokers,
             usages: &self.usages,
             executor: &self.executor,
+            adopted: &self.adopted,
             now: clock::now(),
             wall_seconds: clock::wall_seconds(),
         }

@@ -62,6 +62,7 @@ pub(crate) struct Parts {
     pub(crate) probe_facts_in: mpsc::Sender<amqp::fact::Fact>,
     pub(crate) pump_events: mpsc::UnboundedReceiver<PumpEvent>,
     pub(crate) changed: watch::Sender<u64>,
+    pub(crate) journal: Journal<DecisionView>,
     pub(crate) first: bool,
 }
 
@@ -89,6 +90,8 @@ pub(crate) struct Control {
     changed: watch::Sender<u64>,
     /// Lives of which nothing is left and whose output is being read to its end.
     pub(super) releasing: BTreeSet<Incarnation>,
+    /// Lives that an earlier keeper started.
+    pub(super) adopted: BTreeSet<Incarnation>,
     /// Lives whose output is being moved.
     pub(super) reading: BTreeSet<Incarnation>,
     wake_at: Option<Time>,
@@ -110,19 +113,16 @@ enum Input {
 
 impl Control {
     /// A loop over what the inventory says is there.
-    ///
-    /// # Errors
-    /// When the state directory cannot be used.
-    pub(crate) fn new(parts: Parts) -> Result<Self, StartError> {
+    pub(crate) fn new(parts: Parts) -> Self {
         let Running { settings, retiring } = parts.running;
         let now = clock::now();
         let keeper =
             KeeperIdentity { pid: parts.inventory.keeper_pid, started_at: parts.inventory.started_at };
-        let journal = Journal::open(&settings.state_dir).map_err(|source| StartError::System {
-            action: format!("read the journal in {}", settings.state_dir.display()),
-            source,
-        })?;
-        let executor = Executor::new(parts.environment.clone(), &settings.state_dir);
+        let mut inherited = parts.environment.clone();
+        // With the number of the life it tells a process from those of every other Leveret, now and later.
+        inherited
+            .insert("LEVERET_KEEPER".to_owned(), format!("{}-{}", keeper.pid, keeper.started_at.as_micros()));
+        let executor = Executor::new(inherited, &settings.state_dir);
         let mut control = Self {
             machine: Machine::new(limits(&settings)),
             configuration: parts.configuration,
@@ -131,7 +131,7 @@ impl Control {
             executor,
             brokers: Brokers::new(parts.probe_facts_in),
             usages: Usages::default(),
-            journal,
+            journal: parts.journal,
             stops: BTreeMap::new(),
             keeper,
             controllers_before: parts.inventory.controllers_before,
@@ -144,6 +144,7 @@ impl Control {
             pump_events: parts.pump_events,
             changed: parts.changed,
             releasing: BTreeSet::new(),
+            adopted: BTreeSet::new(),
             reading: BTreeSet::new(),
             wake_at: None,
             learned_at: now + LEARNED_INTERVAL,
@@ -159,7 +160,7 @@ impl Control {
             }
             info!("the page is at http://{}", control.listen);
         }
-        Ok(control)
+        control
     }
 
     /// Names that a Host header may have.
@@ -172,7 +173,14 @@ impl Control {
         let settings = self.settings.clone();
         let memory = match state::load(&settings.state_dir) {
             Ok(Some(mut saved)) => {
-                let same_processes = saved.keeper == self.keeper;
+                let taken_over = inventory.predecessors.iter().any(|keeper| {
+                    saved.keeper == KeeperIdentity { pid: keeper.pid, started_at: keeper.started_at }
+                });
+                if taken_over {
+                    // The processes are the same, but whoever starts Leveret again does not want it to end.
+                    saved.memory.shutdown = None;
+                }
+                let same_processes = taken_over || saved.keeper == self.keeper;
                 if !same_processes {
                     saved.shift_to(now, clock::wall_seconds());
                 }
@@ -186,6 +194,8 @@ impl Control {
         };
         let (programs, limits) = (settings.programs.clone(), limits(&settings));
         self.machine = takeover::machine(Before { programs, retiring, limits, memory }, &inventory, now);
+        let adopted = inventory.processes.iter().filter(|process| process.adopted);
+        self.adopted = adopted.map(|process| process.incarnation).collect();
         let (steps, complaints) = takeover::steps(&inventory);
         for complaint in complaints {
             error!("{complaint}");
@@ -380,12 +390,14 @@ impl Control {
             warn!("{}", with_causes(&trouble));
         }
         for incarnation in written.forgettable {
+            self.adopted.remove(&incarnation);
             self.order(&Order::Release { incarnation });
         }
     }
 
     /// Gives the keeper the configuration that runs now, for the next controller.
     pub(super) fn keep_configuration(&mut self) -> Result<(), StartError> {
+        self.remember_programs();
         let retiring = self.machine.world().programs.values().filter(|program| program.retiring);
         let retiring = retiring.map(|program| program.spec.clone()).collect();
         let running = Running { settings: self.settings.clone(), retiring };
@@ -394,7 +406,7 @@ impl Control {
     }
 
     /// Has the keeper hold descriptors for the next controller.
-    pub(super) fn keep(
+    fn keep(
         &mut self,
         descriptors: impl IntoIterator<Item = (&'static str, OwnedFd)>,
     ) -> Result<(), StartError> {

@@ -3,11 +3,13 @@
 mod answer;
 mod brokers;
 mod control;
+mod earlier;
 mod ending;
 pub(crate) mod executor;
 pub mod handle;
 mod kept;
 mod lives;
+mod locks;
 mod saver;
 pub mod snapshot;
 pub mod start;

@@ -1,6 +1,6 @@
 //! How a controller comes up: from the keeper's inventory and what it kept, or, the first time, from the configuration file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
@@ -14,14 +14,18 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::control::{Control, Parts};
+use super::earlier;
 use super::handle::Handle;
 use super::kept::{self, Running};
+use super::locks::{hold_until_the_end, lock_after_a_killed_keeper};
+use super::takeover;
 use crate::config;
 use crate::http::{self, HttpSettings, Token};
 use crate::keeper::link::{ControllerLink, LinkError};
-use crate::keeper::protocol::{self, Fact, Inventory};
+use crate::keeper::protocol::{self, Fact, Inventory, Order, Recording};
 use crate::logs::Pump;
-use crate::sys::lock::{LockError, lock_directory};
+use crate::store::journal::Journal;
+use crate::sys::lock::LockError;
 
 /// How many requests of the page and the API may wait for the loop.
 const REQUESTS_WAITING_MAX: usize = 256;
@@ -93,10 +97,10 @@ impl StartError {
 /// See [`StartError`].
 pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     let mut link = ControllerLink::from_stdin()?;
-    let (inventory, mut kept) = receive_inventory(&mut link).await?;
+    let (mut inventory, mut kept) = receive_inventory(&mut link).await?;
     let environment = environment();
     let first = !kept.contains_key(kept::CONFIGURATION);
-    let running = match kept.remove(kept::CONFIGURATION) {
+    let mut running = match kept.remove(kept::CONFIGURATION) {
         Some(descriptor) => read_running(&descriptor)?,
         None => {
             let settings = config::load(&configuration, &environment).map_err(StartError::Configuration)?;
@@ -106,8 +110,11 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     // The keeper takes the first order as the word that all is well, so everything that can fail comes before it.
     let mut to_keep = Vec::new();
     if first {
-        take_directories(&running, &inventory, &kept, &mut to_keep)?;
+        take_directories(&running, &inventory, &kept, &mut to_keep).await?;
         to_keep.push((kept::CONFIGURATION, memory_of(&running)?));
+    }
+    for lock in [kept::STATE_LOCK, kept::RUNTIME_LOCK].into_iter().filter_map(|key| kept.remove(key)) {
+        hold_until_the_end(lock);
     }
     let tcp = tcp_listener(kept.remove(kept::TCP), &running, &mut to_keep)?;
     let unix = unix_listener(kept.remove(kept::UNIX), &running, &mut to_keep)?;
@@ -122,7 +129,21 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
         .map_err(StartError::system("start the thread that moves output"))?;
     let handle = Handle::new(requests_in, changes);
     let ending = CancellationToken::new();
+    let state_dir = running.settings.state_dir.clone();
+    let journal = Journal::open(&state_dir)
+        .map_err(StartError::system(format!("read the journal in {}", state_dir.display())))?;
     let listen = tcp.local_addr().map_err(StartError::system("read the address of the page"))?;
+    for (key, descriptor) in to_keep {
+        link.send(&Order::Keep { key: key.to_owned() }, Some(descriptor))?;
+    }
+    let is_new_keeper = inventory.recording == Recording::No;
+    if is_new_keeper {
+        inventory = adopt(&mut link, inventory, running.settings.runtime_dir.join("lives")).await?;
+        remove_other_pipes(&state_dir.join("pipes"), &inventory);
+        let mut known = running.settings.programs.clone();
+        known.extend(running.retiring.iter().cloned());
+        running.retiring.extend(earlier::of_lives(&state_dir, &inventory, &known));
+    }
     let mut control = Control::new(Parts {
         configuration,
         environment,
@@ -136,9 +157,13 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
         probe_facts_in,
         pump_events,
         changed,
+        journal,
         first,
-    })?;
-    control.keep(to_keep)?;
+    });
+    if is_new_keeper {
+        // With programs that were removed while there was no Leveret.
+        control.keep_configuration()?;
+    }
     serve(tcp, unix, token, listen, &control, &handle, &ending);
     let code = control.run().await?;
     ending.cancel();
@@ -189,6 +214,43 @@ async fn receive_inventory(
     Ok((inventory, kept))
 }
 
+/// Has the keeper take over what an earlier one left, if that was killed, and keep records itself from now on.
+async fn adopt(
+    link: &mut ControllerLink,
+    before: Inventory,
+    records: PathBuf,
+) -> Result<Inventory, StartError> {
+    link.send(&Order::Adopt { records }, None)?;
+    // Requests to end are told again; other signals are told once, and not in the inventory that follows.
+    let mut signals = before.signals;
+    signals.retain(|signal| !takeover::is_request_to_end(*signal));
+    loop {
+        match link.next().await? {
+            Some((Fact::Inventory(mut inventory), _)) => {
+                signals.append(&mut inventory.signals);
+                return Ok(Inventory { signals, ..inventory });
+            }
+            Some((Fact::Signalled { signal }, _)) if !takeover::is_request_to_end(signal) => {
+                signals.push(signal);
+            }
+            // The inventory that follows has it.
+            Some(_) => {}
+            None => return Err(StartError::KeeperGone),
+        }
+    }
+}
+
+/// Removes the named pipes of lives that nobody knows any more. The lock says that they are not another Leveret's.
+fn remove_other_pipes(pipes: &Path, inventory: &Inventory) {
+    let known: BTreeSet<&Path> = inventory.processes.iter().map(|process| process.output.as_path()).collect();
+    let entries = fs::read_dir(pipes).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()).filter(|path| !known.contains(path.as_path())) {
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!("cannot remove {}: {}", path.display(), crate::sys::cause::plain(error));
+        }
+    }
+}
+
 /// Leveret's own environment; variables that are not UTF-8 cannot be written in a configuration and are left out.
 fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
@@ -215,7 +277,7 @@ pub(crate) fn memory_of(running: &Running) -> Result<OwnedFd, StartError> {
 /// What the keeper is to hold, by key.
 type ToKeep = Vec<(&'static str, OwnedFd)>;
 
-fn take_directories(
+async fn take_directories(
     running: &Running,
     inventory: &Inventory,
     kept: &BTreeMap<String, OwnedFd>,
@@ -224,34 +286,20 @@ fn take_directories(
     let settings = &running.settings;
     // The keeper holds a lock already where the controller before was killed while it handed over what is to be kept.
     if !kept.contains_key(kept::STATE_LOCK) {
-        to_keep.push((kept::STATE_LOCK, lock_directory(&settings.state_dir, inventory.keeper_pid)?));
+        let lock = lock_after_a_killed_keeper(&settings.state_dir, inventory.keeper_pid).await?;
+        hold_until_the_end(lock.try_clone().map_err(StartError::system("duplicate a lock"))?);
+        to_keep.push((kept::STATE_LOCK, lock));
     }
     if settings.runtime_dir != settings.state_dir && !kept.contains_key(kept::RUNTIME_LOCK) {
-        to_keep.push((kept::RUNTIME_LOCK, lock_directory(&settings.runtime_dir, inventory.keeper_pid)?));
+        let lock = lock_after_a_killed_keeper(&settings.runtime_dir, inventory.keeper_pid).await?;
+        hold_until_the_end(lock.try_clone().map_err(StartError::system("duplicate a lock"))?);
+        to_keep.push((kept::RUNTIME_LOCK, lock));
     }
-    let pipes = settings.state_dir.join("pipes");
-    if inventory.processes.is_empty() {
-        empty(&pipes).map_err(StartError::system(format!("empty {}", pipes.display())))?;
-    }
-    for directory in [pipes, settings.state_dir.join("logs")] {
+    for directory in [settings.state_dir.join("pipes"), settings.state_dir.join("logs")] {
         fs::create_dir_all(&directory)
             .map_err(StartError::system(format!("make {}", directory.display())))?;
     }
     Ok(())
-}
-
-/// Removes the named pipes of a Leveret that ended without doing so. The lock says that it is gone.
-fn empty(pipes: &Path) -> io::Result<()> {
-    match fs::read_dir(pipes) {
-        Ok(entries) => {
-            for entry in entries {
-                fs::remove_file(entry?.path())?;
-            }
-            Ok(())
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 fn tcp_listener(

@@ -4,7 +4,7 @@
 use super::executor::Note;
 use crate::core::event::{Adopted, Edit, Fact};
 use crate::core::exit::signal_name;
-use crate::core::ids::Incarnation;
+use crate::core::ids::{Incarnation, ProgramName};
 use crate::core::machine::Machine;
 use crate::core::memory::Memory;
 use crate::core::spec::ProgramSpec;
@@ -75,6 +75,14 @@ pub(crate) fn steps(inventory: &Inventory) -> (Vec<Step>, Vec<String>) {
     }
     steps.append(&mut of_the_others);
     (steps, complaints)
+}
+
+/// Whose life it is, if its note says so.
+pub(crate) fn program_of(process: &InventoryProcess) -> Option<ProgramName> {
+    match serde_json::from_value::<Note>(process.note.clone()).ok()? {
+        Note::Process { process, .. } => Some(process.program),
+        Note::Auxiliary => None,
+    }
 }
 
 /// Whether nothing of a life is left.

@@ -1,6 +1,6 @@
 //! Makes the snapshot out of the world: the only place where what is known turns into what is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::brokers::Brokers;
 use super::executor::Executor;
@@ -8,7 +8,7 @@ use super::snapshot::{DecisionView, HoldView, ProcessView, ProgramView, QueueVie
 use super::usage::Usages;
 use crate::core::desired::Wish;
 use crate::core::gap::Gap;
-use crate::core::ids::{ProcessId, ProgramName};
+use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::observed::{Phase, Slot};
 use crate::core::plan::plan;
 use crate::core::slots::Slots;
@@ -24,9 +24,14 @@ pub(crate) struct Scene<'a> {
     pub(crate) brokers: &'a Brokers,
     pub(crate) usages: &'a Usages,
     pub(crate) executor: &'a Executor,
+    /// Lives that an earlier keeper started.
+    pub(crate) adopted: &'a BTreeSet<Incarnation>,
     pub(crate) now: Time,
     pub(crate) wall_seconds: f64,
 }
+
+/// What is to be known of a process that an earlier keeper started.
+const TAKEN_OVER: &str = "taken over from an earlier Leveret; its exit code will be unknown";
 
 /// Gaps by program and slot; the program's own are under no slot.
 type Gaps = BTreeMap<ProgramName, BTreeMap<Option<u32>, Vec<Gap>>>;
@@ -236,6 +241,7 @@ impl Scene<'_> {
         let usage = main.and_then(|main| self.usages.of(main.pid));
         let stopped_by_hand = program.wish.stopped_slots.contains(&number) && !wanted;
         let reason = gap.map(|gap| gap.sentence(self.now));
+        let is_adopted = slot.phase.life().is_some_and(|life| self.adopted.contains(&life.incarnation));
         ProcessView {
             id: program.label(number),
             slot: number,
@@ -249,7 +255,9 @@ impl Scene<'_> {
             cpu_seconds: usage.map(|usage| usage.cpu_seconds),
             memory_bytes: usage.map(|usage| usage.resident_bytes),
             exit: slot.last_exit.map(|status| status.to_string()),
-            reason: reason.or_else(|| stopped_by_hand.then(|| "stopped by an operator".to_owned())),
+            reason: reason
+                .or_else(|| stopped_by_hand.then(|| "stopped by an operator".to_owned()))
+                .or_else(|| is_adopted.then(|| TAKEN_OVER.to_owned())),
             log: self.executor.log(program, number),
         }
     }

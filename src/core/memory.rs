@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desired::Wish;
 use super::event::RestartReason;
-use super::ids::ProgramName;
+use super::ids::{Incarnation, ProgramName};
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase, Slot, StopManners};
 use super::world::{Scaler, Shutdown, goal};
@@ -24,6 +24,9 @@ pub struct Memory {
     /// How the brokers stood.
     #[serde(default)]
     pub brokers: BTreeMap<String, BrokerHealth>,
+    /// The highest number that a life had. A keeper knows those of its own; one that follows a killed keeper does not.
+    #[serde(default)]
+    pub last_incarnation: Incarnation,
 }
 
 /// What is remembered of a program.
@@ -58,7 +61,8 @@ impl Machine {
     /// What to remember.
     pub fn memory(&self) -> Memory {
         let (shutdown, brokers) = (self.world().shutdown, self.world().brokers.clone());
-        let mut memory = Memory { programs: BTreeMap::new(), shutdown, brokers };
+        let last_incarnation = self.world().last_incarnation;
+        let mut memory = Memory { programs: BTreeMap::new(), shutdown, brokers, last_incarnation };
         for (name, program) in &self.world().programs {
             let scaler = program.scaler.as_ref();
             let slots = program.slots.iter().map(|(number, slot)| (*number, past(slot)));
@@ -88,6 +92,7 @@ impl Machine {
         if same_processes {
             world.shutdown = world.shutdown.or(memory.shutdown);
             world.brokers = memory.brokers;
+            world.last_incarnation = world.last_incarnation.max(memory.last_incarnation);
         }
         for (name, past) in memory.programs {
             let Some(program) = world.programs.get_mut(&name) else { continue };

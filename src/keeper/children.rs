@@ -15,7 +15,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use serde_json::Value;
 
 use super::protocol::{InventoryProcess, InventoryState, SpawnOrder};
-use super::shim::{ShimOrder, ShimReport, cause};
+use super::records::{self, Place, Record};
+use super::shim::{NOT_RECORDED, ShimOrder, ShimReport, cause};
 use super::standby::Standby;
 use super::tree::Tree;
 use crate::core::exit::ExitStatus;
@@ -39,9 +40,22 @@ pub(super) struct Child {
     pub(super) is_killed: bool,
     /// Whether the controller has no more use for it.
     pub(super) is_released: bool,
+    /// What holds a leader that an earlier keeper started.
+    pub(super) adopted: Option<Adopted>,
+    /// Where it is written down, if it is.
+    record: Option<PathBuf>,
     output: PathBuf,
     /// Held so that neither the program nor the controller ever finds the pipe without its other end.
     held: Option<OwnedFd>,
+}
+
+/// What is held of a life that an earlier keeper started: it is nobody's child here.
+#[derive(Debug)]
+pub(super) struct Adopted {
+    /// The leader, while it lives; it becomes readable when that ends.
+    pub(super) process: Option<OwnedFd>,
+    /// How many looks in a row found nothing left.
+    pub(super) empty_looks: u32,
 }
 
 /// What the controller wrote on an incarnation, as text: a tree of values takes ten times the memory.
@@ -95,13 +109,26 @@ impl Child {
         matches!(self.phase, Phase::Exited { is_gone: false, .. })
     }
 
-    /// Writes another note on it.
-    pub(super) fn note(&mut self, note: &Value) {
-        self.note = Note::of(note);
+    /// Whether an earlier keeper started it.
+    pub(super) fn is_adopted(&self) -> bool {
+        self.adopted.is_some()
     }
 
-    fn remove_output(&mut self) {
+    /// Writes another note on it.
+    ///
+    /// # Errors
+    /// It could not be written down; a keeper that follows this one would not know it.
+    pub(super) fn note(&mut self, note: &Value) -> io::Result<()> {
+        self.note = Note::of(note);
+        self.record.as_deref().map_or(Ok(()), |record| records::write_note(record, note))
+    }
+
+    /// Removes its record and its pipe.
+    fn remove_traces(&mut self) {
         self.held = None;
+        if let Some(record) = self.record.take() {
+            records::remove(&record);
+        }
         // A pipe that the controller or an administrator removed already is removed.
         let _ = std::fs::remove_file(&self.output);
     }
@@ -113,6 +140,9 @@ pub(super) struct Children {
     table: BTreeMap<Incarnation, Child>,
     by_pid: BTreeMap<i32, Incarnation>,
     by_report: BTreeMap<RawFd, Incarnation>,
+    /// Lives that an earlier keeper started, by what holds their leader. Their numbers are not kept from being used again, so
+    /// they are not among `by_pid`.
+    by_process: BTreeMap<RawFd, Incarnation>,
     pub(super) last_incarnation: Incarnation,
 }
 
@@ -137,9 +167,13 @@ impl Children {
         self.by_report.get(&report).copied()
     }
 
+    pub(super) fn by_process(&self, process: RawFd) -> Option<Incarnation> {
+        self.by_process.get(&process).copied()
+    }
+
     /// How many leaders live.
     pub(super) fn living(&self) -> usize {
-        self.by_pid.len()
+        self.by_pid.len() + self.by_process.len()
     }
 
     /// Whether no process of any incarnation is left.
@@ -152,6 +186,7 @@ impl Children {
             incarnation: *incarnation,
             output: child.output.clone(),
             note: child.note.to_value(),
+            adopted: child.is_adopted(),
             state: match &child.phase {
                 Phase::Spawning { .. } => InventoryState::Spawning,
                 Phase::Running { pid, at } => InventoryState::Running { pid: *pid, at: *at },
@@ -192,6 +227,8 @@ impl Children {
             tree: Tree::new(incarnation, &order.environment),
             is_killed: false,
             is_released: false,
+            adopted: None,
+            record: shim.records.as_ref().map(|place| place.directory.join(incarnation.to_string())),
             output: order.output.clone(),
             held: None,
         };
@@ -215,15 +252,52 @@ impl Children {
         result
     }
 
+    /// Takes over a life that an earlier keeper started. Without a `process` its leader is gone, nobody knows how.
+    pub(super) fn adopt(
+        &mut self,
+        record: Record,
+        path: PathBuf,
+        process: Option<OwnedFd>,
+        held: Option<OwnedFd>,
+        now: Time,
+    ) {
+        let Record { incarnation, pid, start_time_ticks, started_at, output, marks, note } = record;
+        let phase = match &process {
+            Some(process) => {
+                self.by_process.insert(process.as_raw_fd(), incarnation);
+                Phase::Running { pid, at: started_at }
+            }
+            None => {
+                let status = ExitStatus::Unknown;
+                Phase::Exited { pid, started_at, status, left: 1, is_gone: false, at: now }
+            }
+        };
+        let leader = process.is_some().then_some((pid, start_time_ticks));
+        let child = Child {
+            note: Note::of(&note),
+            phase,
+            tree: Tree::adopted(incarnation, marks, leader),
+            is_killed: false,
+            is_released: false,
+            adopted: Some(Adopted { process, empty_looks: 0 }),
+            record: Some(path),
+            output,
+            held,
+        };
+        self.last_incarnation = self.last_incarnation.max(incarnation);
+        self.table.insert(incarnation, child);
+    }
+
     /// Looks whether the shim's report has ended: with nothing said the program was exec'd. A leader that was reaped,
     /// `is_reaped`, says no more.
     ///
-    /// Returns the incarnation's outcome once: the leader's number, or what failed.
+    /// Returns the incarnation's outcome once: the leader's number and whether it should have been written down and was not,
+    /// or what failed.
     pub(super) fn settle(
         &mut self,
         incarnation: Incarnation,
         is_reaped: bool,
-    ) -> Option<Result<i32, ShimReport>> {
+    ) -> Option<Result<(i32, bool), ShimReport>> {
         let child = self.table.get_mut(&incarnation)?;
         let Phase::Spawning { pid, report, said } = &mut child.phase else { return None };
         // The pipe ends when the program is exec'd or the shim exits; until then there may be more.
@@ -237,10 +311,14 @@ impl Children {
             Err(error) => said.extend_from_slice(error.to_string().as_bytes()),
         }
         self.by_report.remove(&report.as_raw_fd());
-        let (pid, said, at) = (*pid, std::mem::take(said), clock::now());
+        let (pid, mut said, at) = (*pid, std::mem::take(said), clock::now());
+        let is_unrecorded = said.first() == Some(&NOT_RECORDED);
+        if is_unrecorded {
+            said.remove(0);
+        }
         if said.is_empty() {
             child.phase = Phase::Running { pid, at };
-            return Some(Ok(pid));
+            return Some(Ok((pid, is_unrecorded)));
         }
         // Anything but a report is what the shim or its loader said on stderr before it could report.
         let failure: ShimReport = serde_json::from_slice(&said).unwrap_or_else(|_| ShimReport {
@@ -249,7 +327,7 @@ impl Children {
         });
         child.phase = Phase::CouldNotSpawn { failure: failure.clone(), at };
         child.tree.leader_ended();
-        child.remove_output();
+        child.remove_traces();
         // The shim's own exit is nobody's business: it is reaped like an orphan.
         self.by_pid.remove(&pid);
         Some(Err(failure))
@@ -265,7 +343,13 @@ impl Children {
     ) {
         let Some(child) = self.table.get_mut(&incarnation) else { return };
         let Phase::Running { pid, at } = child.phase else { return };
-        self.by_pid.remove(&pid);
+        match &mut child.adopted {
+            Some(adopted) => {
+                let process = adopted.process.take();
+                self.by_process.retain(|held, _| process.as_ref().is_none_or(|own| own.as_raw_fd() != *held));
+            }
+            None => drop(self.by_pid.remove(&pid)),
+        }
         child.tree.leader_ended();
         child.phase = Phase::Exited { pid, started_at: at, status, left, is_gone: false, at: exited_at };
     }
@@ -278,15 +362,15 @@ impl Children {
         }
         child.is_released = true;
         if child.is_gone() {
-            child.remove_output();
+            child.remove_traces();
             self.table.remove(&incarnation);
         }
     }
 
     /// Removes every pipe, at the end of everything.
-    pub(super) fn remove_outputs(&mut self) {
+    pub(super) fn remove_traces(&mut self) {
         for child in self.table.values_mut() {
-            child.remove_output();
+            child.remove_traces();
         }
     }
 }
@@ -300,6 +384,8 @@ pub(super) struct Shim {
     pub(super) open_files: Option<u64>,
     /// The keeper's own limit.
     pub(super) open_files_max: Option<u64>,
+    /// Where lives are written down, once a controller has said where.
+    pub(super) records: Option<Place>,
 }
 
 /// Makes the pipe, hands the order over and starts the shim; whatever fails, nothing is left of it.
@@ -321,12 +407,12 @@ fn start(
         hand_over(order, shim, standby).map_err(failed("start process".to_owned()))
     });
     if launched.is_err() {
-        child.remove_output();
+        child.remove_traces();
     }
     launched
 }
 
-fn hold(output: &Path, open_files_max: Option<u64>) -> io::Result<OwnedFd> {
+pub(super) fn hold(output: &Path, open_files_max: Option<u64>) -> io::Result<OwnedFd> {
     let held = rustix::fs::open(output, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
     // The kernel gives the lowest free number, so a high one means that few are free.
     if open_files_max.is_some_and(|max| held.as_raw_fd() as u64 + RESERVED_DESCRIPTORS >= max) {
@@ -337,7 +423,11 @@ fn hold(output: &Path, open_files_max: Option<u64>) -> io::Result<OwnedFd> {
 
 /// Has the standby take the order, or else a new shim.
 fn hand_over(order: &SpawnOrder, shim: &Shim, standby: &mut Option<Standby>) -> io::Result<(i32, File)> {
-    let shim_order = ShimOrder { spawn: std::borrow::Cow::Borrowed(order), open_files: shim.open_files };
+    let shim_order = ShimOrder {
+        spawn: std::borrow::Cow::Borrowed(order),
+        open_files: shim.open_files,
+        records: shim.records.clone(),
+    };
     let text = serde_json::to_vec(&shim_order)?;
     if let Some(taken) = standby.take().and_then(|standby| standby.take(&text)) {
         return Ok(taken);

@@ -58,6 +58,13 @@ pub enum Order {
         /// Its name.
         key: String,
     },
+    /// Keep records of lives in this directory from now on, and first take over what an earlier keeper, which was killed,
+    /// left there. Answered by another [`Fact::Inventory`], once all that the other one ordered has been started. Whoever
+    /// sends this holds a lock that says that the other keeper is gone. Known where [`Inventory::recording`] says so.
+    Adopt {
+        /// The directory.
+        records: PathBuf,
+    },
     /// End the keeper. Refused, with nothing done, while a process is left.
     Exit {
         /// The exit code.
@@ -95,6 +102,7 @@ pub struct SpawnOrder {
 #[serde(rename_all = "snake_case", tag = "fact")]
 pub enum Fact {
     /// The first frame to every controller: everything that there is. [`Fact::Kept`] frames follow, one for each kept key.
+    /// Told again, without those, as the answer to [`Order::Adopt`].
     Inventory(Inventory),
     /// A kept file descriptor comes with this frame.
     Kept {
@@ -168,6 +176,34 @@ pub struct Inventory {
     /// Signals that came while there was no controller, oldest first. SIGTERM, SIGINT and SIGQUIT are told to every later
     /// controller again, so that an end that was asked for is not forgotten with the controller that began it.
     pub signals: Vec<i32>,
+    /// Whether lives are written down for a keeper that follows this one.
+    #[serde(default)]
+    pub recording: Recording,
+    /// The keepers, oldest first, whose processes this one took over.
+    #[serde(default)]
+    pub predecessors: Vec<Predecessor>,
+}
+
+/// Whether lives are written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recording {
+    /// This keeper does not know how to.
+    #[default]
+    Unknown,
+    /// No controller has asked for it, or it failed.
+    No,
+    /// They are.
+    Yes,
+}
+
+/// A keeper that was there before this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Predecessor {
+    /// Its process id.
+    pub pid: i32,
+    /// When it started.
+    pub started_at: Time,
 }
 
 /// One incarnation in the inventory.
@@ -181,6 +217,9 @@ pub struct InventoryProcess {
     pub note: serde_json::Value,
     /// How far it got.
     pub state: InventoryState,
+    /// Whether an earlier keeper started it: how it ends will not be known.
+    #[serde(default)]
+    pub adopted: bool,
 }
 
 /// How far an incarnation got.

@@ -16,9 +16,11 @@ use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getrlimit, setrlimit, wait, waitpid,
 };
 
+use super::adopt::Adoption;
 use super::children::{Children, Phase, Shim};
 use super::controller::{Controller, Next, Received};
-use super::protocol::{Fact, Inventory, Order, SpawnOrder, VERSION};
+use super::protocol::{Fact, Inventory, Order, Predecessor, Recording, SpawnOrder, VERSION};
+use super::records;
 use super::shim::ShimReport;
 use super::signals;
 use super::standby::Standby;
@@ -30,7 +32,7 @@ use crate::core::time::Time;
 use crate::sys::clock;
 
 /// How long after a leader's exit the rest of its tree is looked for; until then a new process is started undisturbed.
-const SWEEP_DELAY: Duration = Duration::from_millis(5);
+pub(super) const SWEEP_DELAY: Duration = Duration::from_millis(5);
 
 /// How long other work may put off a look that is due.
 const SWEEP_PATIENCE: Duration = Duration::from_millis(50);
@@ -81,9 +83,9 @@ pub fn run(options: KeeperOptions) -> Result<u8, KeeperError> {
 
 #[derive(Debug)]
 pub(super) struct Keeper {
-    epoll: OwnedFd,
+    pub(super) epoll: OwnedFd,
     signal_fd: SignalFd,
-    shim: Shim,
+    pub(super) shim: Shim,
     /// The shim for the next order, once there was one.
     pub(super) standby: Option<Standby>,
     standby_at: Option<Time>,
@@ -92,7 +94,13 @@ pub(super) struct Keeper {
     watches_room: bool,
     pub(super) children: Children,
     kept: BTreeMap<String, Arc<OwnedFd>>,
-    started_at: Time,
+    pub(super) started_at: Time,
+    /// What an earlier keeper left, until it is taken over.
+    pub(super) adoption: Option<Adoption>,
+    /// The keepers whose processes were taken over.
+    pub(super) predecessors: Vec<Predecessor>,
+    /// Whether it was said that a life could not be written down.
+    has_said_unrecorded: bool,
     /// Signals for the next controller.
     waiting_signals: Vec<i32>,
     /// Signals that need to know the whole tree.
@@ -124,7 +132,12 @@ impl Keeper {
         let mut keeper = Self {
             epoll,
             signal_fd,
-            shim: Shim { binary: options.binary, open_files: limit.current, open_files_max: limit.maximum },
+            shim: Shim {
+                binary: options.binary,
+                open_files: limit.current,
+                open_files_max: limit.maximum,
+                records: None,
+            },
             standby: None,
             standby_at: None,
             controller: Controller::new(options.controller.clone(), options.controller_argv, now),
@@ -132,6 +145,9 @@ impl Keeper {
             children: Children::default(),
             kept: BTreeMap::new(),
             started_at: now,
+            adoption: None,
+            predecessors: Vec::new(),
+            has_said_unrecorded: false,
             waiting_signals: Vec::new(),
             tree_signals: Vec::new(),
             sweep_at: None,
@@ -151,7 +167,10 @@ impl Keeper {
         let mut events = Vec::with_capacity(256);
         loop {
             if let Some(code) = self.finished {
-                self.children.remove_outputs();
+                self.children.remove_traces();
+                if let Some(place) = &self.shim.records {
+                    records::remove_all(&place.directory);
+                }
                 if let Some(standby) = self.standby.take() {
                     standby.end();
                 }
@@ -177,7 +196,8 @@ impl Keeper {
 
     fn wait(&self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         let last_resort = self.last_resort.filter(|_| self.has_left());
-        let deadlines = [self.controller_deadline(), self.sweep_at, self.standby_at, last_resort];
+        let adoption = self.adoption.as_ref().map(|adoption| adoption.at);
+        let deadlines = [self.controller_deadline(), self.sweep_at, self.standby_at, last_resort, adoption];
         let timeout = deadlines.into_iter().flatten().min().map(|at| {
             let wait = at.since(clock::now());
             Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() }
@@ -200,11 +220,14 @@ impl Keeper {
             }
         } else if let Some(incarnation) = self.children.by_report(descriptor) {
             self.settle(incarnation, false);
+        } else if let Some(incarnation) = self.children.by_process(descriptor) {
+            self.adopted_ended(incarnation);
         }
     }
 
     fn do_what_is_due(&mut self, now: Time, is_idle: bool) {
         self.controller.kill_if_due(now);
+        self.adopt_if_due(now);
         if self.goes_on() && self.controller.is_due_to_start(now) {
             self.replace_controller(now);
         }
@@ -299,6 +322,15 @@ impl Keeper {
         if let Some(socket) = self.controller.socket() {
             self.watch(socket)?;
         }
+        self.tell_inventory();
+        self.waiting_signals.retain(|number| is_request_to_end(*number));
+        for (key, descriptor) in self.kept.clone() {
+            self.tell_with(&Fact::Kept { key }, Some(descriptor));
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell_inventory(&mut self) {
         self.tell(&Fact::Inventory(Inventory {
             version: VERSION,
             keeper_pid: getpid().as_raw_nonzero().get(),
@@ -308,12 +340,9 @@ impl Keeper {
             processes: self.children.inventory(),
             kept: self.kept.keys().cloned().collect(),
             signals: self.waiting_signals.clone(),
+            recording: if self.shim.records.is_some() { Recording::Yes } else { Recording::No },
+            predecessors: self.predecessors.clone(),
         }));
-        self.waiting_signals.retain(|number| is_request_to_end(*number));
-        for (key, descriptor) in self.kept.clone() {
-            self.tell_with(&Fact::Kept { key }, Some(descriptor));
-        }
-        Ok(())
     }
 
     fn controller_ended(&mut self, status: ExitStatus) {
@@ -375,10 +404,12 @@ impl Keeper {
             Order::Spawn(order) => self.spawn(*order),
             Order::Signal { incarnation, signal, scope } => self.signal(incarnation, signal, scope),
             Order::Note { incarnation, note } => {
-                if let Some(child) = self.children.get_mut(incarnation) {
-                    child.note(&note);
+                let noted = self.children.get_mut(incarnation).map(|child| child.note(&note));
+                if let Some(Err(_)) = noted {
+                    self.say_unrecorded();
                 }
             }
+            Order::Adopt { records } => self.begin_adoption(records),
             Order::Release { incarnation } => self.children.release(incarnation),
             Order::Keep { key } => {
                 self.kept.extend(descriptor.map(|descriptor| (key, Arc::new(descriptor))));
@@ -439,13 +470,22 @@ impl Keeper {
         };
         let Some(child) = self.children.get_mut(incarnation).filter(|child| !child.is_gone()) else { return };
         match (child.leader(), scope) {
-            (Some(pid), Scope::Main | Scope::Group) => {
+            (Some(_), Scope::Main) if child.is_adopted() => {
+                if signals::asks_to_end(signal) {
+                    child.tree.record();
+                }
+                if let Some(process) = child.adopted.as_ref().and_then(|adopted| adopted.process.as_ref()) {
+                    signals::to_held(process, signal);
+                }
+            }
+            (Some(pid), Scope::Main | Scope::Group) if !child.is_adopted() => {
                 if signals::asks_to_end(signal) {
                     child.tree.record();
                 }
                 signals::to_child(pid, signal, scope == Scope::Group);
             }
-            (Some(_), Scope::Tree) | (None, Scope::Main | Scope::Group | Scope::Tree) => {
+            (Some(_), Scope::Main | Scope::Group | Scope::Tree)
+            | (None, Scope::Main | Scope::Group | Scope::Tree) => {
                 self.tree_signals.push((incarnation, scope, signal));
             }
         }
@@ -456,9 +496,26 @@ impl Keeper {
     /// Tells how a spawn went, once it is known.
     fn settle(&mut self, incarnation: Incarnation, is_reaped: bool) {
         match self.children.settle(incarnation, is_reaped) {
-            Some(Ok(pid)) => self.tell(&Fact::Spawned { incarnation, pid, at: clock::now() }),
+            Some(Ok((pid, is_unrecorded))) => {
+                self.tell(&Fact::Spawned { incarnation, pid, at: clock::now() });
+                if is_unrecorded {
+                    self.say_unrecorded();
+                }
+            }
             Some(Err(failure)) => self.could_not_spawn(incarnation, failure),
             None => {}
+        }
+    }
+
+    /// Once: where one cannot be written, the next one cannot either.
+    fn say_unrecorded(&mut self) {
+        let Some(place) = &self.shim.records else { return };
+        if !std::mem::replace(&mut self.has_said_unrecorded, true) {
+            say(&format!(
+                "lives cannot be written down in {} (is the disk full?); if the keeper were killed now, they would not be \
+                 known again",
+                place.directory.display()
+            ));
         }
     }
 

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
@@ -22,6 +23,7 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 
 use super::protocol::SpawnOrder;
+use super::records::{self, Place};
 
 /// The first argument that makes the binary a shim.
 pub const ARGUMENT: &str = "__exec";
@@ -29,12 +31,17 @@ pub const ARGUMENT: &str = "__exec";
 /// The exit code of a shim that could not exec, as shells use it.
 const COULD_NOT_EXEC: u8 = 127;
 
+/// What a report begins with if the life could not be written down.
+pub(super) const NOT_RECORDED: u8 = b'!';
+
 /// What the keeper writes for the shim.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ShimOrder<'a> {
     pub(super) spawn: Cow<'a, SpawnOrder>,
     /// The soft limit on open files; none is unlimited.
     pub(super) open_files: Option<u64>,
+    /// Where the life is written down, if it is.
+    pub(super) records: Option<Place>,
 }
 
 /// What the shim writes for the keeper: the step that failed, and the system's word for why.
@@ -58,7 +65,7 @@ pub fn run() -> ExitCode {
     // Above the standard streams, which the program's own output replaces; exec closes it.
     if let Ok(report) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3) {
         let failure = match closed.and_then(|()| wait_for_order()).and_then(|()| read_order()) {
-            Ok(order) => become_program(&order),
+            Ok(order) => become_program(&order, &report),
             Err(error) => ShimReport { step: "take order".to_owned(), cause: cause(&error) },
         };
         let text = serde_json::to_vec(&failure).expect("two texts are always JSON");
@@ -119,7 +126,19 @@ fn read_order() -> io::Result<ShimOrder<'static>> {
 }
 
 /// Returns what failed, if anything does.
-fn become_program(order: &ShimOrder<'_>) -> ShimReport {
+fn become_program(order: &ShimOrder<'_>, report: &OwnedFd) -> ShimReport {
+    // While Leveret's own rights are there. The lock ends with exec, or with this process.
+    let written = order.records.as_ref().map(|place| records::write(place, &order.spawn)).transpose();
+    let _lock_until_exec = match written {
+        Ok(written) => {
+            if written.as_ref().is_some_and(|written| !written.is_recorded) {
+                // The program runs all the same; if nobody reads this, nobody is there to say it.
+                let _ = rustix::io::write(report, &[NOT_RECORDED]);
+            }
+            written
+        }
+        Err(error) => return ShimReport { step: "start".to_owned(), cause: cause(&error) },
+    };
     match prepare(order) {
         Ok(mut command) => {
             let error = command.exec();

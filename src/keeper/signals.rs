@@ -2,11 +2,13 @@
 //! that was not reaped yet, whose number therefore cannot belong to another, or one named by number and start time.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use nix::sys::signal::{SigSet, Signal as Name};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open, pidfd_send_signal,
@@ -112,6 +114,21 @@ pub(super) fn to_exactly(pid: i32, start_time_ticks: u64, signal: Signal) {
     if goes_with_continue(signal) {
         let _ = send(Signal::CONT);
     }
+}
+
+/// Sends to a process that is held by this descriptor.
+pub(super) fn to_held(process: &OwnedFd, signal: Signal) {
+    // As above: gone or not ours to signal.
+    let _ = pidfd_send_signal(process, signal);
+    if goes_with_continue(signal) {
+        let _ = pidfd_send_signal(process, Signal::CONT);
+    }
+}
+
+/// Whether a process that is held by this descriptor has ended, reaped or not.
+pub(super) fn has_ended(process: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)) == Ok(1)
 }
 
 /// Sends to a process group that is known to have a proven member.

@@ -27,6 +27,21 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
 /// How often a tree that is being killed is looked through in one go for processes that it forked meanwhile.
 const KILL_ROUNDS_MAX: usize = 16;
 
+/// Who may belong to a life: orphans to one of this keeper's, and anybody to one that an earlier keeper started, because
+/// what that one's processes leave behind is inherited by somebody else.
+#[derive(Debug, Default)]
+struct Look {
+    orphans: Vec<Orphan>,
+    /// Empty where nothing is looked for.
+    everyone: Vec<Orphan>,
+}
+
+impl Look {
+    fn of(&self, is_adopted: bool) -> &[Orphan] {
+        if is_adopted { &self.everyone } else { &self.orphans }
+    }
+}
+
 impl Keeper {
     /// Asks for a look after this delay, or earlier if one was asked for.
     pub(super) fn request_sweep(&mut self, delay: Duration) {
@@ -34,9 +49,23 @@ impl Keeper {
         self.sweep_at = Some(self.sweep_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    fn orphans(&self) -> io::Result<Vec<Orphan>> {
+    /// Everybody who may belong to a life of which something is looked for.
+    fn look(&self) -> io::Result<Look> {
         let own = [self.controller.pid(), self.standby.as_ref().map(Standby::pid)];
-        tree::orphans(|pid| own.contains(&Some(pid)) || self.children.by_pid(pid).is_some())
+        let is_known = |pid| own.contains(&Some(pid)) || self.children.by_pid(pid).is_some();
+        let keeper = rustix::process::getpid().as_raw_nonzero().get();
+        let is_sought = |incarnation: &Incarnation, child: &Child| {
+            let is_signalled = self.tree_signals.iter().any(|(signalled, ..)| signalled == incarnation);
+            child.is_killed || child.is_left_to_count() || is_signalled
+        };
+        let any_adopted = self.children.iter().any(|(incarnation, child)| {
+            child.is_adopted() && !child.is_gone() && is_sought(incarnation, child)
+        });
+        let everyone = match any_adopted {
+            true => tree::everyone(|pid| pid == keeper || is_known(pid))?,
+            false => Vec::new(),
+        };
+        Ok(Look { orphans: tree::orphans(is_known)?, everyone })
     }
 
     /// One look at the orphans for everything that needs it: signals to trees, kills that go on, and counting what dead
@@ -44,8 +73,8 @@ impl Keeper {
     pub(super) fn sweep(&mut self, now: Time) {
         self.sweep_at = None;
         self.swept_at = now;
-        let orphans = match self.orphans() {
-            Ok(orphans) => orphans,
+        let look = match self.look() {
+            Ok(look) => look,
             Err(error) => {
                 say(&format!("failed to look for processes that were left behind: {error}"));
                 return self.request_sweep(SWEEP_INTERVAL);
@@ -53,7 +82,7 @@ impl Keeper {
         };
         for (incarnation, scope, signal) in std::mem::take(&mut self.tree_signals) {
             if let Some(child) = self.children.get_mut(incarnation) {
-                signal_tree(child, &orphans, scope, signal);
+                signal_tree(child, &look, scope, signal);
             }
         }
         let killed: Vec<Incarnation> = self
@@ -63,20 +92,21 @@ impl Keeper {
             .map(|(incarnation, _)| *incarnation)
             .collect();
         for incarnation in killed {
-            self.kill_tree(incarnation, &orphans);
+            self.kill_tree(incarnation, &look);
         }
-        self.count_left(&orphans);
+        self.count_left(&look);
     }
 
     /// Kills a tree again and again until nothing new is found, because it may fork while it is being killed.
-    fn kill_tree(&mut self, incarnation: Incarnation, orphans: &[Orphan]) {
+    fn kill_tree(&mut self, incarnation: Incarnation, look: &Look) {
         let Some(child) = self.children.get_mut(incarnation) else { return };
+        let is_adopted = child.is_adopted();
         let mut tree: Tree = std::mem::take(&mut child.tree);
         let mut struck = BTreeMap::new();
         let mut sessions = BTreeSet::new();
-        let mut later_orphans = Vec::new();
+        let mut later = Look::default();
         for round in 0..KILL_ROUNDS_MAX {
-            let members = tree.members(if round == 0 { orphans } else { &later_orphans }, &sessions);
+            let members = tree.members(if round == 0 { look } else { &later }.of(is_adopted), &sessions);
             tree.observe(&members);
             let mut is_over = true;
             for (pid, member) in &members {
@@ -89,25 +119,35 @@ impl Keeper {
                 break;
             }
             sessions.extend(tree::sessions_of(&members, tree.leader()));
-            later_orphans = self.orphans().unwrap_or_default();
+            later = self.look().unwrap_or_default();
         }
         if let Some(child) = self.children.get_mut(incarnation) {
             child.tree = tree;
         }
     }
 
-    fn count_left(&mut self, orphans: &[Orphan]) {
+    fn count_left(&mut self, look: &Look) {
         let at = clock::now();
         let mut facts = Vec::new();
         let mut is_any_left = false;
         // An orphan that ended during this look has passed its children on to the keeper, unseen.
-        let is_sure = !has_zombie();
+        let has_no_zombie = !has_zombie();
+        let mut is_sure = true;
         for (incarnation, child) in self.children.iter_mut().filter(|(_, child)| child.is_left_to_count()) {
-            let members: Members = child.tree.members(orphans, &BTreeSet::new());
+            let members: Members = child.tree.members(look.of(child.is_adopted()), &BTreeSet::new());
             child.tree.observe(&members);
+            let is_certain = match &mut child.adopted {
+                // What forks while all processes are listed may be missed by one look, but not by the next as well.
+                Some(adopted) => {
+                    adopted.empty_looks = if members.is_empty() { adopted.empty_looks + 1 } else { 0 };
+                    adopted.empty_looks > 1 || !members.is_empty()
+                }
+                None => has_no_zombie,
+            };
+            is_sure &= is_certain;
             let Phase::Exited { left, is_gone, .. } = &mut child.phase else { continue };
             let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
-            *is_gone = count == 0 && is_sure;
+            *is_gone = count == 0 && is_certain;
             is_any_left |= !*is_gone;
             if *is_gone || (count > 0 && count != *left) {
                 *left = count;
@@ -127,10 +167,16 @@ impl Keeper {
 }
 
 /// Signals everybody that is proven, or with [`Scope::Group`] the leader's group if somebody in it is.
-fn signal_tree(child: &mut Child, orphans: &[Orphan], scope: Scope, signal: Signal) {
-    let members = child.tree.members(orphans, &BTreeSet::new());
+fn signal_tree(child: &mut Child, look: &Look, scope: Scope, signal: Signal) {
+    let members = child.tree.members(look.of(child.is_adopted()), &BTreeSet::new());
     child.tree.observe(&members);
     match (scope, &child.phase) {
+        // Nothing keeps the number of an adopted leader's group from being used again but its members, so each is proven.
+        (Scope::Group, Phase::Running { pid, .. } | Phase::Exited { pid, .. }) if child.is_adopted() => {
+            for (member_pid, member) in members.iter().filter(|(_, member)| member.group == *pid) {
+                signals::to_exactly(*member_pid, member.start_time_ticks, signal);
+            }
+        }
         (Scope::Group, Phase::Exited { pid, .. }) => {
             if members.values().any(|member| member.group == *pid) {
                 signals::to_group(*pid, signal);

@@ -9,10 +9,25 @@ use crate::core::ids::Incarnation;
 use crate::sys::process::{self, Stat};
 
 /// The variable that every process of an incarnation inherits; the controller puts it into the order.
-const INCARNATION_VARIABLE: &str = "LEVERET_INCARNATION";
+pub(super) const INCARNATION_VARIABLE: &str = "LEVERET_INCARNATION";
 
 /// The variables that together mark a process as belonging to an incarnation.
 const MARK_PREFIX: &str = "LEVERET_";
+
+/// The variable that tells the keepers of a machine apart, as it begins a mark.
+const KEEPER_MARK: &str = "LEVERET_KEEPER=";
+
+/// The marks that an order's environment gives to every process of the incarnation.
+pub(super) fn marks(environment: &BTreeMap<String, String>) -> Vec<String> {
+    match environment.contains_key(INCARNATION_VARIABLE) {
+        true => environment
+            .iter()
+            .filter(|(name, _)| name.starts_with(MARK_PREFIX))
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect(),
+        false => Vec::new(),
+    }
+}
 
 /// A living process that is proven to belong to an incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +40,8 @@ pub(super) struct Member {
 /// Proven processes by number. Zombies are not among them: they are gone for every purpose but their parent's.
 pub(super) type Members = BTreeMap<i32, Member>;
 
-/// A child of the keeper that it did not start: its parent died and the keeper, as subreaper, inherited it.
+/// A process that may belong to an incarnation: as a rule a child of the keeper that it did not start, which it inherited, as
+/// subreaper, when the parent died.
 #[derive(Debug)]
 pub(super) struct Orphan {
     pid: i32,
@@ -49,6 +65,21 @@ pub(super) fn orphans(is_known: impl Fn(i32) -> bool) -> io::Result<Vec<Orphan>>
     Ok(orphans)
 }
 
+/// All living processes but these, any of which may belong to a life that an earlier keeper started.
+pub(super) fn everyone(is_known: impl Fn(i32) -> bool) -> io::Result<Vec<Orphan>> {
+    let mut everyone = Vec::new();
+    for pid in process::all()?.into_iter().filter(|pid| !is_known(*pid)) {
+        // One that ended since it was listed is nobody's.
+        let Ok(stat) = process::stat(pid) else { continue };
+        // Session 0 is the kernel's own, and proves nothing.
+        if !stat.is_zombie() && stat.session != 0 {
+            let environ = process::environ(pid).unwrap_or_default();
+            everyone.push(Orphan { pid, stat, environ });
+        }
+    }
+    Ok(everyone)
+}
+
 /// What is known of the processes of one incarnation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tree {
@@ -65,15 +96,27 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn new(incarnation: Incarnation, environment: &BTreeMap<String, String>) -> Self {
-        let marks: Vec<String> = match environment.contains_key(INCARNATION_VARIABLE) {
-            true => environment
-                .iter()
-                .filter(|(name, _)| name.starts_with(MARK_PREFIX))
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect(),
-            false => Vec::new(),
-        };
-        Self { incarnation, marks, ..Self::default() }
+        Self { incarnation, marks: marks(environment), ..Self::default() }
+    }
+
+    /// The tree of a leader that an earlier keeper started, and that is proven to live if `start_time_ticks` is given.
+    ///
+    /// It is no child of this keeper, which does not keep its number from being used again: it counts as a member that was
+    /// seen. Nor do its orphans come here; whoever looks for them among all processes must be able to tell them from those
+    /// of another Leveret, so marks count only if they name the keeper.
+    pub(super) fn adopted(
+        incarnation: Incarnation,
+        mut marks: Vec<String>,
+        leader: Option<(i32, u64)>,
+    ) -> Self {
+        if !marks.iter().any(|mark| mark.starts_with(KEEPER_MARK)) {
+            marks.clear();
+        }
+        let session = leader.map(|(pid, _)| pid);
+        let mut tree =
+            Self { incarnation, leader: None, session, marks, recorded: leader.into_iter().collect() };
+        tree.record();
+        tree
     }
 
     /// The leader was started; it makes a session of its own.

@@ -103,6 +103,15 @@ pub fn children(pid: i32) -> io::Result<Vec<i32>> {
     Ok(children)
 }
 
+/// The numbers of all processes that `/proc` shows, zombies included.
+pub fn all() -> io::Result<Vec<i32>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        all.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    Ok(all)
+}
+
 /// Whether an error says that the process or thread is gone.
 pub fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound

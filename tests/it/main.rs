@@ -15,6 +15,7 @@ mod demo;
 mod faults;
 mod faults_controller;
 mod faults_init;
+mod faults_keeper;
 mod faults_start;
 mod harness;
 #[cfg(test)]

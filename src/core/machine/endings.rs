@@ -183,7 +183,7 @@ fn learn_manners(
     stop_signal: i32,
 ) -> Option<StopManners> {
     let Phase::Stopping(life, main, stop) = phase else { return None };
-    if life.incarnation != incarnation || stop.killed_at.is_some() {
+    if life.incarnation != incarnation || stop.killed_at.is_some() || status == ExitStatus::Unknown {
         return None;
     }
     // One that had hardly started may not have come to install its handler.

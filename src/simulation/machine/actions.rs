@@ -28,10 +28,11 @@ enum Action {
     RestartController,
     DieWhileActing,
     RestartDaemon,
+    KillKeeper,
     Shutdown,
 }
 
-const WEIGHTS: [(Action, u32); 14] = [
+const WEIGHTS: [(Action, u32); 15] = [
     (Action::Advance, 30),
     (Action::ReadQueues, 9),
     (Action::Exit, 12),
@@ -45,6 +46,7 @@ const WEIGHTS: [(Action, u32); 14] = [
     (Action::RestartController, 3),
     (Action::DieWhileActing, 1),
     (Action::RestartDaemon, 1),
+    (Action::KillKeeper, 1),
     (Action::Shutdown, 1),
 ];
 
@@ -127,6 +129,11 @@ impl Run {
                 }
                 self.tell("Leveret is killed with everything, and started anew".to_owned());
                 self.restart_daemon()
+            }
+            Action::KillKeeper => {
+                let with_controller = self.dice.chance(0.3);
+                self.tell(format!("the keeper is killed, its controller as well: {with_controller}"));
+                self.kill_keeper(with_controller)
             }
             Action::Shutdown => {
                 let by_signal = self.dice.chance(0.5);

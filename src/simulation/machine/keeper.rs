@@ -11,7 +11,7 @@ use crate::core::command::Scope;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::time::Time;
-use crate::keeper::protocol::{Fact, Inventory, InventoryProcess, InventoryState, Order, VERSION};
+use crate::keeper::protocol::{Fact, Inventory, InventoryProcess, InventoryState, Order, Recording, VERSION};
 
 const KILL: i32 = 9;
 
@@ -58,6 +58,8 @@ pub(super) struct Child {
     note: Value,
     manner: Manner,
     is_released: bool,
+    /// An earlier keeper started it.
+    is_adopted: bool,
 }
 
 /// How far an incarnation got.
@@ -139,6 +141,35 @@ impl Keeper {
         Self { trouble: self.trouble, is_quiet: self.is_quiet, ..Self::new(self.pid + 1, now) }
     }
 
+    /// The keeper of the next start, which takes over what this one, killed, has left: what had to be told is not known.
+    pub(super) fn heir(&self, now: Time, dice: &mut Dice) -> Self {
+        let mut heir = self.successor(now);
+        for (incarnation, child) in &self.children {
+            let state = match child.state {
+                // Its shim looked whether its keeper lives, or was just about to.
+                State::Ordered if dice.chance(0.5) => continue,
+                State::Ordered => State::Running { pid: pid_of(*incarnation), at: now },
+                State::CouldNotSpawn { .. } => continue,
+                State::Running { pid, at } => State::Running { pid, at },
+                State::Exited { pid, started_at, at, .. } => {
+                    heir.schedule(now + dice.millis(10, 50), Happening::Count(*incarnation));
+                    let status = ExitStatus::Unknown;
+                    State::Exited { pid, started_at, status, at, is_gone: false }
+                }
+            };
+            let heirloom = Child { state, told: None, is_released: false, is_adopted: true, ..child.clone() };
+            heir.children.insert(*incarnation, heirloom);
+            heir.last_incarnation = *incarnation;
+        }
+        for ((at, _), happening) in &self.happenings {
+            match happening {
+                Happening::Ends(..) | Happening::MembersEnd(_) => heir.schedule(*at, *happening),
+                Happening::Answer(_) | Happening::Count(_) => {}
+            }
+        }
+        heir
+    }
+
     /// A controller is there: what was on the way to the one before is lost, and the inventory says it all.
     pub(super) fn connect(&mut self) -> Inventory {
         self.on_the_way.clear();
@@ -157,6 +188,8 @@ impl Keeper {
                 .collect(),
             kept: Vec::new(),
             signals: self.signals.clone(),
+            recording: Recording::Yes,
+            predecessors: Vec::new(),
         }
     }
 
@@ -222,6 +255,7 @@ impl Keeper {
                     note: order.note.clone(),
                     manner: manner(dice, self.is_quiet),
                     is_released: false,
+                    is_adopted: false,
                 };
                 self.children.insert(order.incarnation, child);
                 let slow = dice.chance(0.05) && !self.is_quiet;
@@ -237,7 +271,7 @@ impl Keeper {
                 }
             }
             Order::Release { incarnation } => self.release(*incarnation),
-            Order::Keep { .. } | Order::Drop { .. } | Order::Exit { .. } => {}
+            Order::Keep { .. } | Order::Drop { .. } | Order::Adopt { .. } | Order::Exit { .. } => {}
         }
     }
 
@@ -352,7 +386,7 @@ impl Keeper {
             let (step, cause) = failure();
             return self.tell(Fact::CouldNotSpawn { incarnation, step, cause, at }, at, dice);
         }
-        let pid = 10_000 + incarnation.0 as i32;
+        let pid = pid_of(incarnation);
         child.state = State::Running { pid, at };
         self.tell(Fact::Spawned { incarnation, pid, at }, at, dice);
         if dice.chance(0.1) && !self.is_quiet {
@@ -365,6 +399,7 @@ impl Keeper {
     fn ends(&mut self, incarnation: Incarnation, status: ExitStatus, at: Time, dice: &mut Dice) {
         let Some(child) = self.children.get_mut(&incarnation) else { return };
         let State::Running { pid, at: started_at } = child.state else { return };
+        let status = if child.is_adopted { ExitStatus::Unknown } else { status };
         child.state = State::Exited { pid, started_at, status, at, is_gone: false };
         child.members = child.manner.leaves;
         let left = if child.manner.seen_at_once { child.members } else { 0 };
@@ -394,6 +429,10 @@ impl Keeper {
     }
 }
 
+fn pid_of(incarnation: Incarnation) -> i32 {
+    10_000 + incarnation.0 as i32
+}
+
 fn failure() -> (String, String) {
     ("exec run".to_owned(), "No such file or directory".to_owned())
 }
@@ -415,7 +454,7 @@ fn described(incarnation: Incarnation, child: &Child) -> InventoryProcess {
         },
     };
     let output = std::path::PathBuf::from("pipe");
-    InventoryProcess { incarnation, output, note: child.note.clone(), state }
+    InventoryProcess { incarnation, output, note: child.note.clone(), state, adopted: child.is_adopted }
 }
 
 /// Whose life a fact is about.

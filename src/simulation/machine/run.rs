@@ -57,6 +57,8 @@ pub(super) struct Run {
     pub(super) actions: VecDeque<String>,
     /// Programs that were removed and were still ending when the configuration was kept.
     retiring: Vec<ProgramSpec>,
+    /// Keepers whose processes the present one took over.
+    predecessors: Vec<KeeperIdentity>,
     executor: Executor,
     disk: Option<Saved>,
     wake_at: Option<Time>,
@@ -88,6 +90,7 @@ impl Run {
             log: String::new(),
             actions: VecDeque::new(),
             retiring: Vec::new(),
+            predecessors: Vec::new(),
             executor: Executor::new(BTreeMap::new(), Path::new("state")),
             disk: None,
             wake_at: None,
@@ -428,10 +431,44 @@ impl Run {
         let before = invariants::wishes(&self.machine);
         self.now = self.now + self.dice.seconds(1, 100);
         self.keeper = self.keeper.successor(self.now);
+        self.predecessors.clear();
         let shadow = std::mem::take(&mut self.shadow);
         self.shadow = Shadow { stops: shadow.stops, ..Shadow::default() };
         self.retiring.clear();
         self.finished = false;
+        self.take_over();
+        invariants::kept_over_daemon_restart(self, &before)?;
+        self.settle()
+    }
+
+    /// The keeper is killed; its processes live on and are taken over by the next start. A controller that was not killed as
+    /// well writes down what it knows before it ends.
+    pub(super) fn kill_keeper(&mut self, with_controller: bool) -> Check {
+        self.dies_after = None;
+        // There is no keeper any more to forget them.
+        self.released.clear();
+        if !with_controller {
+            self.save();
+        }
+        let before = invariants::wishes(&self.machine);
+        self.predecessors.push(self.identity());
+        let mut heir = self.keeper.heir(self.now, &mut self.dice);
+        let downtime = self.dice.millis(0, 3_000);
+        let happens_until = self.now + downtime;
+        while let Some(at) = heir.next_at().filter(|at| *at <= happens_until) {
+            drop(heir.advance(at, &mut self.dice));
+        }
+        self.now = happens_until;
+        let is_kept = |incarnation: &Incarnation| heir.children.contains_key(incarnation);
+        let last = heir.last_incarnation;
+        // What was said of a life that is still written down is to be said again, and unwritten numbers may be used again.
+        self.shadow.told_gone.retain(|incarnation| !is_kept(incarnation) && *incarnation <= last);
+        self.shadow.insisted.retain(|incarnation, _| is_kept(incarnation));
+        self.shadow.uncertain.retain(&is_kept);
+        self.shadow.asked_left.retain(&is_kept);
+        self.keeper = heir;
+        // Whoever starts Leveret again does not want it to end.
+        (self.shadow.shutdown, self.shadow.shutdown_now, self.shadow.gone_by) = (None, false, None);
         self.take_over();
         invariants::kept_over_daemon_restart(self, &before)?;
         self.settle()
@@ -445,7 +482,11 @@ impl Run {
         self.shadow.readings.clear();
         let identity = self.identity();
         let memory = self.disk.clone().map(|mut saved| {
-            let same_processes = saved.keeper == identity;
+            let taken_over = self.predecessors.contains(&saved.keeper);
+            if taken_over {
+                saved.memory.shutdown = None;
+            }
+            let same_processes = taken_over || saved.keeper == identity;
             if !same_processes {
                 saved.shift_to(self.now, self.now.as_seconds());
             }

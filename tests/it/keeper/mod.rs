@@ -1,5 +1,6 @@
 //! The keeper with real processes: every fault that it is there for.
 
+mod adoption;
 mod rig;
 mod standby;
 

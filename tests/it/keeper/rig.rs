@@ -41,6 +41,8 @@ pub(super) struct Rig {
     keeper: Child,
     listener: UnixListener,
     last_incarnation: u64,
+    /// What a killed keeper left behind, with start times; ended with the test.
+    left: Vec<(i32, u64)>,
 }
 
 /// The test's end of the connection that the keeper gave to its controller.
@@ -64,19 +66,53 @@ impl Rig {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("controller.sock");
         let listener = UnixListener::bind(&socket).unwrap();
+        let keeper = Self::start_keeper(directory.path(), shell);
+        Self { directory, keeper, listener, last_incarnation: 0, left: Vec::new() }
+    }
+
+    fn start_keeper(directory: &Path, shell: &str) -> Child {
         // The test harness of the keeper's process has a second thread, which must not take the keeper's signals.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap();
         let keeper = Command::new("sh")
             .args(["-c", &format!("{shell}; exec \"$@\""), "sh"])
             .arg(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "keeper::a_keeper_process", "--nocapture"])
-            .env(SOCKET_VARIABLE, &socket)
+            .env(SOCKET_VARIABLE, directory.join("controller.sock"))
             .stdout(Stdio::null())
-            .stderr(File::create(directory.path().join("stderr")).unwrap())
+            .stderr(File::create(directory.join("stderr")).unwrap())
             .spawn()
             .unwrap();
         mask.thread_set_mask().unwrap();
-        Self { directory, keeper, listener, last_incarnation: 0 }
+        keeper
+    }
+
+    /// Kills the keeper; its processes go on.
+    #[expect(clippy::disallowed_methods, reason = "the test's own child")]
+    pub(super) fn kill_keeper(&mut self) {
+        // Frozen, so that it starts and reaps nothing while they are listed.
+        self.signal_keeper(Signal::STOP);
+        let living = descendants(self.keeper_pid());
+        let started = |pid: i32| Some((pid, process::stat(pid).ok()?.start_time_ticks));
+        self.left.extend(living.into_iter().filter_map(started));
+        self.signal_keeper(Signal::KILL);
+        self.keeper.wait().unwrap();
+    }
+
+    /// Another keeper after [`Rig::kill_keeper`], told to take over from `lives`; its controller with the inventory of that.
+    pub(super) fn start_again(&mut self) -> Controller {
+        self.keeper = Self::start_keeper(self.directory.path(), ":");
+        self.adopting_controller()
+    }
+
+    /// The controller of a keeper that is told to keep records in `lives`, once it does.
+    pub(super) fn adopting_controller(&self) -> Controller {
+        let mut controller = self.controller();
+        controller.send(&Order::Adopt { records: self.path("lives") });
+        controller.inventory = controller.wait_for(|fact| {
+            let Fact::Inventory(inventory) = fact else { return None };
+            Some(inventory.clone())
+        });
+        controller
     }
 
     /// The controller that the keeper started last.
@@ -150,6 +186,12 @@ impl Drop for Rig {
             }
             kill_process(keeper, Signal::KILL).unwrap();
             self.keeper.wait().unwrap();
+        }
+        for (pid, start_time_ticks) in &self.left {
+            if process::stat(*pid).is_ok_and(|stat| stat.start_time_ticks == *start_time_ticks) {
+                // It may have ended by itself.
+                let _ = kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL);
+            }
         }
     }
 }

@@ -285,6 +285,13 @@ impl Daemon {
         self.wait_status("an answer of the next controller", START_LIMIT, |_| Some(()));
     }
 
+    /// Kills the keeper. Its programs go on; [`Daemon::start_again`] takes them over.
+    pub(crate) fn kill_keeper(&mut self) {
+        proc::signal(self.keeper_pid(), Signal::KILL);
+        let status = self.wait_exit();
+        assert!(!status.success(), "{status}");
+    }
+
     /// Sends a signal to the keeper: HUP for a reload.
     pub(crate) fn signal(&self, signal: Signal) {
         assert!(proc::signal(self.keeper_pid(), signal), "the keeper is gone");

@@ -12,7 +12,10 @@ const STALE_INTERVALS: u32 = 3;
 pub(in crate::simulation::machine) fn decisions(run: &Run, notices: &[Notice]) -> Check {
     for notice in notices {
         let Notice::Decided(name, decision) = notice else { continue };
-        if decision.target < decision.before {
+        let program = run.machine.world().programs.get(name);
+        // A target that nobody followed (the program was stopped) may be lowered by anything.
+        let gives_up = program.is_some_and(|program| program.alive() > decision.target);
+        if decision.target < decision.before && gives_up {
             never_in_without_data(run, name).map_err(|why| {
                 format!("{name} goes from {} to {}: {why}", decision.before, decision.target)
             })?;
