@@ -7,6 +7,7 @@
 
 mod broker;
 mod check;
+mod dependencies;
 mod directories;
 mod document;
 pub mod durations;
