@@ -16,6 +16,8 @@ mod interpolation;
 mod leaves;
 mod load;
 mod machine;
+#[cfg(test)]
+mod manual;
 mod problem;
 mod program;
 mod raw;
