@@ -323,7 +323,7 @@ fn alternative<'a>(node: &Node, schema: &'a Schema) -> &'a Schema {
 }
 
 /// What a schema asks for, for a sentence like "must be a list".
-fn expected(schema: &Schema) -> String {
+pub(super) fn expected(schema: &Schema) -> String {
     match schema["type"].as_str() {
         _ if schema.get("enum").is_some() => {
             let words: Vec<_> = strings(schema.get("enum")).map(|word| format!("`{word}`")).collect();

@@ -245,6 +245,11 @@ pub(super) fn stop_to(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["main", "group"]})
 }
 
+/// How far a program must have come.
+pub(super) fn until(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["started", "ready", "completed"]})
+}
+
 /// Whether decisions are carried out.
 pub(super) fn scale_mode(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["auto", "dry-run"]})

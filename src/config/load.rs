@@ -11,7 +11,7 @@ use super::problem::{Problem, Problems};
 use super::program::Surroundings;
 use super::settings::{Settings, SocketSettings};
 use super::source::{Source, path_in};
-use super::{broker, directories, include, machine, program, raw};
+use super::{broker, dependencies, directories, include, machine, program, raw};
 use crate::core::spec::{BrokerSpec, ProgramSpec};
 use crate::core::time::human;
 
@@ -194,6 +194,15 @@ fn all_programs(parts: &[Part], defaults: &raw::Defaults, problems: &mut Vec<Pro
         };
         for (name, raw) in entries {
             programs.extend(program::program(name, raw, &surroundings, problems));
+        }
+    }
+    // A program that was refused is there all the same; what is wrong with it was said.
+    let refused = |name: &str| !programs.iter().any(|program: &ProgramSpec| program.name.as_str() == name);
+    let is_whole = !parts.iter().flat_map(|part| &part.programs).any(|(name, _)| refused(name));
+    if is_whole {
+        let by_name = programs.iter().map(|program| (program.name.as_str(), program)).collect();
+        for Part { document, programs: entries, .. } in parts {
+            dependencies::check(document, entries, &by_name, problems);
         }
     }
     programs

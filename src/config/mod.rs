@@ -7,6 +7,7 @@
 
 mod broker;
 mod check;
+mod dependencies;
 mod directories;
 mod document;
 pub mod durations;
@@ -15,6 +16,8 @@ mod interpolation;
 mod leaves;
 mod load;
 mod machine;
+#[cfg(test)]
+mod manual;
 mod problem;
 mod program;
 mod raw;

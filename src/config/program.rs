@@ -9,7 +9,7 @@ use super::source::path_in;
 use super::suggestion::nearest;
 use crate::core::ids::ProgramName;
 use crate::core::spec::{
-    Backoff, Kind, LogSpec, LogTarget, ProgramSpec, RunSpec, ScaleMode, ScaleSpec, StopSpec,
+    Backoff, Dependency, Kind, LogSpec, LogTarget, ProgramSpec, RunSpec, ScaleMode, ScaleSpec, StopSpec,
 };
 use crate::core::time::human;
 
@@ -112,7 +112,14 @@ pub(super) fn program(
         backoff,
         stop: stop(raw.stop.as_ref(), defaults.stop.as_ref()),
         log: log((raw.log.as_ref(), own_directory), (defaults.log.as_ref(), defaults_directory)),
+        // Whether they are there is looked at when all programs are known.
+        depends_on: raw.depends_on.iter().flatten().filter_map(dependency).collect(),
     })
+}
+
+fn dependency(raw: &raw::DependsOn) -> Option<Dependency> {
+    let program = ProgramName::new(raw.program.clone()?).ok()?;
+    Some(Dependency { program, until: raw.until.unwrap_or_default() })
 }
 
 /// The program and its arguments.

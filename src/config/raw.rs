@@ -19,7 +19,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::leaves;
 use crate::core::secret::Secret;
-use crate::core::spec::{RestartPolicy, ScaleMode, StopTarget};
+use crate::core::spec::{RestartPolicy, ScaleMode, StopTarget, Until};
 
 /// Configuration of Leveret. In every value `${NAME}`, `${NAME:-default}` and `${file:PATH}` are expanded; `$${` is a
 /// literal `${`. Relative paths are relative to the file's own directory.
@@ -159,8 +159,7 @@ pub(super) struct Defaults {
 #[schemars(extend(
     "x-required" = ["command"],
     "x-not-yet" = [
-        "schedule", "ready", "health", "depends_on", "recycle", "limits", "env_file", "critical", "extends", "uses",
-        "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
+        "schedule", "ready", "health", "recycle", "limits", "env_file", "critical", "extends", "uses", "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
     ],
     "x-renamed" = {
         "numprocs": "processes", "instances": "processes", "replicas": "processes", "count": "processes",
@@ -213,11 +212,28 @@ pub(super) struct Program {
     pub(super) stop: Option<Stop>,
     /// Where output goes.
     pub(super) log: Option<Log>,
+    /// Programs that must be there before a process of this one starts; they are stopped after it.
+    #[schemars(extend("default" = []))]
+    pub(super) depends_on: Option<Vec<DependsOn>>,
     /// How many processes run, where the number is fixed.
     #[schemars(range(min = 0, max = 1000), extend("default" = 1))]
     pub(super) processes: Option<u32>,
     /// The queue that the program consumes, where the number of processes follows it.
     pub(super) scale: Option<Scale>,
+}
+
+/// A program that must be there first: its name, or with how far it must have come.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-shorthand" = "program", "x-required" = ["program"]))]
+pub(super) struct DependsOn {
+    /// The program's name.
+    #[schemars(schema_with = "leaves::text")]
+    pub(super) program: Option<String>,
+    /// `started`: a process of it was started. `ready`: all its processes run and are of use (of a scaled program, one).
+    /// `completed`: it ended well and its restart policy lets it rest.
+    #[schemars(schema_with = "leaves::until", extend("default" = "ready"))]
+    pub(super) until: Option<Until>,
 }
 
 /// A goal for a queue.

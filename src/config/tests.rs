@@ -463,7 +463,6 @@ fn features_to_come_are_refused_and_never_silently_accepted() {
         "schedule",
         "ready",
         "health",
-        "depends_on",
         "recycle",
         "limits",
         "env_file",

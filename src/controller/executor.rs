@@ -209,6 +209,7 @@ mod tests {
             backoff: Backoff::default(),
             stop: StopSpec { timeout: Duration::from_secs(5), ..StopSpec::default() },
             log: LogSpec::default(),
+            depends_on: Vec::new(),
         }
     }
 

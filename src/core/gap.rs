@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::observed::StopCause;
+use super::spec::Until;
 use super::time::{Time, human};
 use super::words::counted;
 
@@ -85,6 +86,20 @@ pub enum Gap {
         signal: String,
         /// How many more run than are needed.
         surplus: u32,
+    },
+    /// Another program must come first.
+    Dependency {
+        /// Its name.
+        program: String,
+        /// How far it must have come.
+        until: Until,
+        /// Why it will not come that far by itself: `which is stopped`.
+        trouble: Option<String>,
+    },
+    /// Another program that needs this one must end first.
+    NeededBy {
+        /// Its name.
+        program: String,
     },
     /// Just started.
     Starting,
@@ -174,6 +189,10 @@ impl Gap {
                      stop.signal"
                 )
             }
+            Self::Dependency { program, until, trouble } => {
+                format!("waits {}", for_dependency(program, *until, trouble.as_deref()))
+            }
+            Self::NeededBy { program } => format!("stops when {program}, which needs it, has ended"),
             Self::Starting => "starting".to_owned(),
             Self::ShuttingDown => "Leveret shuts down".to_owned(),
         }
@@ -186,6 +205,12 @@ impl Gap {
             Self::AtMax { max, draining } => format!("{processes} wait {}", for_room(*max, *draining)),
             Self::StartLimit { limit } => format!("{processes} wait {}", for_turn(*limit)),
             Self::BrokerUnreachable { broker } => format!("{processes} wait {}", for_broker(broker)),
+            Self::Dependency { program, until, trouble } => {
+                format!("{processes} wait {}", for_dependency(program, *until, trouble.as_deref()))
+            }
+            Self::NeededBy { program } => {
+                format!("{processes} stop when {program}, which needs them, has ended")
+            }
             Self::Backoff { .. } => {
                 format!("{processes} failed and start again later; {first}: {}", self.sentence(now))
             }
@@ -214,6 +239,8 @@ impl Gap {
             Self::NoStopHandler { .. } => Some(4),
             Self::AtMax { .. } => Some(5),
             Self::StartLimit { .. } => Some(6),
+            Self::Dependency { .. } => Some(7),
+            Self::NeededBy { .. } => Some(8),
             Self::Rests { .. }
             | Self::StoppedByOperator { .. }
             | Self::NotStartedYet
@@ -243,6 +270,15 @@ fn for_turn(limit: u32) -> String {
 
 fn for_broker(broker: &str) -> String {
     format!("until the broker \"{broker}\" can be reached")
+}
+
+fn for_dependency(program: &str, until: Until, trouble: Option<&str>) -> String {
+    let comma = trouble.map_or_else(String::new, |trouble| format!(", {trouble},"));
+    match until {
+        Until::Started => format!("until {program}{comma} has started"),
+        Until::Ready => format!("until {program}{comma} is ready"),
+        Until::Completed => format!("until {program}{comma} has ended well"),
+    }
 }
 
 fn killed(deadline: Time, now: Time) -> String {

@@ -2,6 +2,7 @@
 
 use super::auxiliary::AuxiliaryPhase;
 use super::command::{Command, Plan, Scope};
+use super::dependency::{self, Dependents};
 use super::desired::StoppedBy;
 use super::exit::signal_name;
 use super::gap::Gap;
@@ -28,6 +29,7 @@ pub fn plan(world: &World, now: Time) -> Plan {
 
 struct Planner<'a> {
     world: &'a World,
+    dependents: Dependents<'a>,
     now: Time,
     plan: Plan,
     spawns: Vec<Command>,
@@ -45,6 +47,7 @@ impl<'a> Planner<'a> {
             .sum();
         Self {
             world,
+            dependents: Dependents::of(world),
             now,
             plan: Plan::default(),
             spawns: Vec::new(),
@@ -57,12 +60,25 @@ impl<'a> Planner<'a> {
         let wanted = program.wanted(self.world.shutdown.is_some());
         self.program_gaps(program);
         let mut may_scale_in = self.scale_in_allowance(program, &wanted.slots);
+        let is_needed = wanted.slots.is_empty() && self.is_needed(program);
         for (number, slot) in &program.slots {
             let stop_for = self.reason_to_stop(program, *number, slot, &wanted.slots, wanted.rest);
+            let stop_for = stop_for.filter(|_| !is_needed);
             self.slot(program, *number, slot, stop_for, &mut may_scale_in);
             self.leftovers(program, *number, slot);
         }
         self.starts(program, &wanted.slots);
+    }
+
+    /// Whether it may not end yet, because something that needs it is ending.
+    fn is_needed(&mut self, program: &Program) -> bool {
+        let shutdown = self.world.shutdown;
+        if shutdown.is_some_and(|shutdown| shutdown.at_once) || program.live() == 0 {
+            return false;
+        }
+        let Some(first) = self.dependents.to_end_before(program, shutdown.is_some()) else { return false };
+        self.gap(program, None, Gap::NeededBy { program: first.spec.name.to_string() });
+        true
     }
 
     /// How many running processes may be asked to end only because there are more than are wanted.
@@ -236,6 +252,10 @@ impl<'a> Planner<'a> {
             while slots.next_if(|(at, _)| **at < number).is_some() {}
             let slot = slots.next_if(|(at, _)| **at == number).map(|(_, slot)| slot);
             if !self.may_begin(program, number, slot) {
+                continue;
+            }
+            if let Some(gap) = dependency::missing(self.world, program) {
+                self.gap(program, Some(number), gap);
                 continue;
             }
             if let Some(scale) = program.spec.scale() {

@@ -28,6 +28,7 @@ pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
         backoff: Backoff::default(),
         stop: StopSpec { timeout: Duration::from_secs(10), ..StopSpec::default() },
         log: LogSpec::default(),
+        depends_on: Vec::new(),
     }
 }
 

@@ -30,6 +30,9 @@ pub struct ProgramSpec {
     pub stop: StopSpec,
     /// Where the output goes.
     pub log: LogSpec,
+    /// What must be there before a process starts, and may end only afterwards.
+    #[serde(default)]
+    pub depends_on: Vec<Dependency>,
 }
 
 impl ProgramSpec {
@@ -45,6 +48,28 @@ impl ProgramSpec {
     pub fn is_single(&self) -> bool {
         matches!(self.kind, Kind::Service { processes: 1 })
     }
+}
+
+/// Another program that a program needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// Its name.
+    pub program: ProgramName,
+    /// How far it must have come.
+    pub until: Until,
+}
+
+/// How far a program must have come for those that need it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Until {
+    /// A process of it was started.
+    Started,
+    /// All its processes run and are of use; of a scaled program at least one, or as many as are wanted.
+    #[default]
+    Ready,
+    /// It ended well and rests.
+    Completed,
 }
 
 /// What a process is made from.

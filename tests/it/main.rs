@@ -6,6 +6,7 @@ mod broker_tls;
 mod cli;
 mod control;
 mod control_browser;
+mod control_dependencies;
 mod control_environment;
 mod control_http;
 mod control_reload;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::dice::Dice;
 use crate::core::ids::ProgramName;
 use crate::core::spec::{
-    Backoff, Kind, LogSpec, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, StopSpec, StopTarget,
+    Backoff, Dependency, Kind, LogSpec, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, StopSpec,
+    StopTarget, Until,
 };
 use crate::core::world::Limits;
 
@@ -23,7 +24,32 @@ pub(super) const TIMEOUT_MOST: Duration = Duration::from_secs(30);
 /// A first configuration.
 pub(super) fn programs(dice: &mut Dice) -> Vec<ProgramSpec> {
     let some = NAMES.iter().filter(|_| dice.chance(0.6)).copied().collect::<Vec<_>>();
-    some.into_iter().map(|name| program(name, dice)).collect()
+    let mut programs: Vec<ProgramSpec> = some.into_iter().map(|name| program(name, dice)).collect();
+    connect(&mut programs);
+    programs
+}
+
+/// Lets some programs need the one before them by name, as far as it can come. What they run decides which do, so that it
+/// changes with them.
+fn connect(programs: &mut [ProgramSpec]) {
+    let others: Vec<ProgramSpec> = programs.to_vec();
+    for program in programs {
+        let before = others.iter().filter(|other| other.name < program.name).max_by_key(|other| &other.name);
+        let needs = program.run.argv.last().is_some_and(|argument| argument == "3");
+        program.depends_on = before
+            .filter(|_| needs)
+            .map(|before| Dependency { program: before.name.clone(), until: until(before) })
+            .into_iter()
+            .collect();
+    }
+}
+
+fn until(needed: &ProgramSpec) -> Until {
+    match needed.kind {
+        Kind::Service { .. } if needed.restart != RestartPolicy::Always => Until::Completed,
+        Kind::Service { .. } => Until::Ready,
+        Kind::Scaled(_) => Until::Started,
+    }
 }
 
 /// Some other limits.
@@ -46,6 +72,7 @@ pub(super) fn change(programs: &mut Vec<ProgramSpec>, dice: &mut Dice) {
             Some(index) => alter(&mut programs[index], dice),
         }
     }
+    connect(programs);
 }
 
 fn alter(program: &mut ProgramSpec, dice: &mut Dice) {
@@ -77,6 +104,7 @@ fn program(name: &str, dice: &mut Dice) -> ProgramSpec {
         backoff: backoff(dice),
         stop: stop(dice),
         log: LogSpec::default(),
+        depends_on: Vec::new(),
     }
 }
 

@@ -339,6 +339,8 @@ impl Run {
     pub(super) fn edit(&mut self, edit: &Edit, by_signal: bool) -> Result<Result<(), EditError>, String> {
         let wishes = invariants::wishes(&self.machine);
         let specs = self.specs();
+        let programs = self.machine.world().programs.iter();
+        let counts = programs.map(|(name, program)| (name.clone(), program.count())).collect();
         let concerned = match self.machine.edit(edit, "somebody", self.now) {
             Ok(concerned) => concerned,
             Err(refused) => {
@@ -348,7 +350,7 @@ impl Run {
                 return Ok(Err(refused));
             }
         };
-        self.shadow.edited(edit, &concerned, &specs, &self.keeper, self.now);
+        self.shadow.edited(edit, &concerned, (&specs, &counts), &self.keeper, self.now);
         if self.shadow.shutdown.is_some() {
             let children = self.keeper.children.keys().copied().collect::<Vec<_>>();
             let at_once = self.shadow.shutdown_now;
@@ -376,9 +378,20 @@ impl Run {
         program.map_or(Duration::ZERO, |program| program.spec.stop.timeout)
     }
 
-    /// Everything has to be gone within the longest timeout, and what answers, counts and kills take.
+    /// Everything has to be gone within the longest timeout, once for each program in a row that need each other, and
+    /// what answers, counts and kills take.
     pub(super) fn expect_end(&mut self) {
-        self.shadow.gone_by = Some(self.now + TIMEOUT_MOST + Duration::from_secs(15));
+        let programs = &self.machine.world().programs;
+        let mut in_a_row = 1;
+        // Each needs one whose name comes before its own, so that in order every length is known when it is asked for.
+        let mut lengths: BTreeMap<&ProgramName, u32> = BTreeMap::new();
+        for (name, program) in programs {
+            let needed = program.spec.depends_on.iter().filter_map(|needed| lengths.get(&needed.program));
+            let length = 1 + needed.max().copied().unwrap_or(0);
+            in_a_row = in_a_row.max(length);
+            lengths.insert(name, length);
+        }
+        self.shadow.gone_by = Some(self.now + (TIMEOUT_MOST + Duration::from_secs(15)) * in_a_row);
     }
 
     pub(super) fn reload(&mut self, programs: Vec<ProgramSpec>, limits: Limits) -> Check {

@@ -68,12 +68,12 @@ impl Readings {
 }
 
 impl Shadow {
-    /// An edit was accepted for these programs.
+    /// An edit was accepted for these programs, which had so many processes to have.
     pub(super) fn edited(
         &mut self,
         edit: &Edit,
         concerned: &BTreeSet<ProgramName>,
-        programs: &BTreeMap<ProgramName, ProgramSpec>,
+        (programs, counts): (&BTreeMap<ProgramName, ProgramSpec>, &BTreeMap<ProgramName, u32>),
         keeper: &Keeper,
         now: Time,
     ) {
@@ -95,7 +95,9 @@ impl Shadow {
                 self.started(target, concerned, programs);
                 self.insist_on(target, concerned, programs, keeper, now);
             }
-            Edit::Copy(_) | Edit::Scale(..) | Edit::Auto(_) => self.counted(edit, concerned, programs),
+            Edit::Copy(_) | Edit::Scale(..) | Edit::Auto(_) => {
+                self.counted(edit, concerned, programs, counts)
+            }
             Edit::Pause(_) | Edit::Resume(_) => {}
             Edit::Shutdown | Edit::ShutdownNow => {
                 self.shutdown.get_or_insert(now);
@@ -127,26 +129,25 @@ impl Shadow {
         }
     }
 
-    /// A count starts a stopped program. Single slots of a service stay as they are; those of a scaled program are numbers.
+    /// A count starts a stopped program. Single slots that a service has stay as they are, but a place that comes anew was
+    /// not meant by an earlier stop; those of a scaled program are numbers.
     fn counted(
         &mut self,
         edit: &Edit,
         concerned: &BTreeSet<ProgramName>,
         programs: &BTreeMap<ProgramName, ProgramSpec>,
+        counts: &BTreeMap<ProgramName, u32>,
     ) {
         for name in concerned {
             let Some(stopped) = self.stops.get_mut(name) else { continue };
             let is_scaled = programs.get(name).is_some_and(|program| matches!(program.kind, Kind::Scaled(_)));
-            let fixed = programs.get(name).map_or(0, |program| match program.kind {
-                Kind::Service { processes } => processes,
-                Kind::Scaled(_) => 0,
-            });
+            let kept = if is_scaled { 0 } else { counts.get(name).copied().unwrap_or(0) };
             let counts = !matches!(edit, Edit::Auto(_));
             if counts {
                 stopped.all = false;
             }
             if is_scaled || counts {
-                stopped.slots.retain(|slot| *slot < fixed);
+                stopped.slots.retain(|slot| *slot < kept);
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use crate::core::command::Command;
 use crate::core::ids::{Incarnation, ProcessId};
+use crate::core::observed::{Slot, StopCause};
+use crate::core::spec::Until;
 use crate::simulation::machine::keeper::{Child, State};
 use crate::simulation::machine::run::{Check, Run, incarnation};
 
@@ -14,13 +16,17 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
             no_start_of_what_an_operator_stopped(run, process)?;
             no_start_beside_another_life(run, process)?;
             no_start_over_what_is_not_known_to_be_left(run, process)?;
+            no_start_before_what_it_needs(run, process)?;
         }
         Command::SpawnAuxiliary { incarnation, .. } => {
             never_an_old_number(run, *incarnation)?;
             no_start_during_shutdown(run, command)?;
         }
-        Command::Stop { incarnation, .. } => {
+        Command::Stop { process, incarnation, stop, .. } => {
             nothing_is_sent_to_the_gone(run, command)?;
+            if stop.cause == StopCause::Shutdown {
+                no_end_before_those_that_need_it(run, process)?;
+            }
             asked_only_once(run, *incarnation)?;
         }
         Command::StopLeft { incarnation, .. } => {
@@ -61,6 +67,37 @@ fn no_start_of_what_an_operator_stopped(run: &Run, process: &ProcessId) -> Check
     let stopped = run.shadow.stops.get(&process.program);
     if stopped.is_some_and(|stopped| stopped.covers(process.slot)) {
         return Err(format!("{process} is started although an operator stopped it: {stopped:?}"));
+    }
+    Ok(())
+}
+
+/// As far as the machine can know: what has ended a moment ago may not have been told.
+fn no_start_before_what_it_needs(run: &Run, process: &ProcessId) -> Check {
+    let world = run.machine.world();
+    for needed in &world.programs[&process.program].spec.depends_on {
+        let mut slots =
+            world.programs.get(&needed.program).into_iter().flat_map(|program| program.slots.values());
+        let is_met = match needed.until {
+            Until::Started | Until::Ready => slots.any(|slot| slot.phase.main().is_some()),
+            Until::Completed => slots.all(Slot::is_vacant),
+        };
+        if !is_met {
+            return Err(format!("{process} is started although it needs {needed:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn no_end_before_those_that_need_it(run: &Run, process: &ProcessId) -> Check {
+    let world = run.machine.world();
+    if world.shutdown.is_some_and(|shutdown| shutdown.at_once) {
+        return Ok(());
+    }
+    for (name, program) in world.programs.iter().filter(|(_, program)| !program.retiring) {
+        let needs = program.spec.depends_on.iter().any(|needed| needed.program == process.program);
+        if needs && program.slots.values().any(|slot| slot.phase.life().is_some()) {
+            return Err(format!("{process} is asked to end before {name}, which needs it"));
+        }
     }
     Ok(())
 }

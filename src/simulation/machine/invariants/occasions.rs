@@ -2,10 +2,11 @@
 
 use super::steps::planning_again_gives_nothing;
 use crate::core::configure::Changes;
+use crate::core::dependency;
 use crate::core::ids::ProgramName;
 use crate::core::observed::{Phase, StopManners};
 use crate::core::spec::Kind;
-use crate::core::world::Program;
+use crate::core::world::{Program, World};
 use crate::simulation::machine::keeper::Child;
 use crate::simulation::machine::run::{Check, Run};
 
@@ -38,7 +39,9 @@ pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
             let phase = program.slots.get(&number).map(|slot| &slot.phase);
             let rests =
                 matches!(phase, Some(Phase::Running(..) | Phase::Exited { .. } | Phase::Failed { .. }));
-            if !rests {
+            let waits = dependency::missing(run.machine.world(), program).is_some();
+            let may_wait = matches!(phase, None | Some(Phase::Empty | Phase::Backoff { .. }));
+            if !(rests || waits && may_wait) {
                 return Err(format!("{name}:{number} is wanted and is {phase:?}"));
             }
         }
@@ -51,17 +54,18 @@ pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
                 return Err(format!("{name}:{number} has leftovers: {:?}", slot.leftovers));
             }
         }
-        at_least_the_minimum(name, program)?;
+        at_least_the_minimum(run.machine.world(), name, program)?;
     }
     nothing_is_imagined(run)
 }
 
-fn at_least_the_minimum(name: &ProgramName, program: &Program) -> Check {
+fn at_least_the_minimum(world: &World, name: &ProgramName, program: &Program) -> Check {
     let Kind::Scaled(scale) = &program.spec.kind else { return Ok(()) };
     let rests = |phase: &Phase| matches!(phase, Phase::Exited { .. } | Phase::Failed { .. });
     let resting = program.slots.values().filter(|slot| rests(&slot.phase)).count() as u32;
     let held = program.wish.hold.is_some() || program.wish.stopped.is_some();
-    if !held && program.live() + resting < scale.min {
+    let waits = dependency::missing(world, program).is_some();
+    if !held && !waits && program.live() + resting < scale.min {
         return Err(format!("{name} has {} processes and its minimum is {}", program.live(), scale.min));
     }
     Ok(())
