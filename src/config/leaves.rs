@@ -36,6 +36,7 @@ pub(super) enum Leaf {
     Name,
     Variable,
     HostName,
+    ExitCode,
 }
 
 impl Leaf {
@@ -55,6 +56,7 @@ impl Leaf {
             "name" => Some(Self::Name),
             "variable" => Some(Self::Variable),
             "host name" => Some(Self::HostName),
+            "exit code" => Some(Self::ExitCode),
             _ => None,
         }
     }
@@ -71,6 +73,7 @@ impl Leaf {
             Self::Name => "a name of letters, digits, `_`, `-` and `.`",
             Self::Variable => "the name of an environment variable",
             Self::HostName => "a host name as in leveret.example.org",
+            Self::ExitCode => "an exit code from 0 to 255",
         }
     }
 
@@ -95,6 +98,7 @@ impl Leaf {
             },
             Self::Variable => read_variable(text),
             Self::HostName => read_host_name(text),
+            Self::ExitCode => read_exit_code(text),
         }
     }
 }
@@ -149,6 +153,14 @@ fn read_host_name(text: &str) -> Result<Value, Refusal> {
         return Err(refusal("this is a host name alone, without `http://`, port or path"));
     }
     Ok(text.to_ascii_lowercase().into())
+}
+
+fn read_exit_code(text: &str) -> Result<Value, Refusal> {
+    match text.parse::<u8>() {
+        // Written in one way only, so that none is there twice.
+        Ok(code) if code.to_string() == text => Ok(text.into()),
+        Ok(_) | Err(_) => Err(refusal("an exit code is a whole number from 0 to 255")),
+    }
 }
 
 /// A text that says something.
@@ -238,6 +250,15 @@ pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {
 /// When to start again.
 pub(super) fn restart(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["always", "on-failure", "never"]})
+}
+
+/// What follows certain exit codes.
+pub(super) fn codes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": {READS: "exit code", "pattern": "^[0-9]{1,3}$"},
+        "additionalProperties": {"type": "string", "enum": ["recycle", "backoff", "stay-down"]}
+    })
 }
 
 /// Whom the stop signal is for.

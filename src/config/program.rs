@@ -1,5 +1,6 @@
 //! Programs: from what the file says, and the defaults, to a specification.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::document::{Document, Reported};
@@ -9,7 +10,7 @@ use super::source::path_in;
 use super::suggestion::nearest;
 use crate::core::ids::ProgramName;
 use crate::core::spec::{
-    Backoff, Kind, LogSpec, LogTarget, ProgramSpec, RunSpec, ScaleMode, ScaleSpec, StopSpec,
+    Backoff, Kind, LogSpec, LogTarget, OnCode, ProgramSpec, RunSpec, ScaleMode, ScaleSpec, StopSpec,
 };
 use crate::core::time::human;
 
@@ -108,7 +109,8 @@ pub(super) fn program(
         },
         kind: kind?,
         autostart: raw.autostart.or(defaults.autostart).unwrap_or(true),
-        restart: raw.restart.or(defaults.restart).unwrap_or_default(),
+        restart: first(raw.restart.as_ref(), defaults.restart.as_ref(), |raw| raw.policy).unwrap_or_default(),
+        codes: codes(raw.restart.as_ref(), defaults.restart.as_ref()),
         backoff,
         stop: stop(raw.stop.as_ref(), defaults.stop.as_ref()),
         log: log((raw.log.as_ref(), own_directory), (defaults.log.as_ref(), defaults_directory)),
@@ -204,6 +206,13 @@ fn backoff(own: Option<&raw::Backoff>, shared: Option<&raw::Backoff>) -> Backoff
         reset_after: first(own, shared, |raw| raw.reset_after).unwrap_or(usual.reset_after),
         give_up_after: first(own, shared, |raw| raw.give_up_after),
     }
+}
+
+/// What follows certain exit codes: the program's own words over those of the defaults.
+fn codes(own: Option<&raw::Restart>, shared: Option<&raw::Restart>) -> BTreeMap<i32, OnCode> {
+    let written = [shared, own].into_iter().flatten().flat_map(|raw| raw.codes.iter().flatten());
+    // That the keys are codes was checked with the keys of the file.
+    written.filter_map(|(code, meaning)| Some((code.parse().ok()?, *meaning))).collect()
 }
 
 fn stop(own: Option<&raw::Stop>, shared: Option<&raw::Stop>) -> StopSpec {

@@ -19,7 +19,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::leaves;
 use crate::core::secret::Secret;
-use crate::core::spec::{RestartPolicy, ScaleMode, StopTarget};
+use crate::core::spec::{OnCode, RestartPolicy, ScaleMode, StopTarget};
 
 /// Configuration of Leveret. In every value `${NAME}`, `${NAME:-default}` and `${file:PATH}` are expanded; `$${` is a
 /// literal `${`. Relative paths are relative to the file's own directory.
@@ -143,8 +143,7 @@ pub(super) struct Defaults {
     #[schemars(extend("default" = true))]
     pub(super) autostart: Option<bool>,
     /// What follows an exit that nobody asked for.
-    #[schemars(schema_with = "leaves::restart", extend("default" = "always"))]
-    pub(super) restart: Option<RestartPolicy>,
+    pub(super) restart: Option<Restart>,
     /// How long to wait before a restart after a failure.
     pub(super) backoff: Option<Backoff>,
     /// How a process is asked to end.
@@ -205,8 +204,7 @@ pub(super) struct Program {
     #[schemars(extend("default" = true))]
     pub(super) autostart: Option<bool>,
     /// What follows an exit that nobody asked for.
-    #[schemars(schema_with = "leaves::restart", extend("default" = "always"))]
-    pub(super) restart: Option<RestartPolicy>,
+    pub(super) restart: Option<Restart>,
     /// How long to wait before a restart after a failure.
     pub(super) backoff: Option<Backoff>,
     /// How a process is asked to end.
@@ -248,6 +246,25 @@ pub(super) struct Scale {
     /// `dry-run` computes and shows decisions and runs `min` processes.
     #[schemars(schema_with = "leaves::scale_mode", extend("default" = "auto"))]
     pub(super) mode: Option<ScaleMode>,
+}
+
+/// What follows an exit that nobody asked for: the policy alone, or with exceptions by exit code.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "x-shorthand" = "policy",
+    "x-renamed" = {"exitcodes": "codes", "recycle_codes": "codes", "success_codes": "codes"}
+))]
+pub(super) struct Restart {
+    /// Whether a new one starts: `always`; `on-failure`, so that a clean exit (code 0) ends it; or `never`. With `always`
+    /// a clean exit is a recycle once the process has been of use for 10s: a new one starts at once, nothing is counted.
+    #[schemars(schema_with = "leaves::restart", extend("default" = "always"))]
+    pub(super) policy: Option<RestartPolicy>,
+    /// What follows certain exit codes, whatever the policy is: `recycle` is a clean exit, followed by a new process;
+    /// `backoff` is a failure, followed by a new process after the wait; `stay-down` lets it rest until somebody starts
+    /// it. A program's own codes come on top of those in the defaults.
+    #[schemars(schema_with = "leaves::codes", extend("default" = {}))]
+    pub(super) codes: Option<BTreeMap<String, OnCode>>,
 }
 
 /// Waiting between failures: each failure in a row doubles the wait.

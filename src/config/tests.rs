@@ -8,7 +8,9 @@ use tempfile::TempDir;
 
 use super::settings::Settings;
 use super::{Problems, load};
-use crate::core::spec::{Backoff, Kind, LogSpec, LogTarget, RestartPolicy, ScaleMode, StopSpec, StopTarget};
+use crate::core::spec::{
+    Backoff, Kind, LogSpec, LogTarget, OnCode, RestartPolicy, ScaleMode, StopSpec, StopTarget,
+};
 
 fn variables() -> BTreeMap<String, String> {
     [
@@ -93,6 +95,7 @@ defaults:
   user: 33
   environment: {A: 1, B: shared}
   stop: {timeout: 2m}
+  restart: {codes: {64: stay-down, 75: backoff}}
   log: {max_size: 1GB}
 programs:
   web:
@@ -105,7 +108,7 @@ programs:
     umask: 022
     nice: -5
     autostart: false
-    restart: on-failure
+    restart: {policy: on-failure, codes: {0: recycle, 75: stay-down}}
     backoff: {initial: 0s, max: 5s, reset_after: 1m, give_up_after: 4}
     stop: {signal: QUIT, to: group}
     log: {path: logs/web.log, keep: 0}
@@ -138,6 +141,8 @@ programs:
     assert_eq!(environment, ["A=1", "B=1.10", "C=true", "D="]);
     assert_eq!((web.run.umask, web.run.nice, web.autostart), (Some(0o22), Some(-5), false));
     assert_eq!(web.restart, RestartPolicy::OnFailure);
+    let codes = [(0, OnCode::Recycle), (64, OnCode::StayDown), (75, OnCode::StayDown)];
+    assert_eq!(web.codes, codes.into(), "the program's own over the defaults");
     let backoff = Backoff {
         initial: Duration::ZERO,
         max: Duration::from_secs(5),
@@ -321,6 +326,12 @@ fn each_wrong_type_says_what_is_right() {
             "restart: onfailure",
             "`restart` must be `always`, `on-failure` or `never`, not \"onfailure\"; did you mean `on-failure`?",
         ),
+        ("restart: {codes: {256: recycle}}", "an exit code is a whole number from 0 to 255"),
+        (
+            "restart: {codes: {0: recycled}}",
+            "`0` must be `recycle`, `backoff` or `stay-down`, not \"recycled\"; did you mean `recycle`?",
+        ),
+        ("restart: [always]", "`restart` must be a section of keys like `codes`, `policy`, not a list"),
         ("umask: '089'", "`umask`: this is an octal number from 000 to 777, as in \"022\""),
         ("stop: TERM", "`stop` must be a section of keys like `signal`, `timeout`, `to`, not \"TERM\""),
         ("stop: [TERM, KILL]", "a ladder of stop signals is not supported yet"),

@@ -206,6 +206,7 @@ mod tests {
             kind: Kind::Service { processes: 1 },
             autostart: true,
             restart: RestartPolicy::Always,
+            codes: BTreeMap::new(),
             backoff: Backoff::default(),
             stop: StopSpec { timeout: Duration::from_secs(5), ..StopSpec::default() },
             log: LogSpec::default(),

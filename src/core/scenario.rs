@@ -25,6 +25,7 @@ pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
         kind: Kind::Service { processes },
         autostart: true,
         restart: RestartPolicy::Always,
+        codes: BTreeMap::new(),
         backoff: Backoff::default(),
         stop: StopSpec { timeout: Duration::from_secs(10), ..StopSpec::default() },
         log: LogSpec::default(),

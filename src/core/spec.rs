@@ -24,6 +24,9 @@ pub struct ProgramSpec {
     pub autostart: bool,
     /// What follows an exit that nobody asked for.
     pub restart: RestartPolicy,
+    /// What follows certain exit codes, in place of the policy.
+    #[serde(default)]
+    pub codes: BTreeMap<i32, OnCode>,
     /// How long to wait before a restart after a failure.
     pub backoff: Backoff,
     /// How a process is asked to end.
@@ -129,6 +132,18 @@ pub enum RestartPolicy {
     OnFailure,
     /// Never start again by itself.
     Never,
+}
+
+/// What follows an exit code, whatever the policy says of other ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnCode {
+    /// The process has done its share: after a useful life a new one starts at once and nothing is counted.
+    Recycle,
+    /// A failure: start again after the backoff.
+    Backoff,
+    /// Starting again would not help: rest until somebody starts it.
+    StayDown,
 }
 
 /// Exponential waiting between failed lives of a slot.

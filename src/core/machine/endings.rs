@@ -131,12 +131,17 @@ impl Machine {
         at: Time,
     ) {
         let seed = self.world.limits.seed ^ incarnation.0;
+        if let Some(program) = self.world.programs.get_mut(&process.program) {
+            program.deaths.count(status, at);
+        }
         let Some(program) = self.world.programs.get(&process.program) else { return };
         let excuse = self.world.excuse(program);
         let useful_life = USEFUL_LIFE.max(program.startup());
-        let (policy, backoff) = (program.spec.restart, program.spec.backoff);
+        let (policy, codes, backoff) =
+            (program.spec.restart, program.spec.codes.clone(), program.spec.backoff);
         let Some(slot) = self.slot_mut(process) else { return };
-        let ending = Ending { status, lived, at, useful_life, policy, backoff: &backoff, excuse, seed };
+        let (codes, backoff) = (&codes, &backoff);
+        let ending = Ending { status, lived, at, useful_life, policy, codes, backoff, excuse, seed };
         let sentence = after_ending(slot, ending);
         self.notices.push(Notice::Ended(process.clone(), sentence));
     }

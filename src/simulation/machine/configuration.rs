@@ -1,11 +1,13 @@
 //! Configurations as people change them: programs come, go, change what they run, how many, and what they are.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::dice::Dice;
 use crate::core::ids::ProgramName;
 use crate::core::spec::{
-    Backoff, Kind, LogSpec, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, StopSpec, StopTarget,
+    Backoff, Kind, LogSpec, OnCode, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, StopSpec,
+    StopTarget,
 };
 use crate::core::world::Limits;
 
@@ -23,7 +25,9 @@ pub(super) const TIMEOUT_MOST: Duration = Duration::from_secs(30);
 /// A first configuration.
 pub(super) fn programs(dice: &mut Dice) -> Vec<ProgramSpec> {
     let some = NAMES.iter().filter(|_| dice.chance(0.6)).copied().collect::<Vec<_>>();
-    some.into_iter().map(|name| program(name, dice)).collect()
+    let mut programs: Vec<_> = some.into_iter().map(|name| program(name, dice)).collect();
+    set_codes(&mut programs);
+    programs
 }
 
 /// Some other limits.
@@ -45,6 +49,13 @@ pub(super) fn change(programs: &mut Vec<ProgramSpec>, dice: &mut Dice) {
             Some(index) if dice.chance(0.3) => drop(programs.remove(index)),
             Some(index) => alter(&mut programs[index], dice),
         }
+    }
+    set_codes(programs);
+}
+
+fn set_codes(programs: &mut [ProgramSpec]) {
+    for program in programs {
+        program.codes = codes(program.restart, &program.backoff);
     }
 }
 
@@ -74,6 +85,7 @@ fn program(name: &str, dice: &mut Dice) -> ProgramSpec {
         kind: kind(dice),
         autostart: dice.chance(0.9),
         restart: restart(dice),
+        codes: BTreeMap::new(),
         backoff: backoff(dice),
         stop: stop(dice),
         log: LogSpec::default(),
@@ -103,6 +115,15 @@ fn scale(dice: &mut Dice) -> ScaleSpec {
 fn restart(dice: &mut Dice) -> RestartPolicy {
     let always = RestartPolicy::Always;
     dice.pick(&[always, always, always, RestartPolicy::OnFailure, RestartPolicy::Never])
+}
+
+/// Some have words of their own for some codes; which follows from the rest, so that older seeds keep their worlds.
+fn codes(restart: RestartPolicy, backoff: &Backoff) -> BTreeMap<i32, OnCode> {
+    match (restart, backoff.give_up_after) {
+        (RestartPolicy::OnFailure, Some(_)) => [(0, OnCode::Recycle), (1, OnCode::StayDown)].into(),
+        (RestartPolicy::Never, _) => [(1, OnCode::Backoff)].into(),
+        (RestartPolicy::Always | RestartPolicy::OnFailure, _) => BTreeMap::new(),
+    }
 }
 
 fn backoff(dice: &mut Dice) -> Backoff {
