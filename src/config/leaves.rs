@@ -247,6 +247,26 @@ pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Files of variables: one, or a list.
+pub(super) fn env_files(_: &mut SchemaGenerator) -> Schema {
+    let path = json_schema!({"type": "string", "minLength": 1});
+    let described = json_schema!({
+        "type": "object",
+        "properties": {
+            "path": {
+                "type": "string", "minLength": 1, "examples": ["/etc/shop.env"], "description": "The file."
+            },
+            "optional": {
+                "type": "boolean", "default": false, "description": "Whether processes start without it."
+            }
+        },
+        "additionalProperties": false,
+        "x-required": ["path"]
+    });
+    let several = json_schema!({"type": "array", "items": {"anyOf": [path, described]}});
+    json_schema!({"anyOf": [path, described, several]})
+}
+
 /// When to start again.
 pub(super) fn restart(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["always", "on-failure", "never"]})

@@ -10,9 +10,11 @@ use super::source::path_in;
 use super::suggestion::nearest;
 use crate::core::ids::ProgramName;
 use crate::core::spec::{
-    Backoff, Kind, LogSpec, LogTarget, OnCode, ProgramSpec, RunSpec, ScaleMode, ScaleSpec, StopSpec,
+    Backoff, EnvFile, Kind, LogSpec, LogTarget, OnCode, ProgramSpec, RunSpec, ScaleMode, ScaleSpec, StopSpec,
+    digest,
 };
 use crate::core::time::human;
+use crate::sys::env_file::{self, EnvFileError};
 
 /// What means Leveret's own output as `log.path`. The devices are a habit from containers; as files they could neither be
 /// shared by processes line by line nor be rotated.
@@ -91,6 +93,15 @@ pub(super) fn program(
     };
 
     let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| path_in(directory, path));
+    let env_files =
+        env_files([(defaults.env_file.as_ref(), defaults_directory), (raw.env_file.as_ref(), own_directory)]);
+    let env_files_digest = match contents(&env_files) {
+        Ok(digest) => digest,
+        Err(message) => {
+            wrong(&["env_file"], message, None);
+            None
+        }
+    };
     let mut environment = defaults.environment.clone().unwrap_or_default();
     environment.extend(raw.environment.clone().unwrap_or_default());
     Some(ProgramSpec {
@@ -104,6 +115,8 @@ pub(super) fn program(
             user: raw.user.clone().or_else(|| defaults.user.clone()),
             group: raw.group.clone().or_else(|| defaults.group.clone()),
             environment,
+            env_files,
+            env_files_digest,
             umask: raw.umask.or(defaults.umask),
             nice: raw.nice.or(defaults.nice),
         },
@@ -196,6 +209,35 @@ fn choose_broker(
         }
     };
     found.map(str::to_owned)
+}
+
+/// The files of variables, each with the directory that relative paths begin in.
+fn env_files(written: [(Option<&raw::EnvFiles>, &Path); 2]) -> Vec<EnvFile> {
+    let mut found = Vec::new();
+    for (files, directory) in written {
+        for (path, optional) in files.into_iter().flat_map(raw::EnvFiles::all).filter_map(raw::EnvFile::parts)
+        {
+            found.push(EnvFile { path: path_in(directory, path), optional });
+        }
+    }
+    found
+}
+
+/// A number for what is in the files; nothing without files. One that is not there now, or not for us, is a matter of the
+/// start of a process.
+fn contents(files: &[EnvFile]) -> Result<Option<u64>, String> {
+    let mut all = Vec::new();
+    for EnvFile { path, .. } in files {
+        match env_file::read(path) {
+            Ok(variables) => all.push(Some(variables)),
+            Err(EnvFileError::Read(_)) => all.push(None),
+            Err(error @ (EnvFileError::NoFile | EnvFileError::TooLarge | EnvFileError::Line { .. })) => {
+                return Err(format!("{}: {error}", path.display()));
+            }
+        }
+    }
+    let json = serde_json::to_vec(&all).expect("texts are always JSON");
+    Ok((!files.is_empty()).then(|| digest(&json)))
 }
 
 fn backoff(own: Option<&raw::Backoff>, shared: Option<&raw::Backoff>) -> Backoff {

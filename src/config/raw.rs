@@ -116,7 +116,7 @@ pub(super) struct Broker {
 /// What holds for every program that does not say otherwise.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-not-yet" = ["ready", "health", "recycle", "limits", "env_file"]))]
+#[schemars(extend("x-not-yet" = ["ready", "health", "recycle", "limits"]))]
 pub(super) struct Defaults {
     /// Whether commands are run by /bin/sh.
     #[schemars(extend("default" = false))]
@@ -133,6 +133,9 @@ pub(super) struct Defaults {
     /// Variables for all programs; a program's own come on top.
     #[schemars(schema_with = "leaves::environment", extend("default" = {}))]
     pub(super) environment: Option<BTreeMap<String, String>>,
+    /// Files of variables in the form NAME=VALUE, between Leveret's own environment and `environment`, for all programs.
+    #[schemars(schema_with = "leaves::env_files")]
+    pub(super) env_file: Option<EnvFiles>,
     /// The file mode creation mask, octal. Without it, Leveret's own.
     #[schemars(schema_with = "leaves::mode")]
     pub(super) umask: Option<u32>,
@@ -158,7 +161,7 @@ pub(super) struct Defaults {
 #[schemars(extend(
     "x-required" = ["command"],
     "x-not-yet" = [
-        "schedule", "ready", "health", "depends_on", "recycle", "limits", "env_file", "critical", "extends", "uses",
+        "schedule", "ready", "health", "depends_on", "recycle", "limits", "critical", "extends", "uses",
         "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
     ],
     "x-renamed" = {
@@ -194,6 +197,12 @@ pub(super) struct Program {
     /// Variables added to Leveret's own environment.
     #[schemars(schema_with = "leaves::environment", extend("default" = {}))]
     pub(super) environment: Option<BTreeMap<String, String>>,
+    /// Files of variables in the form NAME=VALUE, between Leveret's own environment and `environment`; after those of the
+    /// defaults, and later ones over earlier ones. They are read when a process starts, with Leveret's rights, and at
+    /// a reload, which replaces the processes if the content changed. A missing file keeps processes from starting
+    /// unless it is `{path: FILE, optional: true}`.
+    #[schemars(schema_with = "leaves::env_files")]
+    pub(super) env_file: Option<EnvFiles>,
     /// The file mode creation mask, octal. Without it, Leveret's own.
     #[schemars(schema_with = "leaves::mode")]
     pub(super) umask: Option<u32>,
@@ -316,6 +325,52 @@ pub(super) struct Log {
     /// How many rotated files are kept.
     #[schemars(range(min = 0, max = 1000), extend("default" = 5))]
     pub(super) keep: Option<u32>,
+}
+
+/// Files of variables as they are written.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum EnvFiles {
+    /// Several.
+    Several(Vec<EnvFile>),
+    /// One.
+    One(EnvFile),
+}
+
+impl EnvFiles {
+    /// All of them.
+    pub(super) fn all(&self) -> &[EnvFile] {
+        match self {
+            Self::Several(files) => files,
+            Self::One(file) => std::slice::from_ref(file),
+        }
+    }
+}
+
+/// A file of variables as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum EnvFile {
+    /// The path alone.
+    Path(PathBuf),
+    /// With what it is like.
+    Described {
+        /// The path; absent only in a file with mistakes.
+        path: Option<PathBuf>,
+        /// Whether it may be missing.
+        #[serde(default)]
+        optional: bool,
+    },
+}
+
+impl EnvFile {
+    /// The path, and whether it may be missing.
+    pub(super) fn parts(&self) -> Option<(&PathBuf, bool)> {
+        match self {
+            Self::Path(path) => Some((path, false)),
+            Self::Described { path, optional } => Some((path.as_ref()?, *optional)),
+        }
+    }
 }
 
 /// A command as it is written.

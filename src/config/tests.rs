@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::settings::Settings;
 use super::{Problems, load};
 use crate::core::spec::{
-    Backoff, Kind, LogSpec, LogTarget, OnCode, RestartPolicy, ScaleMode, StopSpec, StopTarget,
+    Backoff, EnvFile, Kind, LogSpec, LogTarget, OnCode, RestartPolicy, ScaleMode, StopSpec, StopTarget,
 };
 
 fn variables() -> BTreeMap<String, String> {
@@ -372,6 +372,59 @@ fn each_wrong_type_says_what_is_right() {
 }
 
 #[test]
+fn files_of_variables_are_found_checked_and_part_of_what_a_process_is_made_from() {
+    let directory = directory(&[
+        (
+            "shop.yaml",
+            "defaults: {env_file: base.env}\nprograms:\n  a: {command: 'true', env_file: own.env}\n  b:\n    \
+          command: 'true'\n    env_file: [{path: /none/x.env, optional: true}, own.env]\n",
+        ),
+        ("base.env", "A=1\n"),
+        ("own.env", "# shop\nPASSWORD=hunter2\n"),
+    ]);
+    let path = directory.path().join("shop.yaml");
+    let base = std::path::absolute(directory.path()).unwrap();
+    let settings = || load(&path, &variables()).unwrap();
+    let before = settings();
+    let files = |index: usize| before.programs[index].run.env_files.clone();
+    let file = |path: &Path, optional| EnvFile { path: path.to_path_buf(), optional };
+    let (first, own) = (file(&base.join("base.env"), false), file(&base.join("own.env"), false));
+    assert_eq!(files(0), [first.clone(), own.clone()]);
+    assert_eq!(files(1), [first, file(Path::new("/none/x.env"), true), own]);
+    assert!(before.warnings.is_empty(), "{:?}", before.warnings);
+    assert!(!format!("{before:?}").contains("hunter2"));
+
+    std::fs::write(directory.path().join("own.env"), "PASSWORD='hunter2' # as before\n").unwrap();
+    assert_eq!(settings().programs[0].run.fingerprint(), before.programs[0].run.fingerprint());
+    std::fs::write(directory.path().join("own.env"), "PASSWORD=hunter3\n").unwrap();
+    assert_ne!(settings().programs[0].run.fingerprint(), before.programs[0].run.fingerprint());
+
+    std::fs::remove_file(directory.path().join("base.env")).unwrap();
+    let warnings = settings().warnings;
+    let missing = base.join("base.env").display().to_string();
+    let expected =
+        format!("a: nothing starts as long as env_file {missing} cannot be read (No such file or directory)");
+    assert_eq!(warnings[0], expected);
+
+    std::fs::write(directory.path().join("own.env"), "A=1\nB='hunter2\n").unwrap();
+    let found = describe(&load(&path, &variables()).unwrap_err());
+    let expected = format!(
+        "3:34 programs.a.env_file: {}: line 2: the quote that begins here is not closed",
+        base.join("own.env").display()
+    );
+    assert_eq!(found[0], expected);
+    assert!(!found.concat().contains("hunter2"));
+    for (written, expected) in [
+        ("env_file: {optional: true}", "`env_file` has no `path`; add it, as in `path: /etc/shop.env`"),
+        ("env_file: [{paht: x}]", "unknown key `paht`; did you mean `path`?"),
+        ("env_file: ''", "`env_file` cannot be empty"),
+    ] {
+        let found = wrong(&format!("programs: \n  a:\n    command: x\n    {written}\n"));
+        assert!(found[0].ends_with(&format!(": {expected}")), "{found:?}");
+    }
+}
+
+#[test]
 fn commands_are_checked() {
     for (program, expected) in [
         ("command: ''", "`command` cannot be empty"),
@@ -477,7 +530,6 @@ fn features_to_come_are_refused_and_never_silently_accepted() {
         "depends_on",
         "recycle",
         "limits",
-        "env_file",
         "critical",
         "extends",
         "uses",

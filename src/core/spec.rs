@@ -63,21 +63,41 @@ pub struct RunSpec {
     pub group: Option<String>,
     /// Variables added to Leveret's own environment.
     pub environment: BTreeMap<String, String>,
+    /// Files of variables between Leveret's own environment and `environment`; read when a process starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env_files: Vec<EnvFile>,
+    /// A number that differs when what is in `env_files` differs, as it was when the configuration was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_files_digest: Option<u64>,
     /// The file mode creation mask.
     pub umask: Option<u32>,
     /// Added to the scheduling priority, -20 to 19.
     pub nice: Option<i32>,
 }
 
+/// A file of variables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether processes start without it where it is not there.
+    pub optional: bool,
+}
+
 impl RunSpec {
     /// A number that differs when anything of this differs, and is the same in every run of Leveret (FNV-1a, 64 bits, over
-    /// the JSON form).
+    /// the JSON form). A later version of Leveret has to come to the same number, or it would replace every process: what
+    /// is new is left out of the JSON where it is not set.
     pub fn fingerprint(&self) -> u64 {
-        let json = serde_json::to_vec(self).expect("strings, numbers and ordered maps always serialize");
-        json.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        digest(&serde_json::to_vec(self).expect("strings, numbers and ordered maps always serialize"))
     }
+}
+
+/// FNV-1a, 64 bits.
+pub fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// How many processes a program has.
@@ -237,4 +257,25 @@ pub struct BrokerSpec {
     pub url: Secret,
     /// The same address without the password, for people.
     pub shown: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_leveret_does_not_replace_the_processes_of_an_older_one() {
+        let run = RunSpec {
+            argv: vec!["./server".to_owned(), "--port".to_owned()],
+            environment: [("A".to_owned(), "1".to_owned())].into(),
+            umask: Some(0o27),
+            ..RunSpec::default()
+        };
+        // The JSON form and the number as version 0.1.0 made them.
+        let json = r#"{"argv":["./server","--port"],"directory":null,"user":null,"group":null,"environment":{"A":"1"},"umask":23,"nice":null}"#;
+        assert_eq!(serde_json::to_string(&run).unwrap(), json);
+        assert_eq!(run.fingerprint(), digest(json.as_bytes()));
+        assert_eq!(digest(b"foobar"), 0x8594_4171_f739_67e8);
+        assert_eq!(serde_json::from_str::<RunSpec>(json).unwrap(), run);
+    }
 }

@@ -4,7 +4,7 @@
 //! of an [`Order::Keep`] or of a [`Fact::Kept`] travels with the frame's first byte (SCM_RIGHTS). Both sides
 //! refuse a peer of another [`VERSION`]; within a version, fields may be added with a default, never changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::command::Scope;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
+use crate::core::spec::EnvFile;
 use crate::core::time::Time;
 
 /// The version of this protocol.
@@ -72,8 +73,15 @@ pub struct SpawnOrder {
     pub incarnation: Incarnation,
     /// The program and its arguments; never empty.
     pub argv: Vec<String>,
-    /// The whole environment of the process.
+    /// The environment of the process, but for what the user's account and `env_files` say.
     pub environment: BTreeMap<String, String>,
+    /// Names in `environment` that neither the account nor `env_files` change. A controller that does not know of them
+    /// leaves them out, and `environment` is then the whole.
+    #[serde(default)]
+    pub given: Option<BTreeSet<String>>,
+    /// Files of variables, later ones over earlier ones.
+    #[serde(default)]
+    pub env_files: Vec<EnvFile>,
     /// The working directory.
     pub directory: Option<PathBuf>,
     /// The user's name or number.

@@ -97,19 +97,26 @@ fn a_program_runs_as_its_user_with_the_users_groups_and_can_open_its_output_agai
     );
     let daemon = Daemon::start(&format!(
         "programs:
-  plain: {{command: {command}, user: nobody}}
-  grouped: {{command: {command}, user: nobody, group: daemon}}
+  plain: {{command: {command}, user: nobody, environment: {{SHELL: /given}}}}
+  grouped: {{command: {command}, user: nobody, group: daemon, environment: {{SHELL: /given}}}}
   numbered: {{command: {command}, user: 54321, group: 54322}}
 "
     ));
     let nobody = (account("/etc/passwd", "nobody", 2), account("/etc/passwd", "nobody", 3));
     let daemon_group = account("/etc/group", "daemon", 2);
+    let home = account_text("/etc/passwd", "nobody", 5);
     for (name, user, group) in
         [("plain", nobody.0, nobody.1), ("grouped", nobody.0, daemon_group), ("numbered", 54321, 54322)]
     {
         let facts = wait_facts(&directory.join(format!("{name}.facts")));
         assert_eq!((&facts["uid"], &facts["gid"]), (&json!(user), &json!(group)), "{name}");
         assert_eq!(facts["groups"], json!([group]), "{name}: none of root's groups is left");
+        let variables = ["HOME", "USER", "LOGNAME", "SHELL"].map(|name| facts["environment"][name].clone());
+        let expected = match name {
+            "numbered" => [json!("/"), Value::Null, Value::Null, Value::Null],
+            _ => [json!(home), json!("nobody"), json!("nobody"), json!("/given")],
+        };
+        assert_eq!(variables, expected, "{name}");
         let log = daemon.logs_directory().join(format!("{name}.0.log"));
         wait_for("what was written after opening anew", LIMIT, || {
             (fs::read_to_string(&log).ok()? == "reopened\nagain\n").then_some(())
@@ -117,11 +124,70 @@ fn a_program_runs_as_its_user_with_the_users_groups_and_can_open_its_output_agai
     }
 }
 
+#[test]
+fn files_of_variables_are_read_at_each_start_and_a_missing_one_is_the_reason_why_nothing_starts() {
+    let directory = run::directory("env-files");
+    let command = script(&directory.join("run.sh"), "env | grep ^MARK_ | sort\nexec sleep 1000\n");
+    let file = directory.join("own.env");
+    let configuration = format!(
+        "programs:
+  web:
+    command: {command}
+    env_file: [{0}/own.env, {{path: {0}/none.env, optional: true}}]
+    environment: {{MARK_C: given}}
+    backoff: {{initial: 300ms, max: 500ms}}
+",
+        directory.display()
+    );
+    let daemon = Daemon::start_with_environment(&configuration, &[("MARK_A", "own"), ("MARK_B", "own")]);
+    let process = || daemon.program("web")["processes"][0].clone();
+    let reason = wait_for("the reason", LIMIT, || {
+        let reason = process()["reason"].as_str()?.to_owned();
+        reason.contains("env_file").then_some(reason)
+    });
+    let missing = format!("cannot start: env_file {}: No such file or directory", file.display());
+    assert!(reason.contains(&missing), "{reason}");
+
+    fs::write(&file, "MARK_B='of the file'\nMARK_C=hunter2\n").expect("the directory is ours");
+    daemon.wait_running("web");
+    let log = daemon.logs_directory().join("web.0.log");
+    wait_for("the variables", LIMIT, || {
+        (fs::read_to_string(&log).ok()? == "MARK_A=own\nMARK_B=of the file\nMARK_C=given\n").then_some(())
+    });
+    // The file was not there when the configuration was read.
+    let pid = process()["pid"].clone();
+    daemon.cli_exits(0, &["reload"]);
+    let replaced = |pid: &Value| {
+        wait_for("another process", LIMIT, || {
+            let process = process();
+            (process["state"] == "running" && process["pid"] != *pid).then(|| process["pid"].clone())
+        })
+    };
+    let pid = replaced(&pid);
+    daemon.cli_exits(0, &["reload"]);
+    assert_eq!(process()["pid"], pid, "nothing changed");
+
+    fs::write(&file, "MARK_B=changed\n'hunter2\n").expect("the directory is ours");
+    let refused = daemon.cli_exits(1, &["reload"]);
+    assert!(refused.contains("own.env: line 2: "), "{refused}");
+    assert!(!refused.contains("hunter2"), "{refused}");
+    fs::write(&file, "MARK_B=changed\n").expect("the directory is ours");
+    daemon.cli_exits(0, &["reload"]);
+    replaced(&pid);
+    wait_for("the changed variable", LIMIT, || {
+        fs::read_to_string(&log).ok()?.ends_with("MARK_A=own\nMARK_B=changed\nMARK_C=given\n").then_some(())
+    });
+}
+
 /// A number in a file like /etc/passwd.
 fn account(file: &str, name: &str, field: usize) -> u32 {
+    account_text(file, name, field).parse().expect("a number stands there")
+}
+
+fn account_text(file: &str, name: &str, field: usize) -> String {
     let text = fs::read_to_string(file).expect("every Linux has it");
     let line = text.lines().find(|line| line.split(':').next() == Some(name)).expect("every Debian has it");
-    line.split(':').nth(field).and_then(|number| number.parse().ok()).expect("a number stands there")
+    line.split(':').nth(field).expect("a line has all its fields").to_owned()
 }
 
 fn wait_facts(path: &Path) -> Value {
