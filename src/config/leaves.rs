@@ -37,6 +37,9 @@ pub(super) enum Leaf {
     Variable,
     HostName,
     ExitCode,
+    CountLimit,
+    SizeLimit,
+    TimeLimit,
 }
 
 impl Leaf {
@@ -57,6 +60,9 @@ impl Leaf {
             "variable" => Some(Self::Variable),
             "host name" => Some(Self::HostName),
             "exit code" => Some(Self::ExitCode),
+            "limit of a count" => Some(Self::CountLimit),
+            "limit of a size" => Some(Self::SizeLimit),
+            "limit of time" => Some(Self::TimeLimit),
             _ => None,
         }
     }
@@ -74,6 +80,9 @@ impl Leaf {
             Self::Variable => "the name of an environment variable",
             Self::HostName => "a host name as in leveret.example.org",
             Self::ExitCode => "an exit code from 0 to 255",
+            Self::CountLimit => "a number, `unlimited`, or `{soft: .., hard: ..}`",
+            Self::SizeLimit => "a size as in 50MiB, `unlimited`, or `{soft: .., hard: ..}`",
+            Self::TimeLimit => "a duration in whole seconds, `unlimited`, or `{soft: .., hard: ..}`",
         }
     }
 
@@ -99,6 +108,39 @@ impl Leaf {
             Self::Variable => read_variable(text),
             Self::HostName => read_host_name(text),
             Self::ExitCode => read_exit_code(text),
+            Self::CountLimit | Self::SizeLimit | Self::TimeLimit => self.read_limit(text),
+        }
+    }
+}
+
+impl Leaf {
+    fn read_limit(self, text: &str) -> Result<Value, Refusal> {
+        let text = text.trim();
+        let fail = |error: &dyn std::fmt::Display| refusal(&error.to_string());
+        match self {
+            _ if text == "unlimited" => Ok(text.into()),
+            Self::SizeLimit => Ok(durations::size(text).map_err(|error| fail(&error))?.into()),
+            Self::TimeLimit => {
+                let duration = durations::duration(text).map_err(|error| fail(&error))?;
+                if duration.subsec_nanos() > 0 || duration.is_zero() {
+                    return Err(refusal("the system counts processor time in whole seconds, from 1s"));
+                }
+                Ok(duration.as_secs().into())
+            }
+            Self::CountLimit
+            | Self::Text
+            | Self::Duration
+            | Self::Size
+            | Self::Mode
+            | Self::Signal
+            | Self::Address
+            | Self::Name
+            | Self::Variable
+            | Self::HostName
+            | Self::ExitCode => match text.parse::<u64>() {
+                Ok(number) => Ok(number.into()),
+                Err(_) => Err(refusal("this is a whole number, or `unlimited`")),
+            },
         }
     }
 }
@@ -270,6 +312,44 @@ pub(super) fn env_files(_: &mut SchemaGenerator) -> Schema {
 /// When to start again.
 pub(super) fn restart(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["always", "on-failure", "never"]})
+}
+
+fn limit(reads: &str, pattern: &str) -> Schema {
+    let single = json_schema!({
+        "type": ["string", "integer"], READS: reads, "minLength": 1,
+        "pattern": format!("^(unlimited|{pattern})$")
+    });
+    let bound = |description: &str| {
+        let mut bound = single.clone();
+        bound.insert("description".to_owned(), description.into());
+        bound
+    };
+    json_schema!({"anyOf": [
+        single,
+        {
+            "type": "object",
+            "properties": {
+                "soft": bound("What holds; the process may raise it up to the hard limit."),
+                "hard": bound("What the soft limit may be raised to.")
+            },
+            "additionalProperties": false
+        }
+    ]})
+}
+
+/// A limit of how many.
+pub(super) fn count_limit(_: &mut SchemaGenerator) -> Schema {
+    limit("limit of a count", "[0-9]+")
+}
+
+/// A limit of how many bytes.
+pub(super) fn size_limit(_: &mut SchemaGenerator) -> Schema {
+    limit("limit of a size", "[0-9]+ ?(B|[kKMGT]B|[KMGT]iB)?")
+}
+
+/// A limit of how long.
+pub(super) fn time_limit(_: &mut SchemaGenerator) -> Schema {
+    limit("limit of time", "[0-9][0-9. ]*(s|m|h|[a-z ]+)[0-9a-z. ]*")
 }
 
 /// What follows certain exit codes.

@@ -10,8 +10,8 @@ use super::source::path_in;
 use super::suggestion::nearest;
 use crate::core::ids::ProgramName;
 use crate::core::spec::{
-    Backoff, EnvFile, Kind, LogSpec, LogTarget, OnCode, ProgramSpec, RunSpec, ScaleMode, ScaleSpec, StopSpec,
-    digest,
+    Backoff, Bound, EnvFile, Kind, Limit, LogSpec, LogTarget, OnCode, ProgramSpec, Resource, RunSpec,
+    ScaleMode, ScaleSpec, StopSpec, digest,
 };
 use crate::core::time::human;
 use crate::sys::env_file::{self, EnvFileError};
@@ -93,6 +93,15 @@ pub(super) fn program(
     };
 
     let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| path_in(directory, path));
+    let limits = limits(raw.limits.as_ref(), defaults.limits.as_ref());
+    for (resource, limit) in &limits {
+        if let Limit { soft: Some(soft), hard: Some(hard) } = limit
+            && soft > hard
+        {
+            let message = "the soft limit is above the hard one".to_owned();
+            wrong(&["limits", resource.as_str(), "soft"], message, None);
+        }
+    }
     let env_files =
         env_files([(defaults.env_file.as_ref(), defaults_directory), (raw.env_file.as_ref(), own_directory)]);
     let env_files_digest = match contents(&env_files) {
@@ -119,6 +128,9 @@ pub(super) fn program(
             env_files_digest,
             umask: raw.umask.or(defaults.umask),
             nice: raw.nice.or(defaults.nice),
+            limits,
+            oom_score_adj: raw.oom_score_adj.or(defaults.oom_score_adj),
+            no_new_privs: raw.no_new_privs.or(defaults.no_new_privs).unwrap_or_default(),
         },
         kind: kind?,
         autostart: raw.autostart.or(defaults.autostart).unwrap_or(true),
@@ -209,6 +221,34 @@ fn choose_broker(
         }
     };
     found.map(str::to_owned)
+}
+
+fn bound(raw: &raw::Bound) -> Bound {
+    match raw {
+        raw::Bound::At(number) => Bound::At(*number),
+        raw::Bound::Word(raw::Unlimited::Unlimited) => Bound::Unlimited,
+    }
+}
+
+fn limits(own: Option<&raw::Limits>, shared: Option<&raw::Limits>) -> BTreeMap<Resource, Limit> {
+    let one = |resource, value: fn(&raw::Limits) -> Option<raw::Limit>| {
+        let limit = match first(own, shared, value)? {
+            raw::Limit::Both(both) => Limit { soft: Some(bound(&both)), hard: Some(bound(&both)) },
+            raw::Limit::Each { soft, hard } => {
+                Limit { soft: soft.as_ref().map(bound), hard: hard.as_ref().map(bound) }
+            }
+        };
+        Some((resource, limit))
+    };
+    let all = [
+        one(Resource::Nofile, |raw| raw.nofile.clone()),
+        one(Resource::Nproc, |raw| raw.nproc.clone()),
+        one(Resource::Core, |raw| raw.core.clone()),
+        one(Resource::Stack, |raw| raw.stack.clone()),
+        one(Resource::Cpu, |raw| raw.cpu.clone()),
+        one(Resource::Memory, |raw| raw.memory.clone()),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// The files of variables, each with the directory that relative paths begin in.

@@ -116,7 +116,7 @@ pub(super) struct Broker {
 /// What holds for every program that does not say otherwise.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-not-yet" = ["ready", "health", "recycle", "limits"]))]
+#[schemars(extend("x-not-yet" = ["ready", "health", "recycle"]))]
 pub(super) struct Defaults {
     /// Whether commands are run by /bin/sh.
     #[schemars(extend("default" = false))]
@@ -142,6 +142,14 @@ pub(super) struct Defaults {
     /// Added to the scheduling priority.
     #[schemars(range(min = -20, max = 19))]
     pub(super) nice: Option<i32>,
+    /// Limits that the system sets for each process, as `ulimit` shows them. Without one, Leveret's own hold.
+    pub(super) limits: Option<Limits>,
+    /// How willingly the kernel kills it when memory is short: -1000 never, 1000 first. Without it, as Leveret itself.
+    #[schemars(range(min = -1000, max = 1000))]
+    pub(super) oom_score_adj: Option<i32>,
+    /// Whether neither the program nor what it starts can gain rights, as by a set-user-id file.
+    #[schemars(extend("default" = false))]
+    pub(super) no_new_privs: Option<bool>,
     /// Whether programs start with Leveret.
     #[schemars(extend("default" = true))]
     pub(super) autostart: Option<bool>,
@@ -161,7 +169,7 @@ pub(super) struct Defaults {
 #[schemars(extend(
     "x-required" = ["command"],
     "x-not-yet" = [
-        "schedule", "ready", "health", "depends_on", "recycle", "limits", "critical", "extends", "uses",
+        "schedule", "ready", "health", "depends_on", "recycle", "critical", "extends", "uses",
         "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
     ],
     "x-renamed" = {
@@ -209,6 +217,14 @@ pub(super) struct Program {
     /// Added to the scheduling priority.
     #[schemars(range(min = -20, max = 19))]
     pub(super) nice: Option<i32>,
+    /// Limits that the system sets for each process, as `ulimit` shows them. Without one, Leveret's own hold.
+    pub(super) limits: Option<Limits>,
+    /// How willingly the kernel kills it when memory is short: -1000 never, 1000 first. Without it, as Leveret itself.
+    #[schemars(range(min = -1000, max = 1000))]
+    pub(super) oom_score_adj: Option<i32>,
+    /// Whether neither the program nor what it starts can gain rights, as by a set-user-id file.
+    #[schemars(extend("default" = false))]
+    pub(super) no_new_privs: Option<bool>,
     /// Whether it starts with Leveret.
     #[schemars(extend("default" = true))]
     pub(super) autostart: Option<bool>,
@@ -255,6 +271,64 @@ pub(super) struct Scale {
     /// `dry-run` computes and shows decisions and runs `min` processes.
     #[schemars(schema_with = "leaves::scale_mode", extend("default" = "auto"))]
     pub(super) mode: Option<ScaleMode>,
+}
+
+/// Limits of the system. A single value sets the soft and the hard limit; `{soft: .., hard: ..}` sets one or both.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Open files: a number, or `unlimited`.
+    #[schemars(schema_with = "leaves::count_limit")]
+    pub(super) nofile: Option<Limit>,
+    /// Processes and threads of the program's user, all of them counted: a number, or `unlimited`. root is not limited.
+    #[schemars(schema_with = "leaves::count_limit")]
+    pub(super) nproc: Option<Limit>,
+    /// The size of a core file: a size, or `unlimited`; 0 writes none.
+    #[schemars(schema_with = "leaves::size_limit")]
+    pub(super) core: Option<Limit>,
+    /// The stack of the main thread: a size, or `unlimited`.
+    #[schemars(schema_with = "leaves::size_limit")]
+    pub(super) stack: Option<Limit>,
+    /// Processor time that a process may use in all: a duration in whole seconds, or `unlimited`. At the soft limit it
+    /// gets SIGXCPU, at the hard one SIGKILL.
+    #[schemars(schema_with = "leaves::time_limit")]
+    pub(super) cpu: Option<Limit>,
+    /// Address space, which is more than the memory in use: a size, or `unlimited`.
+    #[schemars(schema_with = "leaves::size_limit")]
+    pub(super) memory: Option<Limit>,
+}
+
+/// A limit as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Limit {
+    /// The soft and the hard one.
+    Both(Bound),
+    /// One of them, or both.
+    Each {
+        /// The soft one.
+        soft: Option<Bound>,
+        /// The hard one.
+        hard: Option<Bound>,
+    },
+}
+
+/// How much, as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Bound {
+    /// So many.
+    At(u64),
+    /// A word.
+    Word(Unlimited),
+}
+
+/// The word for no limit.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Unlimited {
+    /// No limit.
+    Unlimited,
 }
 
 /// What follows an exit that nobody asked for: the policy alone, or with exceptions by exit code.

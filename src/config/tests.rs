@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use super::settings::Settings;
 use super::{Problems, load};
 use crate::core::spec::{
-    Backoff, EnvFile, Kind, LogSpec, LogTarget, OnCode, RestartPolicy, ScaleMode, StopSpec, StopTarget,
+    Backoff, Bound, EnvFile, Kind, Limit, LogSpec, LogTarget, OnCode, Resource, RestartPolicy, ScaleMode,
+    StopSpec, StopTarget,
 };
 
 fn variables() -> BTreeMap<String, String> {
@@ -95,6 +96,7 @@ defaults:
   user: 33
   environment: {A: 1, B: shared}
   stop: {timeout: 2m}
+  limits: {core: 0, memory: 2GiB, nproc: "${MAX}"}
   restart: {codes: {64: stay-down, 75: backoff}}
   log: {max_size: 1GB}
 programs:
@@ -107,6 +109,9 @@ programs:
     environment: {B: 1.10, C: true, D: ""}
     umask: 022
     nice: -5
+    limits: {nofile: {soft: 1024, hard: 4096}, core: unlimited, cpu: 1h, stack: {soft: 8MiB}}
+    oom_score_adj: -500
+    no_new_privs: true
     autostart: false
     restart: {policy: on-failure, codes: {0: recycle, 75: stay-down}}
     backoff: {initial: 0s, max: 5s, reset_after: 1m, give_up_after: 4}
@@ -140,6 +145,17 @@ programs:
     let environment: Vec<_> = web.run.environment.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(environment, ["A=1", "B=1.10", "C=true", "D="]);
     assert_eq!((web.run.umask, web.run.nice, web.autostart), (Some(0o22), Some(-5), false));
+    let both = |bound| Limit { soft: Some(bound), hard: Some(bound) };
+    let limits = [
+        (Resource::Nofile, Limit { soft: Some(Bound::At(1024)), hard: Some(Bound::At(4096)) }),
+        (Resource::Nproc, both(Bound::At(30))),
+        (Resource::Core, both(Bound::Unlimited)),
+        (Resource::Stack, Limit { soft: Some(Bound::At(8 << 20)), hard: None }),
+        (Resource::Cpu, both(Bound::At(3_600))),
+        (Resource::Memory, both(Bound::At(2 << 30))),
+    ];
+    assert_eq!(web.run.limits, limits.into());
+    assert_eq!((web.run.oom_score_adj, web.run.no_new_privs), (Some(-500), true));
     assert_eq!(web.restart, RestartPolicy::OnFailure);
     let codes = [(0, OnCode::Recycle), (64, OnCode::StayDown), (75, OnCode::StayDown)];
     assert_eq!(web.codes, codes.into(), "the program's own over the defaults");
@@ -332,6 +348,19 @@ fn each_wrong_type_says_what_is_right() {
             "`0` must be `recycle`, `backoff` or `stay-down`, not \"recycled\"; did you mean `recycle`?",
         ),
         ("restart: [always]", "`restart` must be a section of keys like `codes`, `policy`, not a list"),
+        ("limits: {nofile: many}", "`nofile`: this is a whole number, or `unlimited`"),
+        ("limits: {nofile: -1}", "`nofile`: this is a whole number, or `unlimited`"),
+        (
+            "limits: {nofile: [1]}",
+            "`nofile` must be a number, `unlimited`, or `{soft: .., hard: ..}`, not a list",
+        ),
+        ("limits: {nofile: {max: 1}}", "unknown key `max`"),
+        ("limits: {nofile: {soft: 2, hard: 1}}", "the soft limit is above the hard one"),
+        ("limits: {nofile: {soft: unlimited, hard: 1}}", "the soft limit is above the hard one"),
+        ("limits: {cpu: 5}", "`cpu`: a duration needs a unit: write 5s"),
+        ("limits: {cpu: 1500ms}", "`cpu`: the system counts processor time in whole seconds, from 1s"),
+        ("limits: {memory: 2G}", "`memory`: \"G\" is not a unit of size: write KiB, MiB, GiB, kB, MB or GB"),
+        ("oom_score_adj: 1001", "`oom_score_adj` must be a whole number from -1000 to 1000, not \"1001\""),
         ("umask: '089'", "`umask`: this is an octal number from 000 to 777, as in \"022\""),
         ("stop: TERM", "`stop` must be a section of keys like `signal`, `timeout`, `to`, not \"TERM\""),
         ("stop: [TERM, KILL]", "a ladder of stop signals is not supported yet"),
@@ -420,7 +449,8 @@ fn files_of_variables_are_found_checked_and_part_of_what_a_process_is_made_from(
         ("env_file: ''", "`env_file` cannot be empty"),
     ] {
         let found = wrong(&format!("programs: \n  a:\n    command: x\n    {written}\n"));
-        assert!(found[0].ends_with(&format!(": {expected}")), "{found:?}");
+        let sentence = format!(": {expected}");
+        assert!(found.iter().any(|found| found.ends_with(&sentence)), "{found:?}");
     }
 }
 
@@ -523,18 +553,8 @@ fn unknown_keys_get_the_nearest_known_one_or_the_one_that_others_call_so() {
 
 #[test]
 fn features_to_come_are_refused_and_never_silently_accepted() {
-    let program = [
-        "schedule",
-        "ready",
-        "health",
-        "depends_on",
-        "recycle",
-        "limits",
-        "critical",
-        "extends",
-        "uses",
-        "pre_start",
-    ];
+    let program =
+        ["schedule", "ready", "health", "depends_on", "recycle", "critical", "extends", "uses", "pre_start"];
     for key in program {
         let found = wrong(&format!("programs:\n  a: {{command: x, {key}: {{b: 1}}}}\n"));
         assert_eq!(found, [format!("2:19 programs.a.{key}: `{key}` is not supported yet")]);

@@ -136,6 +136,9 @@ impl Executor {
             group: run.group.clone(),
             umask: run.umask,
             nice: run.nice,
+            limits: run.limits.clone(),
+            oom_score_adj: run.oom_score_adj,
+            no_new_privs: run.no_new_privs,
             output: self.pipe(incarnation),
             note,
         }))

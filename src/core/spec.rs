@@ -73,6 +73,67 @@ pub struct RunSpec {
     pub umask: Option<u32>,
     /// Added to the scheduling priority, -20 to 19.
     pub nice: Option<i32>,
+    /// Limits of the system; Leveret's own where there is none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<Resource, Limit>,
+    /// How willingly the kernel kills it when memory is short, -1000 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// Whether nothing that it starts can gain rights, as by set-user-id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_new_privs: bool,
+}
+
+/// What the system limits for each process, or for its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resource {
+    /// Open files.
+    Nofile,
+    /// Processes and threads of the user.
+    Nproc,
+    /// Bytes of a core file.
+    Core,
+    /// Bytes of the stack.
+    Stack,
+    /// Seconds of processor time.
+    Cpu,
+    /// Bytes of address space. The last one, because whoever sets the limits lives under it, too.
+    Memory,
+}
+
+impl Resource {
+    /// The name as people write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nofile => "nofile",
+            Self::Nproc => "nproc",
+            Self::Core => "core",
+            Self::Stack => "stack",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// A soft limit, which the process may change up to the hard one, and a hard one. What is absent stays as it is, but that
+/// the soft one is never above the hard one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// What holds.
+    pub soft: Option<Bound>,
+    /// What the soft limit may be raised to.
+    pub hard: Option<Bound>,
+}
+
+/// How much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// So many.
+    At(u64),
+    /// No limit.
+    Unlimited,
 }
 
 /// A file of variables.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::command::Scope;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
-use crate::core::spec::EnvFile;
+use crate::core::spec::{EnvFile, Limit, Resource};
 use crate::core::time::Time;
 
 /// The version of this protocol.
@@ -92,6 +92,15 @@ pub struct SpawnOrder {
     pub umask: Option<u32>,
     /// Added to the scheduling priority.
     pub nice: Option<i32>,
+    /// Limits of the system.
+    #[serde(default)]
+    pub limits: BTreeMap<Resource, Limit>,
+    /// How willingly the kernel kills it when memory is short.
+    #[serde(default)]
+    pub oom_score_adj: Option<i32>,
+    /// Whether nothing that it starts can gain rights.
+    #[serde(default)]
+    pub no_new_privs: bool,
     /// The named pipe that becomes stdout and stderr. The keeper makes it and holds it open.
     pub output: PathBuf,
     /// What the inventory returns for this incarnation, in the controller's own words.

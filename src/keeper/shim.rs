@@ -24,6 +24,7 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 
 use super::protocol::SpawnOrder;
+use crate::core::spec::{self, Bound};
 use crate::sys::env_file::{self, EnvFileError};
 
 /// The first argument that makes the binary a shim.
@@ -141,6 +142,10 @@ fn prepare(order: &ShimOrder<'_>) -> Result<Command, ShimReport> {
     connect_output(spawn, &identity)?;
     let limit = Rlimit { current: order.open_files, maximum: getrlimit(Resource::Nofile).maximum };
     setrlimit(Resource::Nofile, limit).map_err(failed("limit open files"))?;
+    if let Some(score) = spawn.oom_score_adj {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string())
+            .map_err(failed(format!("oom_score_adj {score}")))?;
+    }
     if let Some(mask) = spawn.umask {
         rustix::process::umask(Mode::from_raw_mode(mask));
     }
@@ -149,7 +154,14 @@ fn prepare(order: &ShimOrder<'_>) -> Result<Command, ShimReport> {
         let priority = getpriority_process(None).map_err(failed(step()))?;
         setpriority_process(None, priority.saturating_add(nice)).map_err(failed(step()))?;
     }
+    // While there are rights to raise them; the address space comes last.
+    for (resource, limit) in &spawn.limits {
+        set_limit(*resource, *limit).map_err(failed(format!("limit {}", resource.as_str())))?;
+    }
     identity.assume()?;
+    if spawn.no_new_privs {
+        rustix::thread::set_no_new_privs(true).map_err(failed("no_new_privs"))?;
+    }
     if let Some(directory) = &spawn.directory {
         std::env::set_current_dir(directory).map_err(failed(format!("chdir {}", directory.display())))?;
     }
@@ -158,6 +170,26 @@ fn prepare(order: &ShimOrder<'_>) -> Result<Command, ShimReport> {
     let mut command = Command::new(&spawn.argv[0]);
     command.args(&spawn.argv[1..]).env_clear().envs(environment);
     Ok(command)
+}
+
+fn set_limit(resource: spec::Resource, limit: spec::Limit) -> rustix::io::Result<()> {
+    let resource = match resource {
+        spec::Resource::Nofile => Resource::Nofile,
+        spec::Resource::Nproc => Resource::Nproc,
+        spec::Resource::Core => Resource::Core,
+        spec::Resource::Stack => Resource::Stack,
+        spec::Resource::Cpu => Resource::Cpu,
+        spec::Resource::Memory => Resource::As,
+    };
+    let bound = |value: Option<u64>| value.map_or(Bound::Unlimited, Bound::At);
+    let value = |bound: Bound| match bound {
+        Bound::At(value) => Some(value),
+        Bound::Unlimited => None,
+    };
+    let present = getrlimit(resource);
+    let hard = limit.hard.unwrap_or_else(|| bound(present.maximum));
+    let soft = limit.soft.unwrap_or_else(|| bound(present.current).min(hard));
+    setrlimit(resource, Rlimit { current: value(soft), maximum: value(hard) })
 }
 
 /// Leveret's own variables, over them what the account says, then the files, then what was given.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::getuid;
+use rustix::process::{Resource, getrlimit, getuid};
 use serde_json::{Value, json};
 
 use crate::support::daemon::Daemon;
@@ -168,7 +168,7 @@ fn files_of_variables_are_read_at_each_start_and_a_missing_one_is_the_reason_why
     assert_eq!(process()["pid"], pid, "nothing changed");
 
     fs::write(&file, "MARK_B=changed\n'hunter2\n").expect("the directory is ours");
-    let refused = daemon.cli_exits(1, &["reload"]);
+    let refused = daemon.cli_exits(2, &["reload"]);
     assert!(refused.contains("own.env: line 2: "), "{refused}");
     assert!(!refused.contains("hunter2"), "{refused}");
     fs::write(&file, "MARK_B=changed\n").expect("the directory is ours");
@@ -176,6 +176,52 @@ fn files_of_variables_are_read_at_each_start_and_a_missing_one_is_the_reason_why
     replaced(&pid);
     wait_for("the changed variable", LIMIT, || {
         fs::read_to_string(&log).ok()?.ends_with("MARK_A=own\nMARK_B=changed\nMARK_C=given\n").then_some(())
+    });
+}
+
+#[test]
+fn limits_are_those_of_the_configuration_and_what_cannot_be_set_says_so() {
+    let directory = run::directory("limits");
+    let mut script_text = String::new();
+    for (option, name) in [("n", "nofile"), ("c", "core"), ("t", "cpu"), ("v", "memory"), ("s", "stack")] {
+        script_text += &format!("echo {name} $(ulimit -S{option}) $(ulimit -H{option})\n");
+    }
+    script_text +=
+        "echo oom $(cat /proc/self/oom_score_adj)\ngrep NoNewPrivs /proc/self/status\nexec sleep 1000\n";
+    let command = script(&directory.join("run.sh"), &script_text);
+    let daemon = Daemon::start(&format!(
+        "defaults: {{backoff: {{initial: 1h, max: 1h}}}}
+programs:
+  web:
+    command: {command}
+    limits: {{nofile: {{soft: 100, hard: 200}}, core: 0, cpu: 1h, memory: 4GiB, stack: {{soft: 4MiB}}}}
+    oom_score_adj: 500
+    no_new_privs: true
+  impossible: {{command: sleep 1000, limits: {{nofile: unlimited}}}}
+  unlike: {{command: sleep 1000, limits: {{cpu: {{hard: 50s}}}}}}
+"
+    ));
+    daemon.wait_running("web");
+    let log = daemon.logs_directory().join("web.0.log");
+    let text = wait_for("the limits", LIMIT, || {
+        fs::read_to_string(&log).ok().filter(|text| text.contains("NoNewPrivs"))
+    });
+    let stack_hard =
+        getrlimit(Resource::Stack).maximum.map_or("unlimited".to_owned(), |hard| (hard / 1024).to_string());
+    let expected = format!(
+        "nofile 100 200\ncore 0 0\ncpu 3600 3600\nmemory 4194304 4194304\nstack 4096 {stack_hard}\noom 500\nNoNewPrivs:\t1\n"
+    );
+    assert_eq!(text, expected);
+    let pid = daemon.wait_running("unlike")["processes"][0]["pid"].clone();
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let cpu = limits.lines().find(|line| line.starts_with("Max cpu time")).expect("Linux has it");
+    let cpu: Vec<_> = cpu.split_ascii_whitespace().skip(3).take(2).collect();
+    assert_eq!(cpu, ["50", "50"], "the soft limit is never above the hard one");
+    // Above fs.nr_open nobody may go, not even root.
+    wait_for("the reason", LIMIT, || {
+        let program = daemon.program("impossible");
+        let reason = program["processes"][0]["reason"].as_str()?;
+        reason.contains("cannot start: limit nofile: Operation not permitted").then_some(())
     });
 }
 
