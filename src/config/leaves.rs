@@ -366,6 +366,29 @@ pub(super) fn stop_to(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["main", "group"]})
 }
 
+/// Signals of a stop, one after the other.
+pub(super) fn stop_steps(generator: &mut SchemaGenerator) -> Schema {
+    let mut named = signal(generator);
+    named.insert("description".to_owned(), "The signal: a name, or a number from 1 to 31.".into());
+    named.insert("examples".to_owned(), vec!["TERM"].into());
+    let mut lasts = duration(generator);
+    lasts.insert("description".to_owned(), "How long it waits for the end before the next step.".into());
+    lasts.insert("examples".to_owned(), vec!["30s"].into());
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "items": {"anyOf": [
+            signal(generator),
+            {
+                "type": "object",
+                "properties": {"signal": named, "for": lasts},
+                "additionalProperties": false,
+                "x-required": ["signal", "for"]
+            }
+        ]}
+    })
+}
+
 /// Whether decisions are carried out.
 pub(super) fn scale_mode(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["auto", "dry-run"]})

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::document::{Document, Reported};
 use super::problem::Problem;
@@ -9,9 +10,10 @@ use super::raw;
 use super::source::path_in;
 use super::suggestion::nearest;
 use crate::core::ids::ProgramName;
+use crate::core::plan::signal_text;
 use crate::core::spec::{
     Backoff, Bound, EnvFile, Kind, Limit, LogSpec, LogTarget, OnCode, ProgramSpec, Resource, RunSpec,
-    ScaleMode, ScaleSpec, StopSpec, digest,
+    ScaleMode, ScaleSpec, StopSpec, StopStep, StopTarget, digest,
 };
 use crate::core::time::human;
 use crate::sys::env_file::{self, EnvFileError};
@@ -19,6 +21,9 @@ use crate::sys::env_file::{self, EnvFileError};
 /// What means Leveret's own output as `log.path`. The devices are a habit from containers; as files they could neither be
 /// shared by processes line by line nor be rotated.
 const OWN_OUTPUT: [&str; 3] = ["stdout", "/dev/stdout", "/dev/stderr"];
+
+/// The number of SIGKILL.
+const KILL: i32 = 9;
 
 /// What a program needs to know of the rest of the configuration.
 pub(super) struct Surroundings<'a> {
@@ -93,6 +98,7 @@ pub(super) fn program(
     };
 
     let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| path_in(directory, path));
+    let stop = stop(raw.stop.as_ref(), defaults.stop.as_ref(), &mut wrong);
     let limits = limits(raw.limits.as_ref(), defaults.limits.as_ref());
     for (resource, limit) in &limits {
         if let Limit { soft: Some(soft), hard: Some(hard) } = limit
@@ -137,7 +143,8 @@ pub(super) fn program(
         restart: first(raw.restart.as_ref(), defaults.restart.as_ref(), |raw| raw.policy).unwrap_or_default(),
         codes: codes(raw.restart.as_ref(), defaults.restart.as_ref()),
         backoff,
-        stop: stop(raw.stop.as_ref(), defaults.stop.as_ref()),
+        critical: raw.critical.unwrap_or_default(),
+        stop,
         log: log((raw.log.as_ref(), own_directory), (defaults.log.as_ref(), defaults_directory)),
     })
 }
@@ -297,13 +304,75 @@ fn codes(own: Option<&raw::Restart>, shared: Option<&raw::Restart>) -> BTreeMap<
     written.filter_map(|(code, meaning)| Some((code.parse().ok()?, *meaning))).collect()
 }
 
-fn stop(own: Option<&raw::Stop>, shared: Option<&raw::Stop>) -> StopSpec {
+fn stop(
+    own: Option<&raw::Stop>,
+    shared: Option<&raw::Stop>,
+    wrong: &mut impl FnMut(&[&str], String, Option<String>),
+) -> StopSpec {
     let usual = StopSpec::default();
+    let to = first(own, shared, |raw| raw.to).unwrap_or(usual.to);
+    let is_plain = |raw: &raw::Stop| raw.signal.is_some() || raw.timeout.is_some();
+    if own.is_some_and(|own| own.steps.is_some() && is_plain(own)) {
+        let message = "a stop has either `steps` or `signal` and `timeout`".to_owned();
+        wrong(&["stop"], message, Some("write the first signal and its time as the first step".to_owned()));
+    }
+    let steps = match own {
+        // What the program says of the one takes the place of what the defaults say of the other.
+        Some(own) if own.steps.is_none() && is_plain(own) => None,
+        _ => first(own, shared, |raw| raw.steps.clone()),
+    };
+    if let Some(steps) = steps {
+        return match ladder(&steps, to) {
+            Ok(stop) => stop,
+            Err((message, suggestion)) => {
+                wrong(&["stop"], message, suggestion);
+                usual
+            }
+        };
+    }
     StopSpec {
         signal: first(own, shared, |raw| raw.signal).unwrap_or(usual.signal),
-        to: first(own, shared, |raw| raw.to).unwrap_or(usual.to),
+        to,
         timeout: first(own, shared, |raw| raw.timeout).unwrap_or(usual.timeout),
+        then: Vec::new(),
     }
+}
+
+/// A stop by several signals: the first one, the time until the kill, and the signals in between.
+fn ladder(steps: &[raw::StopStep], to: StopTarget) -> Result<StopSpec, (String, Option<String>)> {
+    let mut signals = Vec::new();
+    let mut so_far = Duration::ZERO;
+    for (index, step) in steps.iter().enumerate() {
+        let (signal, lasts) = match *step {
+            raw::StopStep::Alone(signal) => (Some(signal), None),
+            raw::StopStep::Timed { signal, lasts } => (signal, Some(lasts)),
+        };
+        // What a step lacks was reported with the keys of the file.
+        let Some(signal) = signal else { continue };
+        let name = signal_text(signal);
+        let name = name.trim_start_matches("SIG");
+        let is_last = index + 1 == steps.len();
+        match lasts {
+            _ if signal == KILL && (!is_last || lasts.is_some()) => {
+                return Err(("nothing outlives KILL: it comes last and has no time".to_owned(), None));
+            }
+            None if signal == KILL && index > 0 => {}
+            None if signal == KILL => signals.push(StopStep { after: so_far, signal }),
+            None => {
+                let hint = format!("write `{{signal: {name}, for: 10s}}`; only KILL, the last one, has none");
+                return Err((format!("{name} needs a time until the next step"), Some(hint)));
+            }
+            Some(Some(Duration::ZERO)) => {
+                return Err((format!("{name} needs a time that is longer than nothing"), None));
+            }
+            Some(lasts) => {
+                signals.push(StopStep { after: so_far, signal });
+                so_far += lasts.unwrap_or_default();
+            }
+        }
+    }
+    let signal = if signals.is_empty() { StopSpec::default().signal } else { signals.remove(0).signal };
+    Ok(StopSpec { signal, to, timeout: so_far, then: signals })
 }
 
 /// Where output goes: each side with the directory that its relative paths begin in.

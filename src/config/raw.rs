@@ -4,7 +4,7 @@
 //! All fields are optional because a value that was refused is left out and the rest is still looked at. Extensions
 //! of the schema that begin with `x-` are for the check alone: `x-not-yet` lists keys of features to come, `x-renamed`
 //! what other supervisors call our keys, `x-required` the keys that must be there, `x-shorthand` the key that a single
-//! value stands for.
+//! value stands for, `x-list-shorthand` the one that a list stands for.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -169,7 +169,7 @@ pub(super) struct Defaults {
 #[schemars(extend(
     "x-required" = ["command"],
     "x-not-yet" = [
-        "schedule", "ready", "health", "depends_on", "recycle", "critical", "extends", "uses",
+        "schedule", "ready", "health", "depends_on", "recycle", "extends", "uses",
         "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
     ],
     "x-renamed" = {
@@ -232,6 +232,11 @@ pub(super) struct Program {
     pub(super) restart: Option<Restart>,
     /// How long to wait before a restart after a failure.
     pub(super) backoff: Option<Backoff>,
+    /// Whether Leveret ends with this program: once one of its processes is given up, rests by its restart policy or its
+    /// exit code, everything is shut down, and Leveret exits with that process's exit code (128 and the number for a
+    /// signal). For containers.
+    #[schemars(extend("default" = false))]
+    pub(super) critical: Option<bool>,
     /// How a process is asked to end.
     pub(super) stop: Option<Stop>,
     /// Where output goes.
@@ -371,7 +376,7 @@ pub(super) struct Backoff {
 /// How a process is asked to end.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-list-not-yet" = "a ladder of stop signals"))]
+#[schemars(extend("x-list-shorthand" = "steps"))]
 pub(super) struct Stop {
     /// The signal that asks: a name, or a number from 1 to 31.
     #[schemars(schema_with = "leaves::signal", extend("default" = "TERM"))]
@@ -382,6 +387,26 @@ pub(super) struct Stop {
     /// How long a stop by an operator or the shutdown waits before it kills. Scaling in never kills.
     #[schemars(schema_with = "leaves::duration", extend("default" = "60s"))]
     pub(super) timeout: Option<Duration>,
+    /// Several signals in place of `signal` and `timeout`, each with the time that it has: `[{signal: TERM, for: 30s},
+    /// {signal: QUIT, for: 10s}, KILL]`. After the last one the whole tree is killed. Scaling in sends the first alone.
+    #[schemars(schema_with = "leaves::stop_steps")]
+    pub(super) steps: Option<Vec<StopStep>>,
+}
+
+/// A signal of a stop, as it is written.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum StopStep {
+    /// The signal alone.
+    Alone(i32),
+    /// With its time. One that has not both was refused.
+    Timed {
+        /// The signal.
+        signal: Option<i32>,
+        /// How long until the next one.
+        #[serde(rename = "for")]
+        lasts: Option<Duration>,
+    },
 }
 
 /// Where output goes.

@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::{Problems, load};
 use crate::core::spec::{
     Backoff, Bound, EnvFile, Kind, Limit, LogSpec, LogTarget, OnCode, Resource, RestartPolicy, ScaleMode,
-    StopSpec, StopTarget,
+    StopSpec, StopStep, StopTarget,
 };
 
 fn variables() -> BTreeMap<String, String> {
@@ -113,6 +113,7 @@ programs:
     oom_score_adj: -500
     no_new_privs: true
     autostart: false
+    critical: true
     restart: {policy: on-failure, codes: {0: recycle, 75: stay-down}}
     backoff: {initial: 0s, max: 5s, reset_after: 1m, give_up_after: 4}
     stop: {signal: QUIT, to: group}
@@ -166,7 +167,9 @@ programs:
         give_up_after: Some(4),
     };
     assert_eq!(web.backoff, backoff);
-    let stop = StopSpec { signal: 3, to: StopTarget::Group, timeout: Duration::from_secs(120) };
+    assert!(web.critical && !orders.critical);
+    let stop =
+        StopSpec { signal: 3, to: StopTarget::Group, timeout: Duration::from_secs(120), then: Vec::new() };
     assert_eq!(web.stop, stop);
     let log = LogSpec { to: LogTarget::File(base.join("logs/web.log")), max_size: 1_000_000_000, keep: 0 };
     assert_eq!(web.log, log);
@@ -362,8 +365,22 @@ fn each_wrong_type_says_what_is_right() {
         ("limits: {memory: 2G}", "`memory`: \"G\" is not a unit of size: write KiB, MiB, GiB, kB, MB or GB"),
         ("oom_score_adj: 1001", "`oom_score_adj` must be a whole number from -1000 to 1000, not \"1001\""),
         ("umask: '089'", "`umask`: this is an octal number from 000 to 777, as in \"022\""),
-        ("stop: TERM", "`stop` must be a section of keys like `signal`, `timeout`, `to`, not \"TERM\""),
-        ("stop: [TERM, KILL]", "a ladder of stop signals is not supported yet"),
+        ("stop: TERM", "`stop` must be a section of keys like `signal`, `steps`, `timeout`, not \"TERM\""),
+        (
+            "stop: [TERM, KILL]",
+            "TERM needs a time until the next step; write `{signal: TERM, for: 10s}`; only KILL, the last one, has \
+             none",
+        ),
+        ("stop: []", "`stop` cannot be empty"),
+        ("stop: [{signal: TERM}]", "`stop` has no `for`; add it, as in `for: 30s`"),
+        ("stop: [KILL, {signal: TERM, for: 1s}]", "nothing outlives KILL: it comes last and has no time"),
+        ("stop: [{signal: TERM, for: 0s}, KILL]", "TERM needs a time that is longer than nothing"),
+        ("stop: [{signal: TREM, for: 1s}]", "`signal`: there is no signal TREM; did you mean TERM?"),
+        (
+            "stop: {signal: INT, steps: [KILL]}",
+            "a stop has either `steps` or `signal` and `timeout`; write the first signal and its time as the first \
+             step",
+        ),
         ("stop: {timeout: -5s}", "`timeout`: a duration cannot be negative"),
         (
             "log: {max_size: 50M}",
@@ -398,6 +415,27 @@ fn each_wrong_type_says_what_is_right() {
         assert_eq!(sentences, [expected], "{program}");
         assert!(found[0].starts_with("4:"), "{found:?}");
     }
+}
+
+#[test]
+fn a_stop_may_be_a_ladder_of_signals() {
+    let settings = settings(
+        "defaults: {stop: [{signal: INT, for: 1s}]}
+programs:
+  a: {command: x, stop: [{signal: TERM, for: 30s}, {signal: QUIT, for: 10s}, {signal: 6, for: 5s}, KILL]}
+  b: {command: x, stop: {to: group}}
+  c: {command: x, stop: {timeout: 2s}}
+  d: {command: x, stop: [KILL]}
+",
+    );
+    let stop = |index: usize| settings.programs[index].stop.clone();
+    let step = |after, signal| StopStep { after: Duration::from_secs(after), signal };
+    let ladder =
+        |signal, to, seconds, then| StopSpec { signal, to, timeout: Duration::from_secs(seconds), then };
+    assert_eq!(stop(0), ladder(15, StopTarget::Main, 45, vec![step(30, 3), step(40, 6)]));
+    assert_eq!(stop(1), ladder(2, StopTarget::Group, 1, Vec::new()), "the defaults");
+    assert_eq!(stop(2), ladder(15, StopTarget::Main, 2, Vec::new()));
+    assert_eq!(stop(3), ladder(9, StopTarget::Main, 0, Vec::new()));
 }
 
 #[test]
@@ -553,8 +591,7 @@ fn unknown_keys_get_the_nearest_known_one_or_the_one_that_others_call_so() {
 
 #[test]
 fn features_to_come_are_refused_and_never_silently_accepted() {
-    let program =
-        ["schedule", "ready", "health", "depends_on", "recycle", "critical", "extends", "uses", "pre_start"];
+    let program = ["schedule", "ready", "health", "depends_on", "recycle", "extends", "uses", "pre_start"];
     for key in program {
         let found = wrong(&format!("programs:\n  a: {{command: x, {key}: {{b: 1}}}}\n"));
         assert_eq!(found, [format!("2:19 programs.a.{key}: `{key}` is not supported yet")]);

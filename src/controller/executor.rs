@@ -80,7 +80,8 @@ impl Executor {
                     note,
                 )]
             }
-            Command::Stop { process, incarnation, stop, signal, scope } => {
+            Command::Stop { process, incarnation, stop, signal, scope }
+            | Command::StopNext { process, incarnation, stop, signal, scope } => {
                 let signal = Order::Signal { incarnation: *incarnation, signal: *signal, scope: *scope };
                 [signal].into_iter().chain(note(world, process, *incarnation, *stop)).collect()
             }
@@ -215,6 +216,7 @@ mod tests {
             restart: RestartPolicy::Always,
             codes: BTreeMap::new(),
             backoff: Backoff::default(),
+            critical: false,
             stop: StopSpec { timeout: Duration::from_secs(5), ..StopSpec::default() },
             log: LogSpec::default(),
         }

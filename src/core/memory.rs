@@ -91,7 +91,7 @@ impl Machine {
         let world = self.world_mut();
         let limits = world.limits;
         if same_processes {
-            world.shutdown = world.shutdown.or(memory.shutdown);
+            world.shutdown = both(world.shutdown, memory.shutdown);
             world.brokers = memory.brokers;
         }
         for (name, past) in memory.programs {
@@ -121,6 +121,14 @@ impl Machine {
                 };
             }
         }
+    }
+}
+
+/// A shutdown that was asked for again keeps why it began.
+fn both(now: Option<Shutdown>, before: Option<Shutdown>) -> Option<Shutdown> {
+    match (now, before) {
+        (Some(now), Some(before)) => Some(Shutdown { at_once: now.at_once || before.at_once, ..before }),
+        (now, before) => now.or(before),
     }
 }
 

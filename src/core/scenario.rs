@@ -27,6 +27,7 @@ pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
         restart: RestartPolicy::Always,
         codes: BTreeMap::new(),
         backoff: Backoff::default(),
+        critical: false,
         stop: StopSpec { timeout: Duration::from_secs(10), ..StopSpec::default() },
         log: LogSpec::default(),
     }

@@ -29,6 +29,9 @@ pub struct ProgramSpec {
     pub codes: BTreeMap<i32, OnCode>,
     /// How long to wait before a restart after a failure.
     pub backoff: Backoff,
+    /// Whether everything ends, with the exit code of its process, once one of its processes has ended for good.
+    #[serde(default)]
+    pub critical: bool,
     /// How a process is asked to end.
     pub stop: StopSpec,
     /// Where the output goes.
@@ -260,11 +263,23 @@ pub struct StopSpec {
     pub to: StopTarget,
     /// How long an operator's stop, a replacement or the shutdown waits before it kills the whole tree.
     pub timeout: Duration,
+    /// Further signals on the way to the kill, in the order of their moments, all before `timeout`.
+    #[serde(default)]
+    pub then: Vec<StopStep>,
+}
+
+/// A further signal of a stop that has a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopStep {
+    /// How long after the first signal, or after the moment from which the stop has a limit.
+    pub after: Duration,
+    /// The signal's number.
+    pub signal: i32,
 }
 
 impl Default for StopSpec {
     fn default() -> Self {
-        Self { signal: 15, to: StopTarget::Main, timeout: Duration::from_secs(60) }
+        Self { signal: 15, to: StopTarget::Main, timeout: Duration::from_secs(60), then: Vec::new() }
     }
 }
 

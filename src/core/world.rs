@@ -74,6 +74,9 @@ pub struct Shutdown {
     pub since: Time,
     /// Whether what is left is killed without waiting for its stop timeout.
     pub at_once: bool,
+    /// The exit code of Leveret, other than 0 where a critical program brought it about.
+    #[serde(default)]
+    pub exit_code: u8,
 }
 
 /// Limits of the machine, and the seed of all jitter.

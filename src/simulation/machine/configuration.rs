@@ -7,7 +7,7 @@ use super::dice::Dice;
 use crate::core::ids::ProgramName;
 use crate::core::spec::{
     Backoff, Kind, LogSpec, OnCode, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, StopSpec,
-    StopTarget,
+    StopStep, StopTarget,
 };
 use crate::core::world::Limits;
 
@@ -87,6 +87,7 @@ fn program(name: &str, dice: &mut Dice) -> ProgramSpec {
         restart: restart(dice),
         codes: BTreeMap::new(),
         backoff: backoff(dice),
+        critical: false,
         stop: stop(dice),
         log: LogSpec::default(),
     }
@@ -137,9 +138,11 @@ fn backoff(dice: &mut Dice) -> Backoff {
 
 fn stop(dice: &mut Dice) -> StopSpec {
     let timeouts = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(10), TIMEOUT_MOST];
-    StopSpec {
-        signal: dice.pick(&[15, 15, 15, 2]),
-        to: dice.pick(&[StopTarget::Main, StopTarget::Main, StopTarget::Group]),
-        timeout: dice.pick(&timeouts),
-    }
+    let signal = dice.pick(&[15, 15, 15, 2]);
+    let to = dice.pick(&[StopTarget::Main, StopTarget::Main, StopTarget::Group]);
+    let timeout = dice.pick(&timeouts);
+    // Which follows from the rest, so that older seeds keep their worlds.
+    let steps = if timeout == TIMEOUT_MOST { 2 } else { 0 };
+    let then = (1..=steps).map(|step| StopStep { after: timeout.mul_f64(f64::from(step) / 4.0), signal: 3 });
+    StopSpec { signal, to, timeout, then: then.collect() }
 }
