@@ -303,6 +303,7 @@ impl Control {
             gaps: self.scene().gap_sentences(program),
             decision: decision.map(|decision| view::decision(program, decision, clock::wall_seconds())),
             history: self.journal_of(Some(name), HISTORY),
+            deaths: view::deaths(program, clock::now(), clock::wall_seconds()),
             status: Some(status),
         })
     }

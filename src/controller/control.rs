@@ -419,6 +419,7 @@ fn changes_memory(command: &Command) -> bool {
     match command {
         Command::Spawn { .. } | Command::Kill { .. } => true,
         Command::Stop { .. }
+        | Command::StopNext { .. }
         | Command::StopLeft { .. }
         | Command::Limit { .. }
         | Command::SpawnAuxiliary { .. }

@@ -1,6 +1,6 @@
 //! Carries out what the core plans: commands become orders to the keeper, and what has ended is released.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -80,7 +80,8 @@ impl Executor {
                     note,
                 )]
             }
-            Command::Stop { process, incarnation, stop, signal, scope } => {
+            Command::Stop { process, incarnation, stop, signal, scope }
+            | Command::StopNext { process, incarnation, stop, signal, scope } => {
                 let signal = Order::Signal { incarnation: *incarnation, signal: *signal, scope: *scope };
                 [signal].into_iter().chain(note(world, process, *incarnation, *stop)).collect()
             }
@@ -115,23 +116,30 @@ impl Executor {
         process: Option<&ProcessId>,
         note: serde_json::Value,
     ) -> Order {
-        let mut environment = self.environment.clone();
-        environment.extend(run.environment.clone());
-        environment.insert("LEVERET_INCARNATION".to_owned(), incarnation.to_string());
+        let mut given = run.environment.clone();
+        given.insert("LEVERET_INCARNATION".to_owned(), incarnation.to_string());
         if let Some(process) = process {
-            environment.insert("LEVERET_PROGRAM".to_owned(), process.program.to_string());
-            environment.insert("LEVERET_PROCESS".to_owned(), process.to_string());
-            environment.insert("LEVERET_SLOT".to_owned(), process.slot.to_string());
+            given.insert("LEVERET_PROGRAM".to_owned(), process.program.to_string());
+            given.insert("LEVERET_PROCESS".to_owned(), process.to_string());
+            given.insert("LEVERET_SLOT".to_owned(), process.slot.to_string());
         }
+        let names: BTreeSet<String> = given.keys().cloned().collect();
+        let mut environment = self.environment.clone();
+        environment.extend(given);
         Order::Spawn(Box::new(SpawnOrder {
             incarnation,
             argv: argv.to_vec(),
             environment,
+            given: Some(names),
+            env_files: run.env_files.clone(),
             directory: run.directory.clone(),
             user: run.user.clone(),
             group: run.group.clone(),
             umask: run.umask,
             nice: run.nice,
+            limits: run.limits.clone(),
+            oom_score_adj: run.oom_score_adj,
+            no_new_privs: run.no_new_privs,
             output: self.pipe(incarnation),
             note,
         }))
@@ -206,7 +214,9 @@ mod tests {
             kind: Kind::Service { processes: 1 },
             autostart: true,
             restart: RestartPolicy::Always,
+            codes: BTreeMap::new(),
             backoff: Backoff::default(),
+            critical: false,
             stop: StopSpec { timeout: Duration::from_secs(5), ..StopSpec::default() },
             log: LogSpec::default(),
             depends_on: Vec::new(),
@@ -242,6 +252,10 @@ mod tests {
             "PORT=80",
         ];
         assert_eq!(told, expected);
+        let given: Vec<_> = order.given.iter().flatten().map(String::as_str).collect();
+        let own =
+            ["LEVERET_INCARNATION", "LEVERET_PROCESS", "LEVERET_PROGRAM", "LEVERET_SLOT", "PATH", "PORT"];
+        assert_eq!(given, own, "no file and no account says otherwise");
         assert_eq!(order.output, Path::new("/var/lib/leveret/pipes/1"));
     }
 

@@ -188,6 +188,19 @@ impl DecisionView {
     }
 }
 
+/// Ends that nobody asked for, of one cause.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeathView {
+    /// `exit code 1`, `killed by SIGKILL`, `could not be started`.
+    pub cause: String,
+    /// How many.
+    pub count: u64,
+    /// When the last one was: wall-clock time, RFC 3339.
+    pub last_at: String,
+    /// How many seconds ago that was.
+    pub last_seconds_ago: f64,
+}
+
 /// `GET /api/v1/explain/{program}`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
@@ -201,6 +214,9 @@ pub struct Explanation {
     pub decision: Option<DecisionView>,
     /// The newest decisions that changed something, newest first.
     pub history: Vec<DecisionView>,
+    /// Ends that nobody asked for, by cause, most frequent first; remembered over restarts of Leveret.
+    #[serde(default)]
+    pub deaths: Vec<DeathView>,
     /// The program as it stands.
     pub status: Option<ProgramView>,
 }

@@ -45,6 +45,13 @@ impl Control {
                 // The target and what it was made from: the next controller goes on from there.
                 self.save_soon();
             }
+            Notice::CriticalEnded(process, code) => {
+                warn!(
+                    "{} is critical and has ended for good: Leveret shuts down with exit code {code}",
+                    label(&process)
+                );
+                self.save_soon();
+            }
             Notice::HoldEnded(program) => info!("{program}: the hold has ended, scaling goes on"),
             Notice::Auxiliary(outcome) => {
                 info!("{}: {:?} ended: {:?}", outcome.program, outcome.purpose, outcome.result);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::brokers::Brokers;
 use super::executor::Executor;
-use super::snapshot::{DecisionView, HoldView, ProcessView, ProgramView, QueueView};
+use super::snapshot::{DeathView, DecisionView, HoldView, ProcessView, ProgramView, QueueView};
 use super::usage::Usages;
+use crate::core::deaths::Death;
 use crate::core::desired::Wish;
 use crate::core::gap::Gap;
 use crate::core::ids::{ProcessId, ProgramName};
@@ -322,6 +323,20 @@ pub(crate) fn decision(program: &Program, decision: &Decision, wall_seconds: f64
         limit: if dry { "dry-run" } else { decision.limit.as_str() }.to_owned(),
         inputs: inputs(&decision.inputs),
     }
+}
+
+/// Ends that nobody asked for, most frequent first.
+pub(crate) fn deaths(program: &Program, now: Time, wall_seconds: f64) -> Vec<DeathView> {
+    let view = |(cause, death): (&str, Death)| {
+        let age = death.age(now).as_secs_f64();
+        DeathView {
+            cause: cause.to_owned(),
+            count: death.count,
+            last_at: rfc3339(wall_seconds - age),
+            last_seconds_ago: age,
+        }
+    };
+    program.deaths.by_count().into_iter().map(view).collect()
 }
 
 fn inputs(inputs: &Inputs) -> BTreeMap<String, f64> {

@@ -47,7 +47,8 @@ impl Machine {
                 }
             }),
             Edit::Shutdown | Edit::ShutdownNow => {
-                let shutdown = world.shutdown.get_or_insert(Shutdown { since: now, at_once: false });
+                let shutdown =
+                    world.shutdown.get_or_insert(Shutdown { since: now, at_once: false, exit_code: 0 });
                 shutdown.at_once |= *edit == Edit::ShutdownNow;
                 Ok(world.programs.keys().cloned().collect())
             }
@@ -218,9 +219,10 @@ fn set_count(
     if program.wish.stopped.take().is_some() {
         program.wish.forgiven_at = Some(now);
     }
-    if program.scaler.is_none() {
-        // A place that is added now was not meant by an earlier stop.
-        let present = program.count();
+    if let Kind::Service { processes: configured } = program.spec.kind {
+        // A place that is added now was not meant by an earlier stop; one that the file has was, whatever the count is by
+        // hand just now.
+        let present = program.count().max(configured);
         program.wish.stopped_slots.retain(|slot| *slot < present);
     }
     program.wish.hold = Some(Hold { processes, until, by: by.to_owned() });

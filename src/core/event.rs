@@ -146,6 +146,8 @@ pub enum Notice {
     Decided(ProgramName, Box<Decision>),
     /// A hold ended by itself.
     HoldEnded(ProgramName),
+    /// A process of a critical program has ended for good: everything ends, with this exit code.
+    CriticalEnded(ProcessId, u8),
     /// An auxiliary process ended.
     Auxiliary(AuxiliaryOutcome),
 }

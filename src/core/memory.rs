@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::deaths::Deaths;
 use super::desired::Wish;
 use super::event::RestartReason;
 use super::ids::ProgramName;
@@ -46,6 +47,9 @@ pub struct ProgramMemory {
     /// Restarts by reason.
     #[serde(default)]
     pub restarts: BTreeMap<RestartReason, u64>,
+    /// Ends that nobody asked for, by cause.
+    #[serde(default)]
+    pub deaths: Deaths,
     /// Decisions that raised the target, lowered it, or held it for lack of data.
     #[serde(default)]
     pub decisions: (u64, u64, u64),
@@ -72,6 +76,7 @@ impl Machine {
                     manners: program.manners,
                     slots: slots.filter(|(_, slot)| *slot != Slot::default()).collect(),
                     restarts: program.restarts.clone(),
+                    deaths: program.deaths.clone(),
                     decisions: decisions.unwrap_or_default(),
                     was_complete: program.was_complete,
                 },
@@ -81,12 +86,12 @@ impl Machine {
     }
 
     /// Remembers. With `same_processes` the processes of before go on, and so do their clocks and counts; otherwise Leveret
-    /// itself was started anew, and only what people set and the engine learned is taken over.
+    /// itself was started anew, and only what people set, what the engine learned and how processes ended is taken over.
     pub fn recall(&mut self, memory: Memory, same_processes: bool) {
         let world = self.world_mut();
         let limits = world.limits;
         if same_processes {
-            world.shutdown = world.shutdown.or(memory.shutdown);
+            world.shutdown = both(world.shutdown, memory.shutdown);
             world.brokers = memory.brokers;
         }
         for (name, past) in memory.programs {
@@ -98,6 +103,7 @@ impl Machine {
                     scaler.target = scaler.target.clamp(scale.min, scale.max);
                 }
             }
+            program.deaths = past.deaths;
             if same_processes {
                 program.wish = past.wish;
                 program.manners = past.manners;
@@ -115,6 +121,14 @@ impl Machine {
                 };
             }
         }
+    }
+}
+
+/// A shutdown that was asked for again keeps why it began.
+fn both(now: Option<Shutdown>, before: Option<Shutdown>) -> Option<Shutdown> {
+    match (now, before) {
+        (Some(now), Some(before)) => Some(Shutdown { at_once: now.at_once || before.at_once, ..before }),
+        (now, before) => now.or(before),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod auxiliary;
 mod behaviour;
 pub mod command;
 pub mod configure;
+pub mod deaths;
 pub mod dependency;
 pub mod desired;
 pub mod edit;

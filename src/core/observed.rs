@@ -174,6 +174,12 @@ pub struct Stop {
     /// Whether what the main process left behind was asked as well.
     #[serde(default)]
     pub left_asked: bool,
+    /// How many signals were sent after the first one: which of [`super::spec::StopSpec::then`] comes next.
+    #[serde(default)]
+    pub step: u32,
+    /// When that one comes; absent where there is none, or while the stop has no limit.
+    #[serde(default)]
+    pub step_due: Option<Time>,
 }
 
 /// On whose behalf a process is asked to end.

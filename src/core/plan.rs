@@ -160,7 +160,8 @@ impl<'a> Planner<'a> {
                 if program.scaler.is_some() && program.manners == StopManners::Unknown {
                     self.wake(stop.since + MANNERS_PROVEN);
                 }
-                self.pursue(program, number, life.incarnation, *stop, stop_for);
+                let stop = self.pursue(program, number, life.incarnation, *stop, stop_for);
+                self.climb(program, number, life.incarnation, stop);
             }
             Phase::LeaderGone(life, gone, stop) => {
                 let gap = Gap::LeaderGone { left: gone.left, deadline: stop.deadline };
@@ -176,16 +177,13 @@ impl<'a> Planner<'a> {
 
     fn stop(&mut self, program: &Program, number: u32, incarnation: Incarnation, cause: StopCause) {
         let stop = new_stop(&program.spec, cause, self.now);
-        let scope = match program.spec.stop.to {
-            StopTarget::Main => Scope::Main,
-            StopTarget::Group => Scope::Group,
-        };
-        let signal = program.spec.stop.signal;
+        let (signal, scope) = (program.spec.stop.signal, scope(&program.spec));
         let process = process(program, number);
         self.plan.commands.push(Command::Stop { process, incarnation, stop, signal, scope });
     }
 
-    /// A stop under way: give it a limit when somebody now insists, and kill the tree when the limit is over.
+    /// A stop under way: give it a limit when somebody now insists, and kill the tree when the limit is over. Returns the
+    /// stop as it is from now on.
     fn pursue(
         &mut self,
         program: &Program,
@@ -193,23 +191,43 @@ impl<'a> Planner<'a> {
         incarnation: Incarnation,
         stop: Stop,
         stop_for: Option<StopCause>,
-    ) {
+    ) -> Stop {
         let insists = stop_for.filter(|cause| cause.has_limit() && stop.deadline.is_none());
         let stop = match insists {
             Some(cause) => {
-                let limited = Stop { cause, deadline: Some(self.now + program.spec.stop.timeout), ..stop };
+                let Stop { deadline, step_due, .. } = new_stop(&program.spec, cause, self.now);
+                let limited = Stop { cause, deadline, step_due, ..stop };
                 let process = process(program, number);
                 self.plan.commands.push(Command::Limit { process, incarnation, stop: limited });
                 limited
             }
             None => stop,
         };
-        let Some(due) = self.kill_due(&stop) else { return };
-        if due <= self.now {
-            self.plan.commands.push(Command::Kill { process: process(program, number), incarnation });
-        } else {
-            self.wake(due);
+        if let Some(due) = self.kill_due(&stop) {
+            if due <= self.now {
+                self.plan.commands.push(Command::Kill { process: process(program, number), incarnation });
+            } else {
+                self.wake(due);
+            }
         }
+        stop
+    }
+
+    /// The next signal on the way to the kill, when its moment has come.
+    fn climb(&mut self, program: &Program, number: u32, incarnation: Incarnation, stop: Stop) {
+        let kill_is_due = self.kill_due(&stop).is_some_and(|due| due <= self.now);
+        let Some(due) = stop.step_due.filter(|_| stop.killed_at.is_none() && !kill_is_due) else { return };
+        if due > self.now {
+            return self.wake(due);
+        }
+        let mut steps = program.spec.stop.then.iter().skip(stop.step as usize);
+        // A reload may have taken it away.
+        let Some(step) = steps.next() else { return };
+        let step_due = steps.next().map(|next| due + next.after.saturating_sub(step.after));
+        let stop = Stop { step: stop.step + 1, step_due, ..stop };
+        let (signal, scope) = (step.signal, scope(&program.spec));
+        let process = process(program, number);
+        self.plan.commands.push(Command::StopNext { process, incarnation, stop, signal, scope });
     }
 
     fn leftovers(&mut self, program: &Program, number: u32, slot: &Slot) {
@@ -413,7 +431,17 @@ fn process(program: &Program, number: u32) -> ProcessId {
 
 fn new_stop(spec: &ProgramSpec, cause: StopCause, now: Time) -> Stop {
     let deadline = cause.has_limit().then(|| now + spec.stop.timeout);
-    Stop { cause, since: now, deadline, killed_at: None, left_asked: false }
+    // What an ended main process left behind is asked once.
+    let climbs = deadline.is_some() && cause != StopCause::LeaderEnded;
+    let step_due = spec.stop.then.first().filter(|_| climbs).map(|first| now + first.after);
+    Stop { cause, since: now, deadline, killed_at: None, left_asked: false, step: 0, step_due }
+}
+
+fn scope(spec: &ProgramSpec) -> Scope {
+    match spec.stop.to {
+        StopTarget::Main => Scope::Main,
+        StopTarget::Group => Scope::Group,
+    }
 }
 
 fn trouble(slot: &Slot) -> String {

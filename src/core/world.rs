@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::auxiliary::{Auxiliary, AuxiliaryId};
+use super::deaths::Deaths;
 use super::desired::{Hold, StoppedBy, Wish};
 use super::event::RestartReason;
 use super::ids::{Incarnation, ProcessId, ProgramName};
@@ -73,6 +74,9 @@ pub struct Shutdown {
     pub since: Time,
     /// Whether what is left is killed without waiting for its stop timeout.
     pub at_once: bool,
+    /// The exit code of Leveret, other than 0 where a critical program brought it about.
+    #[serde(default)]
+    pub exit_code: u8,
 }
 
 /// Limits of the machine, and the seed of all jitter.
@@ -111,6 +115,8 @@ pub struct Program {
     pub manners: StopManners,
     /// Restarts by reason.
     pub restarts: BTreeMap<RestartReason, u64>,
+    /// Ends that nobody asked for, by cause.
+    pub deaths: Deaths,
     /// Whether it once had all that it wanted.
     pub was_complete: bool,
 }
@@ -181,6 +187,7 @@ impl Program {
             scaler,
             manners: StopManners::default(),
             restarts: BTreeMap::new(),
+            deaths: Deaths::default(),
             was_complete: false,
         }
     }

@@ -1,12 +1,13 @@
 //! Configurations as people change them: programs come, go, change what they run, how many, and what they are.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::dice::Dice;
 use crate::core::ids::ProgramName;
 use crate::core::spec::{
-    Backoff, Dependency, Kind, LogSpec, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, StopSpec,
-    StopTarget, Until,
+    Backoff, Dependency, Kind, LogSpec, OnCode, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec,
+    StopSpec, StopStep, StopTarget, Until,
 };
 use crate::core::world::Limits;
 
@@ -25,6 +26,7 @@ pub(super) const TIMEOUT_MOST: Duration = Duration::from_secs(30);
 pub(super) fn programs(dice: &mut Dice) -> Vec<ProgramSpec> {
     let some = NAMES.iter().filter(|_| dice.chance(0.6)).copied().collect::<Vec<_>>();
     let mut programs: Vec<ProgramSpec> = some.into_iter().map(|name| program(name, dice)).collect();
+    set_codes(&mut programs);
     connect(&mut programs);
     programs
 }
@@ -72,7 +74,14 @@ pub(super) fn change(programs: &mut Vec<ProgramSpec>, dice: &mut Dice) {
             Some(index) => alter(&mut programs[index], dice),
         }
     }
+    set_codes(programs);
     connect(programs);
+}
+
+fn set_codes(programs: &mut [ProgramSpec]) {
+    for program in programs {
+        program.codes = codes(program.restart, &program.backoff);
+    }
 }
 
 fn alter(program: &mut ProgramSpec, dice: &mut Dice) {
@@ -101,7 +110,9 @@ fn program(name: &str, dice: &mut Dice) -> ProgramSpec {
         kind: kind(dice),
         autostart: dice.chance(0.9),
         restart: restart(dice),
+        codes: BTreeMap::new(),
         backoff: backoff(dice),
+        critical: false,
         stop: stop(dice),
         log: LogSpec::default(),
         depends_on: Vec::new(),
@@ -133,6 +144,15 @@ fn restart(dice: &mut Dice) -> RestartPolicy {
     dice.pick(&[always, always, always, RestartPolicy::OnFailure, RestartPolicy::Never])
 }
 
+/// Some have words of their own for some codes; which follows from the rest, so that older seeds keep their worlds.
+fn codes(restart: RestartPolicy, backoff: &Backoff) -> BTreeMap<i32, OnCode> {
+    match (restart, backoff.give_up_after) {
+        (RestartPolicy::OnFailure, Some(_)) => [(0, OnCode::Recycle), (1, OnCode::StayDown)].into(),
+        (RestartPolicy::Never, _) => [(1, OnCode::Backoff)].into(),
+        (RestartPolicy::Always | RestartPolicy::OnFailure, _) => BTreeMap::new(),
+    }
+}
+
 fn backoff(dice: &mut Dice) -> Backoff {
     Backoff {
         initial: dice.pick(&[Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)]),
@@ -144,9 +164,11 @@ fn backoff(dice: &mut Dice) -> Backoff {
 
 fn stop(dice: &mut Dice) -> StopSpec {
     let timeouts = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(10), TIMEOUT_MOST];
-    StopSpec {
-        signal: dice.pick(&[15, 15, 15, 2]),
-        to: dice.pick(&[StopTarget::Main, StopTarget::Main, StopTarget::Group]),
-        timeout: dice.pick(&timeouts),
-    }
+    let signal = dice.pick(&[15, 15, 15, 2]);
+    let to = dice.pick(&[StopTarget::Main, StopTarget::Main, StopTarget::Group]);
+    let timeout = dice.pick(&timeouts);
+    // Which follows from the rest, so that older seeds keep their worlds.
+    let steps = if timeout == TIMEOUT_MOST { 2 } else { 0 };
+    let then = (1..=steps).map(|step| StopStep { after: timeout.mul_f64(f64::from(step) / 4.0), signal: 3 });
+    StopSpec { signal, to, timeout, then: then.collect() }
 }

@@ -488,6 +488,7 @@ pub(super) fn process_of(command: &Command) -> Option<&ProcessId> {
     match command {
         Command::Spawn { process, .. }
         | Command::Stop { process, .. }
+        | Command::StopNext { process, .. }
         | Command::StopLeft { process, .. }
         | Command::Limit { process, .. }
         | Command::Kill { process, .. } => Some(process),
@@ -500,6 +501,7 @@ pub(super) fn incarnation(command: &Command) -> Option<Incarnation> {
     match command {
         Command::Spawn { life, .. } => Some(life.incarnation),
         Command::Stop { incarnation, .. }
+        | Command::StopNext { incarnation, .. }
         | Command::StopLeft { incarnation, .. }
         | Command::Limit { incarnation, .. }
         | Command::Kill { incarnation, .. }

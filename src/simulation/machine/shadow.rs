@@ -20,6 +20,8 @@ pub(super) struct Shadow {
     pub(super) told_gone: BTreeSet<Incarnation>,
     /// Lives whose order to stop may or may not have been written down by a controller that died.
     pub(super) uncertain: BTreeSet<Incarnation>,
+    /// How many further signals each life was sent on the way to its kill.
+    pub(super) climbed: BTreeMap<Incarnation, u32>,
     /// Lives whose left-behind processes were asked to end.
     pub(super) asked_left: BTreeSet<Incarnation>,
     pub(super) readings: BTreeMap<ProgramName, Readings>,

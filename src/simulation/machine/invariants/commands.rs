@@ -2,7 +2,7 @@
 
 use crate::core::command::Command;
 use crate::core::ids::{Incarnation, ProcessId};
-use crate::core::observed::{Slot, StopCause};
+use crate::core::observed::{Slot, Stop, StopCause};
 use crate::core::spec::Until;
 use crate::simulation::machine::keeper::{Child, State};
 use crate::simulation::machine::run::{Check, Run, incarnation};
@@ -28,6 +28,10 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
                 no_end_before_those_that_need_it(run, process)?;
             }
             asked_only_once(run, *incarnation)?;
+        }
+        Command::StopNext { incarnation, stop, .. } => {
+            nothing_is_sent_to_the_gone(run, command)?;
+            a_ladder_is_climbed_step_by_step_when_somebody_insists(run, *incarnation, stop)?;
         }
         Command::StopLeft { incarnation, .. } => {
             nothing_is_sent_to_the_gone(run, command)?;
@@ -149,6 +153,25 @@ fn asked_only_once(run: &Run, incarnation: Incarnation) -> Check {
         Some(at) => Err(format!("life {incarnation} is asked to end again; it was at {}", at.as_seconds())),
         None => Ok(()),
     }
+}
+
+/// Never while a process may take as long as it takes, and no signal twice.
+fn a_ladder_is_climbed_step_by_step_when_somebody_insists(
+    run: &mut Run,
+    incarnation: Incarnation,
+    stop: &Stop,
+) -> Check {
+    if !run.shadow.insisted.contains_key(&incarnation) {
+        return Err(format!(
+            "life {incarnation} is sent a further signal although nobody insists on its end"
+        ));
+    }
+    let before = run.shadow.climbed.insert(incarnation, stop.step).unwrap_or(0);
+    let is_uncertain = run.shadow.uncertain.contains(&incarnation);
+    if stop.step != before + 1 && !(is_uncertain && stop.step == before) {
+        return Err(format!("life {incarnation} is sent signal {} after signal {before}", stop.step));
+    }
+    Ok(())
 }
 
 /// A drain takes as long as it takes. Only an operator, a removal, the shutdown, or a main process that ended by itself
