@@ -18,6 +18,7 @@ mod machine;
 mod problem;
 mod program;
 mod raw;
+mod schedule;
 mod schema;
 mod secrets;
 pub mod settings;

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::document::{Document, Reported};
 use super::problem::Problem;
-use super::raw;
 use super::source::path_in;
 use super::suggestion::nearest;
+use super::{raw, schedule};
 use crate::core::ids::ProgramName;
 use crate::core::spec::{
     Backoff, Kind, LogSpec, LogTarget, ProgramSpec, RunSpec, ScaleMode, ScaleSpec, StopSpec,
@@ -73,8 +73,9 @@ pub(super) fn program(
         };
         wrong(&place, message, Some("set both `initial` and `max`".to_owned()));
     }
-    let kind = match &raw.scale {
-        Some(scale) => {
+    let kind = match (&raw.schedule, &raw.scale) {
+        (Some(written), _) => schedule::kind(written, raw, &mut wrong),
+        (None, Some(scale)) => {
             if raw.processes.is_some() {
                 let message = "a program has either `processes` or `scale`".to_owned();
                 wrong(&["processes"], message, Some("leave one of them out".to_owned()));
@@ -86,7 +87,11 @@ pub(super) fn program(
             };
             scaled(scale, broker, &mut wrong).map(Kind::Scaled)
         }
-        None => Some(Kind::Service { processes: raw.processes.unwrap_or(1) }),
+        (None, None) => Some(Kind::Service { processes: raw.processes.unwrap_or(1) }),
+    };
+    let restart = match raw.schedule {
+        Some(_) => schedule::restart(raw.restart, defaults.restart),
+        None => raw.restart.or(defaults.restart).unwrap_or_default(),
     };
 
     let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| path_in(directory, path));
@@ -108,7 +113,7 @@ pub(super) fn program(
         },
         kind: kind?,
         autostart: raw.autostart.or(defaults.autostart).unwrap_or(true),
-        restart: raw.restart.or(defaults.restart).unwrap_or_default(),
+        restart,
         backoff,
         stop: stop(raw.stop.as_ref(), defaults.stop.as_ref()),
         log: log((raw.log.as_ref(), own_directory), (defaults.log.as_ref(), defaults_directory)),

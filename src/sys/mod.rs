@@ -4,3 +4,4 @@ pub mod cause;
 pub mod clock;
 pub mod lock;
 pub mod process;
+pub mod zone;

@@ -244,3 +244,17 @@ fn an_auxiliary_process_runs_once_and_is_killed_at_its_limit() {
     ));
     assert!(machine.world().auxiliaries.is_empty());
 }
+
+#[test]
+fn what_a_leader_left_is_asked_once_when_somebody_insists_at_the_same_moment() {
+    let mut scene = Scenario::new(vec![scaled("orders", 0, 10)]);
+    set_engine_target(&mut scene, "orders", 1);
+    scene.wait(100.0);
+    set_engine_target(&mut scene, "orders", 0);
+    let incarnation = scene.incarnation("orders:0").unwrap();
+    let at = scene.now;
+    scene.machine.observe(Fact::Exited { incarnation, status: ExitStatus::Code(0), left: 1, at });
+    scene.edit(Edit::Stop(target("orders"))).unwrap();
+    let asked = scene.done.iter().filter(|command| matches!(command, Command::StopLeft { .. })).count();
+    assert_eq!(asked, 1);
+}

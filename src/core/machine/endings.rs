@@ -115,11 +115,14 @@ impl Machine {
                 | StopCause::Removed
                 | StopCause::ScaleIn
                 | StopCause::Shutdown
-                | StopCause::LeaderEnded => None,
+                | StopCause::LeaderEnded
+                | StopCause::Timeout
+                | StopCause::Replaced => None,
             };
             slot.failures = 0;
         }
         self.notices.push(Notice::Stopped(process.clone(), at.since(stop.since)));
+        self.settle_stopped_run(process, stop.cause, at);
     }
 
     fn settle_ending(
@@ -135,8 +138,12 @@ impl Machine {
         let excuse = self.world.excuse(program);
         let useful_life = USEFUL_LIFE.max(program.startup());
         let (policy, backoff) = (program.spec.restart, program.spec.backoff);
-        let Some(slot) = self.slot_mut(process) else { return };
+        let is_run = program.runs.is_some();
         let ending = Ending { status, lived, at, useful_life, policy, backoff: &backoff, excuse, seed };
+        if is_run {
+            return self.settle_run(process, ending);
+        }
+        let Some(slot) = self.slot_mut(process) else { return };
         let sentence = after_ending(slot, ending);
         self.notices.push(Notice::Ended(process.clone(), sentence));
     }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use crate::core::ids::ProgramName;
+use crate::core::schedule::Zone;
 use crate::core::spec::{
-    Backoff, Kind, LogSpec, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, StopSpec, StopTarget,
+    Backoff, Kind, LogSpec, Missed, Overlap, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec,
+    ScheduleSpec, StopSpec, StopTarget,
 };
 use crate::core::world::Limits;
 
@@ -62,6 +64,7 @@ fn alter(program: &mut ProgramSpec, dice: &mut Dice) {
                 let ScaleSpec { broker, queue, .. } = scale.clone();
                 *scale = ScaleSpec { broker, queue, ..self::scale(dice) };
             }
+            Kind::Scheduled(schedule) => *schedule = self::schedule(dice),
         },
     }
 }
@@ -85,7 +88,23 @@ fn run(dice: &mut Dice) -> RunSpec {
 }
 
 fn kind(dice: &mut Dice) -> Kind {
-    if dice.chance(0.4) { Kind::Service { processes: dice.below(5) } } else { Kind::Scaled(scale(dice)) }
+    match dice.below(10) {
+        0..4 => Kind::Service { processes: dice.below(5) },
+        4 | 5 => Kind::Scheduled(schedule(dice)),
+        _ => Kind::Scaled(scale(dice)),
+    }
+}
+
+fn schedule(dice: &mut Dice) -> ScheduleSpec {
+    let crons = ["*/5 * * * * *", "30 * * * * *", "*/2 * * * *", "0 * * * *", "0 3 * * *", "15 2 * * sun"];
+    ScheduleSpec {
+        cron: dice.pick(&crons).parse().expect("a constant that is a schedule"),
+        timezone: Zone::named(dice.pick(&["UTC", "Europe/Berlin", "Australia/Lord_Howe"])).expect("a zone"),
+        overlap: dice.pick(&[Overlap::Skip, Overlap::Queue, Overlap::Replace]),
+        missed: dice.pick(&[Missed::Skip, Missed::Once]),
+        timeout: dice.chance(0.5).then(|| dice.seconds(1, 120)),
+        jitter: dice.pick(&[Duration::ZERO, Duration::ZERO, Duration::from_secs(20)]),
+    }
 }
 
 fn scale(dice: &mut Dice) -> ScaleSpec {

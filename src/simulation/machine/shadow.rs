@@ -25,6 +25,10 @@ pub(super) struct Shadow {
     pub(super) readings: BTreeMap<ProgramName, Readings>,
     pub(super) shutdown: Option<Time>,
     pub(super) shutdown_now: bool,
+    /// The newest moment that each schedule ran for, and when that run began.
+    pub(super) runs: BTreeMap<ProgramName, (i64, Time)>,
+    /// The latest that the wall clock ever showed, in seconds since 1970.
+    pub(super) latest_shown: i64,
     /// When everything has to be gone.
     pub(super) gone_by: Option<Time>,
 }
@@ -139,7 +143,7 @@ impl Shadow {
             let is_scaled = programs.get(name).is_some_and(|program| matches!(program.kind, Kind::Scaled(_)));
             let fixed = programs.get(name).map_or(0, |program| match program.kind {
                 Kind::Service { processes } => processes,
-                Kind::Scaled(_) => 0,
+                Kind::Scaled(_) | Kind::Scheduled(_) => 0,
             });
             let counts = !matches!(edit, Edit::Auto(_));
             if counts {
