@@ -399,6 +399,16 @@ pub(super) fn scale_mode(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["auto", "dry-run"]})
 }
 
+/// What happens when a run is due while another one goes on.
+pub(super) fn overlap(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["skip", "queue", "replace"]})
+}
+
+/// What happens with runs that nobody could start.
+pub(super) fn missed(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["skip", "once"]})
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::document::{Document, Reported};
 use super::problem::Problem;
-use super::raw;
 use super::source::path_in;
 use super::suggestion::nearest;
+use super::{raw, schedule};
 use crate::core::ids::ProgramName;
 use crate::core::plan::signal_text;
 use crate::core::spec::{
@@ -81,8 +81,9 @@ pub(super) fn program(
         };
         wrong(&place, message, Some("set both `initial` and `max`".to_owned()));
     }
-    let kind = match &raw.scale {
-        Some(scale) => {
+    let kind = match (&raw.schedule, &raw.scale) {
+        (Some(written), _) => schedule::kind(written, raw, &mut wrong),
+        (None, Some(scale)) => {
             if raw.processes.is_some() {
                 let message = "a program has either `processes` or `scale`".to_owned();
                 wrong(&["processes"], message, Some("leave one of them out".to_owned()));
@@ -94,7 +95,12 @@ pub(super) fn program(
             };
             scaled(scale, broker, &mut wrong).map(Kind::Scaled)
         }
-        None => Some(Kind::Service { processes: raw.processes.unwrap_or(1) }),
+        (None, None) => Some(Kind::Service { processes: raw.processes.unwrap_or(1) }),
+    };
+    let policy = first(raw.restart.as_ref(), defaults.restart.as_ref(), |raw| raw.policy);
+    let (restart, codes) = match raw.schedule {
+        Some(_) => (schedule::restart(policy), BTreeMap::new()),
+        None => (policy.unwrap_or_default(), codes(raw.restart.as_ref(), defaults.restart.as_ref())),
     };
 
     let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| path_in(directory, path));
@@ -140,8 +146,8 @@ pub(super) fn program(
         },
         kind: kind?,
         autostart: raw.autostart.or(defaults.autostart).unwrap_or(true),
-        restart: first(raw.restart.as_ref(), defaults.restart.as_ref(), |raw| raw.policy).unwrap_or_default(),
-        codes: codes(raw.restart.as_ref(), defaults.restart.as_ref()),
+        restart,
+        codes,
         backoff,
         critical: raw.critical.unwrap_or_default(),
         stop,

@@ -19,7 +19,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::leaves;
 use crate::core::secret::Secret;
-use crate::core::spec::{OnCode, RestartPolicy, ScaleMode, StopTarget, Until};
+use crate::core::spec::{Missed, OnCode, Overlap, RestartPolicy, ScaleMode, StopTarget, Until};
 
 /// Configuration of Leveret. In every value `${NAME}`, `${NAME:-default}` and `${file:PATH}` are expanded; `$${` is a
 /// literal `${`. Relative paths are relative to the file's own directory.
@@ -169,7 +169,7 @@ pub(super) struct Defaults {
 #[schemars(extend(
     "x-required" = ["command"],
     "x-not-yet" = [
-        "schedule", "ready", "health", "recycle", "extends", "uses",
+        "ready", "health", "recycle", "extends", "uses",
         "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
     ],
     "x-renamed" = {
@@ -249,6 +249,40 @@ pub(super) struct Program {
     pub(super) processes: Option<u32>,
     /// The queue that the program consumes, where the number of processes follows it.
     pub(super) scale: Option<Scale>,
+    /// When the program runs, where it is one that comes to an end.
+    pub(super) schedule: Option<Schedule>,
+}
+
+/// Moments at which one process runs to its end: `schedule: "0 3 * * *"` is the cron expression alone.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "x-shorthand" = "cron",
+    "x-required" = ["cron"],
+    "x-renamed" = {"tz": "timezone", "time_zone": "timezone", "concurrency": "overlap", "catch_up": "missed"}
+))]
+pub(super) struct Schedule {
+    /// Minute, hour, day of the month, month, day of the week; a sixth field in front is the second. `*`, numbers, names,
+    /// ranges, lists and steps; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
+    #[schemars(schema_with = "leaves::text", extend("examples" = ["0 3 * * *"]))]
+    pub(super) cron: Option<String>,
+    /// Whose clock shows it, as in Europe/Berlin. Without it, the machine's.
+    #[schemars(schema_with = "leaves::text")]
+    pub(super) timezone: Option<String>,
+    /// What happens when a run is due while the one before goes on: it is left out, it waits (one at most), or the one
+    /// before is stopped.
+    #[schemars(schema_with = "leaves::overlap", extend("default" = "skip"))]
+    pub(super) overlap: Option<Overlap>,
+    /// What happens with runs that were due while Leveret or the machine was not running: they are left out, or one makes
+    /// up for all. A minute late is not missed.
+    #[schemars(schema_with = "leaves::missed", extend("default" = "skip"))]
+    pub(super) missed: Option<Missed>,
+    /// How long a run may take before it is stopped and counts as failed. Without it, as long as it takes.
+    #[schemars(schema_with = "leaves::duration")]
+    pub(super) timeout: Option<Duration>,
+    /// Up to so much later each run begins, so that not everything begins at once.
+    #[schemars(schema_with = "leaves::duration", extend("default" = "0s"))]
+    pub(super) jitter: Option<Duration>,
 }
 
 /// A program that must be there first: its name, or with how far it must have come.

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use super::settings::Settings;
 use super::{Problems, load};
 use crate::core::spec::{
-    Backoff, Bound, EnvFile, Kind, Limit, LogSpec, LogTarget, OnCode, Resource, RestartPolicy, ScaleMode,
-    StopSpec, StopStep, StopTarget,
+    Backoff, Bound, EnvFile, Kind, Limit, LogSpec, LogTarget, Missed, OnCode, Overlap, Resource,
+    RestartPolicy, ScaleMode, StopSpec, StopStep, StopTarget,
 };
 
 fn variables() -> BTreeMap<String, String> {
@@ -193,18 +193,24 @@ fn the_defaults_in_the_schema_are_those_that_an_empty_file_gets() {
     collect_defaults(program, &mut program_keys);
     assert!(program_keys["stop"]["timeout"] == "60s" && written["probe_interval"] == "1s");
 
-    // `processes` and `scale` exclude each other, so each has a program.
-    let (mut service, mut scaled) = (program_keys.clone(), program_keys);
-    service.remove("scale");
-    scaled.remove("processes");
-    for program in [&mut service, &mut scaled] {
+    // `processes`, `scale` and `schedule` exclude each other, so each has a program.
+    let [mut service, mut scaled, mut scheduled] = [(); 3].map(|()| program_keys.clone());
+    let others = [(&mut service, ["scale", "schedule"]), (&mut scaled, ["processes", "schedule"])];
+    for (program, absent) in others.into_iter().chain([(&mut scheduled, ["processes", "scale"])]) {
         program.insert("command".into(), "true".into());
+        program.retain(|key, _| !absent.contains(&key.as_str()));
     }
+    // One with a schedule is not started again unless it says so.
+    scheduled.remove("restart");
+    scheduled["schedule"].as_object_mut().unwrap().insert("cron".into(), "@daily".into());
     let scale = scaled["scale"].as_object_mut().unwrap();
     for (key, value) in [("queue", "q".into()), ("wait", "1s".into()), ("max", 5.into())] {
         scale.insert(key.to_owned(), value);
     }
-    written.insert("programs".into(), serde_json::json!({"service": service, "scaled": scaled}));
+    written.insert(
+        "programs".into(),
+        serde_json::json!({"service": service, "scaled": scaled, "scheduled": scheduled}),
+    );
     let parts =
         serde_json::json!({"host": "h", "user": "guest", "password": "guest", "vhost": "/", "tls": false});
     written.insert("brokers".into(), serde_json::json!({"b": parts}));
@@ -212,6 +218,7 @@ fn the_defaults_in_the_schema_are_those_that_an_empty_file_gets() {
 brokers: {b: {host: h}}
 programs:
   scaled: {command: 'true', scale: {queue: q, wait: 1s, max: 5}}
+  scheduled: {command: 'true', schedule: '@daily'}
   service: {command: 'true'}
 ";
     let text = serde_yaml::to_string(&written).unwrap().replace("command: true", "command: 'true'");
@@ -269,7 +276,7 @@ programs:
   orders:
     command: php worker.php
     numprocs: 4
-    schedule: {cron: '* * * * *'}
+    health: {http: '* * * * *'}
     scale: {queue: orders, wait: 5s, min: 3, max: 2}
   orders:
     restart: sometimes
@@ -290,11 +297,11 @@ error: unknown key `numprocs`; did you mean `processes`?
 6 |     numprocs: 4
   |     ^^^^^^^^ programs.orders.numprocs
 
-error: `schedule` is not supported yet
+error: `health` is not supported yet
  --> shop.yaml:7:5
   |
-7 |     schedule: {cron: '* * * * *'}
-  |     ^^^^^^^^ programs.orders.schedule
+7 |     health: {http: '* * * * *'}
+  |     ^^^^^^ programs.orders.health
 
 error: `min` is 3, which is more than `max`, 2
  --> shop.yaml:8:43
@@ -591,7 +598,7 @@ fn unknown_keys_get_the_nearest_known_one_or_the_one_that_others_call_so() {
 
 #[test]
 fn features_to_come_are_refused_and_never_silently_accepted() {
-    let program = ["schedule", "ready", "health", "recycle", "extends", "uses", "pre_start"];
+    let program = ["ready", "health", "recycle", "extends", "uses", "pre_start"];
     for key in program {
         let found = wrong(&format!("programs:\n  a: {{command: x, {key}: {{b: 1}}}}\n"));
         assert_eq!(found, [format!("2:19 programs.a.{key}: `{key}` is not supported yet")]);
@@ -916,5 +923,55 @@ mod any_file {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_schedule_is_a_text_or_a_section() {
+    let settings = settings(
+        "defaults: {restart: always}\nprograms:\n  a: {command: x, schedule: {cron: 0 3 * * mon, timezone: europe/berlin, overlap: queue, missed: once, timeout: 1h, jitter: 30s}}\n  b: {command: x, schedule: '@daily', restart: on-failure}\n",
+    );
+    let [a, b] = &settings.programs[..] else { panic!("two programs") };
+    let schedule = a.schedule().unwrap();
+    assert_eq!(
+        (schedule.cron.to_string().as_str(), schedule.timezone.name()),
+        ("0 3 * * mon", "Europe/Berlin")
+    );
+    assert_eq!((schedule.overlap, schedule.missed), (Overlap::Queue, Missed::Once));
+    assert_eq!(
+        (schedule.timeout, schedule.jitter),
+        (Some(Duration::from_secs(3_600)), Duration::from_secs(30))
+    );
+    assert!(a.is_single() && a.restart == RestartPolicy::Never, "what holds for all does not start it again");
+    let schedule = b.schedule().unwrap();
+    assert_eq!((schedule.overlap, schedule.missed, schedule.timeout), (Overlap::Skip, Missed::Skip, None));
+    assert_eq!(b.restart, RestartPolicy::OnFailure);
+}
+
+#[test]
+fn every_mistake_in_a_schedule_is_told_at_its_place() {
+    let found = wrong(
+        "programs:
+  a: {command: x, schedule: 0 25 * * *}
+  b: {command: x, schedule: {cron: '@often', timezone: Mars/Olympus, overlap: never}}
+  c: {command: x, schedule: {timezone: UTC}, processes: 2}
+  d: {command: x, schedule: {cron: '@daily', tz: UTC, timeout: 0s}, restart: always}
+",
+    );
+    let expected = [
+        "2:29 programs.a.schedule.cron: field 2, the hour: `25` is not one; it goes from 0 to 23",
+        "3:36 programs.b.schedule.cron: there is no schedule called @often; the names are @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually",
+    ];
+    assert_eq!(found[..2], expected, "{found:#?}");
+    for part in [
+        "programs.b.schedule.timezone: there is no time zone \"Mars/Olympus\"",
+        "programs.b.schedule.overlap",
+        "programs.c.processes: a program has either `schedule` or `processes`",
+        "programs.c.schedule",
+        "`tz`; did you mean `timezone`?",
+        "programs.d.schedule.timeout: `timeout` must be longer than nothing",
+        "programs.d.restart: a program with a schedule is started by its schedule, not always",
+    ] {
+        assert!(found.iter().any(|found| found.contains(part)), "{part}: {found:#?}");
     }
 }

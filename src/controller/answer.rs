@@ -256,7 +256,9 @@ impl Control {
         let expected = world
             .programs
             .values()
-            .filter(|program| program.wish.stopped.is_none() && !program.retiring && program.count() > 0);
+            .filter(|program| program.wish.stopped.is_none() && !program.retiring && program.count() > 0)
+            // A schedule has all that it wants when its time has come.
+            .filter(|program| program.runs.is_none());
         let ready = expected.clone().all(|program| program.was_complete);
         let paused = world.programs.values().any(|program| program.scaler.is_some())
             && world

@@ -10,6 +10,7 @@ use crate::core::command::{Command, Scope};
 use crate::core::exit::signal_number;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Life, Stop};
+use crate::core::runs::Run;
 use crate::core::spec::{LogSpec, LogTarget, RunSpec};
 use crate::core::time::Time;
 use crate::core::world::{Program, World};
@@ -30,15 +31,22 @@ pub(crate) enum Note {
         ordered_at: Time,
         /// The request that it end, once it is made.
         stop: Option<Stop>,
+        /// The run of a schedule that it is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<Run>,
     },
     /// An auxiliary process. The next controller does not wait for it and kills it.
     Auxiliary,
 }
 
 impl Note {
-    fn of(process: &ProcessId, life: &Life, stop: Option<Stop>) -> Self {
+    fn of(world: &World, process: &ProcessId, life: &Life, stop: Option<Stop>) -> Self {
         let (fingerprint, ordered_at) = (life.fingerprint, life.ordered_at);
-        Self::Process { process: process.clone(), fingerprint, ordered_at, stop }
+        // What an ended life left behind is of an earlier run.
+        let is_present = world.slot(process).and_then(|slot| slot.phase.life()) == Some(life);
+        let program = world.programs.get(&process.program).filter(|_| is_present && process.slot == 0);
+        let run = program.and_then(|program| program.runs.as_ref()?.current);
+        Self::Process { process: process.clone(), fingerprint, ordered_at, stop, run }
     }
 
     fn to_value(&self) -> serde_json::Value {
@@ -71,7 +79,7 @@ impl Executor {
         match command {
             Command::Spawn { process, life } => {
                 let Some(program) = world.programs.get(&process.program) else { return Vec::new() };
-                let note = Note::of(process, life, None).to_value();
+                let note = Note::of(world, process, life, None).to_value();
                 vec![self.spawn(
                     &program.spec.run,
                     &program.spec.run.argv,
@@ -187,7 +195,7 @@ fn note(world: &World, process: &ProcessId, incarnation: Incarnation, stop: Stop
     let slot = world.slot(process)?;
     let present = slot.phase.life().filter(|life| life.incarnation == incarnation);
     let life = present.or_else(|| slot.leftovers.get(&incarnation).map(|leftover| &leftover.life))?;
-    let note = Note::of(process, life, Some(stop)).to_value();
+    let note = Note::of(world, process, life, Some(stop)).to_value();
     Some(Order::Note { incarnation, note })
 }
 

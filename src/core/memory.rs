@@ -10,6 +10,8 @@ use super::event::RestartReason;
 use super::ids::ProgramName;
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase, Slot, StopManners};
+use super::runs::Runs;
+use super::time::Time;
 use super::world::{Scaler, Shutdown, goal};
 use crate::scaling::engine::Engine;
 use crate::scaling::input::Learned;
@@ -56,6 +58,9 @@ pub struct ProgramMemory {
     /// Whether it once had all that it wanted.
     #[serde(default)]
     pub was_complete: bool,
+    /// What there was of its schedule.
+    #[serde(default)]
+    pub runs: Option<Runs>,
 }
 
 impl Machine {
@@ -79,6 +84,7 @@ impl Machine {
                     deaths: program.deaths.clone(),
                     decisions: decisions.unwrap_or_default(),
                     was_complete: program.was_complete,
+                    runs: program.runs.as_ref().map(Runs::to_remember),
                 },
             );
         }
@@ -87,7 +93,7 @@ impl Machine {
 
     /// Remembers. With `same_processes` the processes of before go on, and so do their clocks and counts; otherwise Leveret
     /// itself was started anew, and only what people set, what the engine learned and how processes ended is taken over.
-    pub fn recall(&mut self, memory: Memory, same_processes: bool) {
+    pub fn recall(&mut self, memory: Memory, same_processes: bool, now: Time) {
         let world = self.world_mut();
         let limits = world.limits;
         if same_processes {
@@ -104,6 +110,15 @@ impl Machine {
                 }
             }
             program.deaths = past.deaths;
+            if let (Some(mut runs), Some(schedule)) = (past.runs, program.spec.schedule()) {
+                let now = world.wall.map_or(0.0, |wall| wall.micros_at(now) as f64 / 1e6);
+                if same_processes {
+                    runs.reschedule(schedule);
+                } else {
+                    runs = runs.over_restart(schedule, now);
+                }
+                program.runs = Some(runs);
+            }
             if same_processes {
                 program.wish = past.wish;
                 program.manners = past.manners;

@@ -24,8 +24,10 @@ pub mod observed;
 pub mod plan;
 pub mod random;
 pub mod restart;
+pub mod runs;
 #[cfg(test)]
 pub(crate) mod scenario;
+pub mod schedule;
 pub mod secret;
 pub mod slots;
 pub mod spec;

@@ -200,6 +200,10 @@ pub enum StopCause {
     Shutdown,
     /// Its main process ended by itself.
     LeaderEnded,
+    /// A run of a schedule took longer than it may.
+    Timeout,
+    /// The next run of its schedule takes its place.
+    Replaced,
 }
 
 impl StopCause {
@@ -207,6 +211,7 @@ impl StopCause {
     pub fn has_limit(self) -> bool {
         match self {
             Self::Operator | Self::Restart | Self::Removed | Self::Shutdown | Self::LeaderEnded => true,
+            Self::Timeout | Self::Replaced => true,
             Self::Changed | Self::ScaleIn => false,
         }
     }

@@ -8,10 +8,14 @@ use super::exit::signal_name;
 use super::gap::Gap;
 use super::ids::{Incarnation, ProcessId};
 use super::observed::{Phase, Slot, Stop, StopCause, StopManners};
+use super::runs::{LastRun, next_words};
 use super::slots::Slots;
 use super::spec::{ProgramSpec, StopTarget};
 use super::time::Time;
 use super::world::{KILL_AGAIN, MANNERS_PROVEN, Program, World};
+
+/// How often the wall clock is looked at while there are schedules.
+const CLOCK_LOOK: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What to do now about the difference between what is wanted and what there is.
 ///
@@ -68,6 +72,28 @@ impl<'a> Planner<'a> {
             self.leftovers(program, *number, slot);
         }
         self.starts(program, &wanted.slots);
+        self.schedule(program, &wanted.slots);
+    }
+
+    /// When the next run is, and until when the present one may take. The clock is looked at now and then, so that one
+    /// that was set is noticed.
+    fn schedule(&mut self, program: &Program, wanted: &Slots) {
+        let (Some(schedule), Some(runs)) = (program.spec.schedule(), &program.runs) else { return };
+        if self.world.shutdown.is_some() || program.retiring || program.is_stopped() {
+            return;
+        }
+        self.wake(self.now + CLOCK_LOOK);
+        if let (Some(run), Some(timeout)) = (runs.current, schedule.timeout) {
+            self.wake(run.began_at + timeout);
+        }
+        let next = self.world.wall.and_then(|wall| next_words(schedule, runs, wall, self.now));
+        if let Some((_, at)) = &next {
+            self.wake(*at);
+        }
+        if wanted.is_empty() {
+            let last = runs.last.as_ref().map(LastRun::words);
+            self.gap(program, None, Gap::WaitsForSchedule { next, last });
+        }
     }
 
     /// Whether it may not end yet, because something that needs it is ending.
@@ -118,7 +144,23 @@ impl<'a> Planner<'a> {
         let life = slot.phase.life()?;
         if !wanted.contains(number) {
             let by_hand = program.wish.stopped_slots.contains(&number);
+            // A run that is cut or stopped is in the first slot; what is in the others was another kind of program before a
+            // reload, and means nothing to whoever stopped the run alone.
+            let of_run = match rest {
+                StopCause::Timeout | StopCause::Replaced | StopCause::Restart => true,
+                StopCause::Operator => program.runs.is_some() && program.wish.stopped.is_none(),
+                StopCause::Changed
+                | StopCause::Removed
+                | StopCause::ScaleIn
+                | StopCause::Shutdown
+                | StopCause::LeaderEnded => false,
+            };
+            let rest = if of_run && number > 0 { StopCause::Changed } else { rest };
             return Some(if rest == StopCause::ScaleIn && by_hand { StopCause::Operator } else { rest });
+        }
+        // A run that was begun goes on to its end; the next one is made from what is configured then.
+        if program.runs.is_some() {
+            return None;
         }
         if program.wish.replace.covers(number, life.incarnation) {
             return Some(StopCause::Restart);
@@ -166,10 +208,12 @@ impl<'a> Planner<'a> {
             Phase::LeaderGone(life, gone, stop) => {
                 let gap = Gap::LeaderGone { left: gone.left, deadline: stop.deadline };
                 self.gap(program, Some(number), gap);
-                if gone.left > 0 && !stop.left_asked {
+                let asks = gone.left > 0 && !stop.left_asked;
+                if asks {
                     self.stop_left(program, number, life.incarnation, *stop);
                 }
-                self.pursue(program, number, life.incarnation, *stop, stop_for);
+                let stop = Stop { left_asked: stop.left_asked || asks, ..*stop };
+                self.pursue(program, number, life.incarnation, stop, stop_for);
             }
             Phase::Empty | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => {}
         }
@@ -359,7 +403,7 @@ impl<'a> Planner<'a> {
             }
             None => {}
         }
-        if let Some(hold) = &program.wish.hold {
+        if let Some(hold) = program.wish.hold.as_ref().filter(|_| program.runs.is_none()) {
             if let Some(until) = hold.until {
                 self.wake(until);
             }

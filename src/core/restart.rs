@@ -47,10 +47,7 @@ pub enum Excuse {
 
 /// Puts the slot into the phase that follows, and says what follows in a sentence.
 pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
-    let how = match ending.status {
-        Some(status) => ended(status, ending.lived),
-        None => format!("cannot start: {}", slot.trouble.as_deref().unwrap_or("unknown")),
-    };
+    let how = how_it_ended(slot, ending.status, ending.lived);
     let clean = ending.status.is_some_and(ExitStatus::is_clean);
     let by_code = ending.status.and_then(ExitStatus::code).and_then(|code| ending.codes.get(&code)).copied();
     let (rests, ended_well) = match (by_code, ending.policy) {
@@ -98,6 +95,14 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
         format!("{how}; starts again at once")
     } else {
         format!("{how}; starts again in {}", human(wait))
+    }
+}
+
+/// How the last life of a slot ended; without a status it could not even be started.
+pub fn how_it_ended(slot: &Slot, status: Option<ExitStatus>, lived: Duration) -> String {
+    match status {
+        Some(status) => ended(status, lived),
+        None => format!("cannot start: {}", slot.trouble.as_deref().unwrap_or("unknown")),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ids::ProgramName;
+use super::schedule::{Cron, Zone};
 use super::secret::Secret;
 
 /// A program as it is to be run and treated.
@@ -46,13 +47,21 @@ impl ProgramSpec {
     pub fn scale(&self) -> Option<&ScaleSpec> {
         match &self.kind {
             Kind::Scaled(scale) => Some(scale),
-            Kind::Service { .. } => None,
+            Kind::Service { .. } | Kind::Scheduled(_) => None,
+        }
+    }
+
+    /// The schedule, where the program has one.
+    pub fn schedule(&self) -> Option<&ScheduleSpec> {
+        match &self.kind {
+            Kind::Scheduled(schedule) => Some(schedule),
+            Kind::Service { .. } | Kind::Scaled(_) => None,
         }
     }
 
     /// Whether the program always has just one process, which is then shown without a slot number.
     pub fn is_single(&self) -> bool {
-        matches!(self.kind, Kind::Service { processes: 1 })
+        matches!(self.kind, Kind::Service { processes: 1 } | Kind::Scheduled(_))
     }
 }
 
@@ -200,6 +209,49 @@ pub enum Kind {
     },
     /// A number that follows the depth of a queue.
     Scaled(ScaleSpec),
+    /// One process at certain times, which runs to its end.
+    Scheduled(ScheduleSpec),
+}
+
+/// When a program runs, and what happens when that does not go by the clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleSpec {
+    /// The moments.
+    pub cron: Cron,
+    /// Whose clock shows them.
+    pub timezone: Zone,
+    /// What happens when a run is due while the one before goes on.
+    pub overlap: Overlap,
+    /// What happens with runs that were due while nobody could start them.
+    pub missed: Missed,
+    /// How long a run may take before it is stopped and counts as failed.
+    pub timeout: Option<Duration>,
+    /// Up to so much later each run begins, so that not everything begins at once.
+    pub jitter: Duration,
+}
+
+/// What happens when a run is due while the one before goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overlap {
+    /// It is left out.
+    #[default]
+    Skip,
+    /// It begins when the one before has ended; one waits at most.
+    Queue,
+    /// The one before is stopped.
+    Replace,
+}
+
+/// What happens with runs that were due while nobody could start them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missed {
+    /// They are left out.
+    #[default]
+    Skip,
+    /// One run makes up for all of them.
+    Once,
 }
 
 /// The goal of a scaled program and the queue that it consumes.

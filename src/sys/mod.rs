@@ -5,3 +5,4 @@ pub mod clock;
 pub mod env_file;
 pub mod lock;
 pub mod process;
+pub mod zone;

@@ -71,7 +71,7 @@ fn everything_ends_with_a_critical_program_and_its_exit_code() {
         assert_eq!(scene.ending("mail").len(), 1, "everything else is asked to end");
         let mut next = Machine::new(Limits::default());
         next.edit(&Edit::Shutdown, "signal", scene.now).unwrap();
-        next.recall(scene.machine.memory(), true);
+        next.recall(scene.machine.memory(), true, scene.now);
         for machine in [&scene.machine, &next] {
             assert_eq!(machine.world().shutdown.map(|shutdown| shutdown.exit_code), Some(code));
         }
@@ -163,7 +163,7 @@ fn the_next_controller_goes_on_at_the_step_that_was_reached() {
     let mut next = Scenario::new(Vec::new());
     next.now = scene.now;
     next.machine.configure(specs, Limits::default());
-    next.machine.recall(scene.machine.memory(), true);
+    next.machine.recall(scene.machine.memory(), true, scene.now);
     next.machine.adopt(Adopted {
         process: "web:0".parse().unwrap(),
         incarnation: life.incarnation,
@@ -171,6 +171,7 @@ fn the_next_controller_goes_on_at_the_step_that_was_reached() {
         ordered_at: life.ordered_at,
         stop: serde_json::from_str(&note).unwrap(),
         main: Some((main.pid, main.started_at)),
+        run: None,
     });
     next.wait(8.9);
     assert!(signals(&next).is_empty(), "{:?}", signals(&next));
@@ -375,4 +376,18 @@ fn an_auxiliary_process_runs_once_and_is_killed_at_its_limit() {
         [Notice::Auxiliary(outcome)] if outcome.id == id && outcome.result == AuxiliaryResult::TimedOut
     ));
     assert!(machine.world().auxiliaries.is_empty());
+}
+
+#[test]
+fn what_a_leader_left_is_asked_once_when_somebody_insists_at_the_same_moment() {
+    let mut scene = Scenario::new(vec![scaled("orders", 0, 10)]);
+    set_engine_target(&mut scene, "orders", 1);
+    scene.wait(100.0);
+    set_engine_target(&mut scene, "orders", 0);
+    let incarnation = scene.incarnation("orders:0").unwrap();
+    let at = scene.now;
+    scene.machine.observe(Fact::Exited { incarnation, status: ExitStatus::Code(0), left: 1, at });
+    scene.edit(Edit::Stop(target("orders"))).unwrap();
+    let asked = scene.done.iter().filter(|command| matches!(command, Command::StopLeft { .. })).count();
+    assert_eq!(asked, 1);
 }

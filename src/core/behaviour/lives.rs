@@ -79,7 +79,7 @@ fn ends_are_tallied_and_the_tally_outlives_leveret() {
     for same_processes in [true, false] {
         let mut next = Machine::new(Limits::default());
         next.configure(vec![service("web", 1)], Limits::default());
-        next.recall(scene.machine.memory(), same_processes);
+        next.recall(scene.machine.memory(), same_processes, scene.now);
         assert_eq!(tally(&next), expected);
     }
 }

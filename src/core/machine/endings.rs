@@ -115,11 +115,14 @@ impl Machine {
                 | StopCause::Removed
                 | StopCause::ScaleIn
                 | StopCause::Shutdown
-                | StopCause::LeaderEnded => None,
+                | StopCause::LeaderEnded
+                | StopCause::Timeout
+                | StopCause::Replaced => None,
             };
             slot.failures = 0;
         }
         self.notices.push(Notice::Stopped(process.clone(), at.since(stop.since)));
+        self.settle_stopped_run(process, stop.cause, at);
     }
 
     fn settle_ending(
@@ -141,9 +144,13 @@ impl Machine {
             (program.spec.restart, program.spec.codes.clone(), program.spec.backoff);
         // What nobody wants any more is not missed.
         let is_critical = program.spec.critical && !program.retiring && program.wish.stopped.is_none();
-        let Some(slot) = self.slot_mut(process) else { return };
+        let is_run = program.runs.is_some();
         let (codes, backoff) = (&codes, &backoff);
         let ending = Ending { status, lived, at, useful_life, policy, codes, backoff, excuse, seed };
+        if is_run {
+            return self.settle_run(process, ending);
+        }
+        let Some(slot) = self.slot_mut(process) else { return };
         let sentence = after_ending(slot, ending);
         let is_for_good = matches!(slot.phase, Phase::Exited { .. } | Phase::Failed { .. });
         self.notices.push(Notice::Ended(process.clone(), sentence));

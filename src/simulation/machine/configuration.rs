@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use crate::core::ids::ProgramName;
+use crate::core::schedule::Zone;
 use crate::core::spec::{
-    Backoff, Dependency, Kind, LogSpec, OnCode, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec,
-    StopSpec, StopStep, StopTarget, Until,
+    Backoff, Dependency, Kind, LogSpec, Missed, OnCode, Overlap, ProgramSpec, RestartPolicy, RunSpec,
+    ScaleMode, ScaleSpec, ScheduleSpec, StopSpec, StopStep, StopTarget, Until,
 };
 use crate::core::world::Limits;
 
@@ -34,8 +35,9 @@ pub(super) fn programs(dice: &mut Dice) -> Vec<ProgramSpec> {
 /// Lets some programs need the one before them by name, as far as it can come. What they run decides which do, so that it
 /// changes with them.
 fn connect(programs: &mut [ProgramSpec]) {
-    let others: Vec<ProgramSpec> = programs.to_vec();
-    for program in programs {
+    let has_moments = |program: &ProgramSpec| matches!(program.kind, Kind::Scheduled(_));
+    let others: Vec<ProgramSpec> = programs.iter().filter(|other| !has_moments(other)).cloned().collect();
+    for program in programs.iter_mut().filter(|program| !has_moments(program)) {
         let before = others.iter().filter(|other| other.name < program.name).max_by_key(|other| &other.name);
         let needs = program.run.argv.last().is_some_and(|argument| argument == "3");
         program.depends_on = before
@@ -50,7 +52,7 @@ fn until(needed: &ProgramSpec) -> Until {
     match needed.kind {
         Kind::Service { .. } if needed.restart != RestartPolicy::Always => Until::Completed,
         Kind::Service { .. } => Until::Ready,
-        Kind::Scaled(_) => Until::Started,
+        Kind::Scaled(_) | Kind::Scheduled(_) => Until::Started,
     }
 }
 
@@ -98,6 +100,7 @@ fn alter(program: &mut ProgramSpec, dice: &mut Dice) {
                 let ScaleSpec { broker, queue, .. } = scale.clone();
                 *scale = ScaleSpec { broker, queue, ..self::scale(dice) };
             }
+            Kind::Scheduled(schedule) => *schedule = self::schedule(dice),
         },
     }
 }
@@ -124,7 +127,23 @@ fn run(dice: &mut Dice) -> RunSpec {
 }
 
 fn kind(dice: &mut Dice) -> Kind {
-    if dice.chance(0.4) { Kind::Service { processes: dice.below(5) } } else { Kind::Scaled(scale(dice)) }
+    match dice.below(10) {
+        0..4 => Kind::Service { processes: dice.below(5) },
+        4 | 5 => Kind::Scheduled(schedule(dice)),
+        _ => Kind::Scaled(scale(dice)),
+    }
+}
+
+fn schedule(dice: &mut Dice) -> ScheduleSpec {
+    let crons = ["*/5 * * * * *", "30 * * * * *", "*/2 * * * *", "0 * * * *", "0 3 * * *", "15 2 * * sun"];
+    ScheduleSpec {
+        cron: dice.pick(&crons).parse().expect("a constant that is a schedule"),
+        timezone: Zone::named(dice.pick(&["UTC", "Europe/Berlin", "Australia/Lord_Howe"])).expect("a zone"),
+        overlap: dice.pick(&[Overlap::Skip, Overlap::Queue, Overlap::Replace]),
+        missed: dice.pick(&[Missed::Skip, Missed::Once]),
+        timeout: dice.chance(0.5).then(|| dice.seconds(1, 120)),
+        jitter: dice.pick(&[Duration::ZERO, Duration::ZERO, Duration::from_secs(20)]),
+    }
 }
 
 fn scale(dice: &mut Dice) -> ScaleSpec {

@@ -27,6 +27,10 @@ pub(super) struct Shadow {
     pub(super) readings: BTreeMap<ProgramName, Readings>,
     pub(super) shutdown: Option<Time>,
     pub(super) shutdown_now: bool,
+    /// The newest moment that each schedule ran for, and when that run began.
+    pub(super) runs: BTreeMap<ProgramName, (i64, Time)>,
+    /// The latest that the wall clock ever showed, in seconds since 1970.
+    pub(super) latest_shown: i64,
     /// When everything has to be gone.
     pub(super) gone_by: Option<Time>,
 }
