@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::table::{Align, Table};
 use super::text::{lasted, number, processes, seconds};
-use crate::controller::snapshot::{DecisionView, Explanation, HoldView, ProgramView, QueueView};
+use crate::controller::snapshot::{DeathView, DecisionView, Explanation, HoldView, ProgramView, QueueView};
 
 const HISTORY_COLUMNS: [(&str, Align); 5] = [
     ("AT", Align::Left),
@@ -48,6 +48,7 @@ fn render(explanation: &Explanation, style: Style) -> Vec<String> {
         section(&mut lines, style, "Now", now(program));
     }
     section(&mut lines, style, "Gaps", explanation.gaps.iter().map(|gap| format!("- {gap}")).collect());
+    section(&mut lines, style, "Ends that nobody asked for", explanation.deaths.iter().map(death).collect());
     if let Some(decision) = &explanation.decision {
         let title = format!("Latest decision, {}", decision.at);
         section(&mut lines, style, &title, latest(decision));
@@ -137,6 +138,11 @@ fn latest(decision: &DecisionView) -> Vec<String> {
     lines
 }
 
+fn death(death: &DeathView) -> String {
+    let times = if death.count == 1 { "once".to_owned() } else { format!("{} times", death.count) };
+    format!("{}: {times}, last {} ago", death.cause, lasted(death.last_seconds_ago))
+}
+
 /// The inputs by name, the numbers aligned.
 fn numbers(inputs: &BTreeMap<String, f64>) -> Vec<String> {
     let width = inputs.keys().map(String::len).max().unwrap_or_default();
@@ -181,12 +187,19 @@ mod tests {
             limit: "none".to_owned(),
             inputs: [("ready".to_owned(), 120.0), ("arrivals_per_second".to_owned(), 12.34)].into(),
         };
+        let death = |cause: &str, count, last_seconds_ago| DeathView {
+            cause: cause.to_owned(),
+            count,
+            last_at: "2026-02-03T04:00:00Z".to_owned(),
+            last_seconds_ago,
+        };
         Explanation {
             program: "orders".to_owned(),
             reason: "120 messages wait, 4 consumers bring them under 5s".to_owned(),
             gaps: vec!["orders:3 starts in 2s".to_owned()],
             decision: Some(decision(2, 4, "120 messages wait")),
             history: vec![decision(2, 4, "120 messages wait"), decision(1, 2, "messages arrive")],
+            deaths: vec![death("exit code 1", 12, 312.4), death("killed by SIGKILL", 1, 7_200.0)],
             status: Some(program),
         }
     }
@@ -204,6 +217,10 @@ Now
 
 Gaps
   - orders:3 starts in 2s
+
+Ends that nobody asked for
+  exit code 1: 12 times, last 5m 12s ago
+  killed by SIGKILL: once, last 2h ago
 
 Latest decision, 2026-02-03T04:05:06Z
   reason      120 messages wait

@@ -53,11 +53,10 @@ impl Check<'_> {
             // `programs:` with nothing below it is a section in which everything is left out.
             (Kind::Scalar(scalar), Shape::Section) if scalar.is_null() => self.section(&[], schema, spot),
             (Kind::Scalar(_), Shape::Section) if schema.get("x-shorthand").is_some() => {
-                self.shorthand(node, schema, spot)
+                self.shorthand(node, &schema["x-shorthand"], schema, spot)
             }
-            (Kind::List(_), Shape::Section) if schema.get("x-list-not-yet").is_some() => {
-                let what = schema["x-list-not-yet"].as_str().unwrap_or_default();
-                self.refuse(node, spot, format!("{what} is not supported yet"))
+            (Kind::List(_), Shape::Section) if schema.get("x-list-shorthand").is_some() => {
+                self.shorthand(node, &schema["x-list-shorthand"], schema, spot)
             }
             (Kind::List(items), Shape::List) => self.list(items, schema, spot),
             (Kind::Scalar(scalar), Shape::Single) => self.single(node, scalar, schema, spot),
@@ -141,9 +140,9 @@ impl Check<'_> {
         });
     }
 
-    /// A single value in place of a section stands for one of the section's keys.
-    fn shorthand(&mut self, node: &Node, schema: &Schema, spot: &Spot<'_>) -> Option<Value> {
-        let key = schema["x-shorthand"].as_str()?;
+    /// A single value, or a list, in place of a section stands for one of the section's keys.
+    fn shorthand(&mut self, node: &Node, key: &Schema, schema: &Schema, spot: &Spot<'_>) -> Option<Value> {
+        let key = key.as_str()?;
         let value = self.value(node, schema["properties"].get(key)?, spot)?;
         Some(Value::Mapping([(Value::from(key), value)].into_iter().collect()))
     }

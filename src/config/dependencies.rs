@@ -6,7 +6,7 @@ use super::document::Document;
 use super::problem::Problem;
 use super::raw;
 use super::suggestion::nearest;
-use crate::core::spec::{Kind, ProgramSpec, RestartPolicy, Until};
+use crate::core::spec::{Kind, OnCode, ProgramSpec, RestartPolicy, Until};
 
 /// Looks at what the programs of one file need. `programs` are those of all files.
 pub(super) fn check(
@@ -50,7 +50,12 @@ pub(super) fn check(
 }
 
 fn can_complete(spec: &ProgramSpec) -> bool {
-    matches!(spec.kind, Kind::Service { .. }) && spec.restart != RestartPolicy::Always
+    let rests = match spec.codes.get(&0) {
+        Some(OnCode::StayDown) => true,
+        Some(OnCode::Recycle | OnCode::Backoff) => false,
+        None => spec.restart != RestartPolicy::Always,
+    };
+    rests && matches!(spec.kind, Kind::Service { .. })
 }
 
 /// The way from a program through what it needs back to itself, told once: by the program whose name comes first.

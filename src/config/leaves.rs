@@ -36,6 +36,10 @@ pub(super) enum Leaf {
     Name,
     Variable,
     HostName,
+    ExitCode,
+    CountLimit,
+    SizeLimit,
+    TimeLimit,
 }
 
 impl Leaf {
@@ -55,6 +59,10 @@ impl Leaf {
             "name" => Some(Self::Name),
             "variable" => Some(Self::Variable),
             "host name" => Some(Self::HostName),
+            "exit code" => Some(Self::ExitCode),
+            "limit of a count" => Some(Self::CountLimit),
+            "limit of a size" => Some(Self::SizeLimit),
+            "limit of time" => Some(Self::TimeLimit),
             _ => None,
         }
     }
@@ -71,6 +79,10 @@ impl Leaf {
             Self::Name => "a name of letters, digits, `_`, `-` and `.`",
             Self::Variable => "the name of an environment variable",
             Self::HostName => "a host name as in leveret.example.org",
+            Self::ExitCode => "an exit code from 0 to 255",
+            Self::CountLimit => "a number, `unlimited`, or `{soft: .., hard: ..}`",
+            Self::SizeLimit => "a size as in 50MiB, `unlimited`, or `{soft: .., hard: ..}`",
+            Self::TimeLimit => "a duration in whole seconds, `unlimited`, or `{soft: .., hard: ..}`",
         }
     }
 
@@ -95,6 +107,40 @@ impl Leaf {
             },
             Self::Variable => read_variable(text),
             Self::HostName => read_host_name(text),
+            Self::ExitCode => read_exit_code(text),
+            Self::CountLimit | Self::SizeLimit | Self::TimeLimit => self.read_limit(text),
+        }
+    }
+}
+
+impl Leaf {
+    fn read_limit(self, text: &str) -> Result<Value, Refusal> {
+        let text = text.trim();
+        let fail = |error: &dyn std::fmt::Display| refusal(&error.to_string());
+        match self {
+            _ if text == "unlimited" => Ok(text.into()),
+            Self::SizeLimit => Ok(durations::size(text).map_err(|error| fail(&error))?.into()),
+            Self::TimeLimit => {
+                let duration = durations::duration(text).map_err(|error| fail(&error))?;
+                if duration.subsec_nanos() > 0 || duration.is_zero() {
+                    return Err(refusal("the system counts processor time in whole seconds, from 1s"));
+                }
+                Ok(duration.as_secs().into())
+            }
+            Self::CountLimit
+            | Self::Text
+            | Self::Duration
+            | Self::Size
+            | Self::Mode
+            | Self::Signal
+            | Self::Address
+            | Self::Name
+            | Self::Variable
+            | Self::HostName
+            | Self::ExitCode => match text.parse::<u64>() {
+                Ok(number) => Ok(number.into()),
+                Err(_) => Err(refusal("this is a whole number, or `unlimited`")),
+            },
         }
     }
 }
@@ -149,6 +195,14 @@ fn read_host_name(text: &str) -> Result<Value, Refusal> {
         return Err(refusal("this is a host name alone, without `http://`, port or path"));
     }
     Ok(text.to_ascii_lowercase().into())
+}
+
+fn read_exit_code(text: &str) -> Result<Value, Refusal> {
+    match text.parse::<u8>() {
+        // Written in one way only, so that none is there twice.
+        Ok(code) if code.to_string() == text => Ok(text.into()),
+        Ok(_) | Err(_) => Err(refusal("an exit code is a whole number from 0 to 255")),
+    }
 }
 
 /// A text that says something.
@@ -235,9 +289,76 @@ pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Files of variables: one, or a list.
+pub(super) fn env_files(_: &mut SchemaGenerator) -> Schema {
+    let path = json_schema!({"type": "string", "minLength": 1});
+    let described = json_schema!({
+        "type": "object",
+        "properties": {
+            "path": {
+                "type": "string", "minLength": 1, "examples": ["/etc/shop.env"], "description": "The file."
+            },
+            "optional": {
+                "type": "boolean", "default": false, "description": "Whether processes start without it."
+            }
+        },
+        "additionalProperties": false,
+        "x-required": ["path"]
+    });
+    let several = json_schema!({"type": "array", "items": {"anyOf": [path, described]}});
+    json_schema!({"anyOf": [path, described, several]})
+}
+
 /// When to start again.
 pub(super) fn restart(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["always", "on-failure", "never"]})
+}
+
+fn limit(reads: &str, pattern: &str) -> Schema {
+    let single = json_schema!({
+        "type": ["string", "integer"], READS: reads, "minLength": 1,
+        "pattern": format!("^(unlimited|{pattern})$")
+    });
+    let bound = |description: &str| {
+        let mut bound = single.clone();
+        bound.insert("description".to_owned(), description.into());
+        bound
+    };
+    json_schema!({"anyOf": [
+        single,
+        {
+            "type": "object",
+            "properties": {
+                "soft": bound("What holds; the process may raise it up to the hard limit."),
+                "hard": bound("What the soft limit may be raised to.")
+            },
+            "additionalProperties": false
+        }
+    ]})
+}
+
+/// A limit of how many.
+pub(super) fn count_limit(_: &mut SchemaGenerator) -> Schema {
+    limit("limit of a count", "[0-9]+")
+}
+
+/// A limit of how many bytes.
+pub(super) fn size_limit(_: &mut SchemaGenerator) -> Schema {
+    limit("limit of a size", "[0-9]+ ?(B|[kKMGT]B|[KMGT]iB)?")
+}
+
+/// A limit of how long.
+pub(super) fn time_limit(_: &mut SchemaGenerator) -> Schema {
+    limit("limit of time", "[0-9][0-9. ]*(s|m|h|[a-z ]+)[0-9a-z. ]*")
+}
+
+/// What follows certain exit codes.
+pub(super) fn codes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": {READS: "exit code", "pattern": "^[0-9]{1,3}$"},
+        "additionalProperties": {"type": "string", "enum": ["recycle", "backoff", "stay-down"]}
+    })
 }
 
 /// Whom the stop signal is for.
@@ -250,9 +371,42 @@ pub(super) fn until(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["started", "ready", "completed"]})
 }
 
+/// Signals of a stop, one after the other.
+pub(super) fn stop_steps(generator: &mut SchemaGenerator) -> Schema {
+    let mut named = signal(generator);
+    named.insert("description".to_owned(), "The signal: a name, or a number from 1 to 31.".into());
+    named.insert("examples".to_owned(), vec!["TERM"].into());
+    let mut lasts = duration(generator);
+    lasts.insert("description".to_owned(), "How long it waits for the end before the next step.".into());
+    lasts.insert("examples".to_owned(), vec!["30s"].into());
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "items": {"anyOf": [
+            signal(generator),
+            {
+                "type": "object",
+                "properties": {"signal": named, "for": lasts},
+                "additionalProperties": false,
+                "x-required": ["signal", "for"]
+            }
+        ]}
+    })
+}
+
 /// Whether decisions are carried out.
 pub(super) fn scale_mode(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["auto", "dry-run"]})
+}
+
+/// What happens when a run is due while another one goes on.
+pub(super) fn overlap(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["skip", "queue", "replace"]})
+}
+
+/// What happens with runs that nobody could start.
+pub(super) fn missed(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["skip", "once"]})
 }
 
 #[cfg(test)]

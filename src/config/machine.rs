@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Group, User};
 
 use super::settings::Settings;
-use crate::core::spec::{ProgramSpec, RunSpec};
+use crate::core::spec::{EnvFile, ProgramSpec, RunSpec};
+use crate::sys::env_file::{self, EnvFileError};
 
 /// Where commands are looked for when there is no `PATH`.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -34,6 +35,7 @@ pub(super) fn warnings(settings: &Settings, environment: &BTreeMap<String, Strin
     for program in &settings.programs {
         let sentences = [
             directory(&program.run),
+            env_file(&program.run),
             command(&program.run, environment),
             shell_word(&program.run),
             user(&program.run, me),
@@ -59,6 +61,18 @@ fn directory(run: &RunSpec) -> Option<String> {
         // Another user's directory may be closed to us and open to the program.
         Err(_) => None,
     }
+}
+
+fn env_file(run: &RunSpec) -> Option<String> {
+    let reason = |file: &EnvFile| match env_file::read(&file.path) {
+        Ok(_) => None,
+        Err(EnvFileError::Read(error)) if file.optional && error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let path = file.path.display();
+            Some(format!("nothing starts as long as env_file {path} cannot be read ({error})"))
+        }
+    };
+    run.env_files.iter().find_map(reason)
 }
 
 fn command(run: &RunSpec, environment: &BTreeMap<String, String>) -> Option<String> {

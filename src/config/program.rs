@@ -1,21 +1,29 @@
 //! Programs: from what the file says, and the defaults, to a specification.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::document::{Document, Reported};
 use super::problem::Problem;
-use super::raw;
 use super::source::path_in;
 use super::suggestion::nearest;
+use super::{raw, schedule};
 use crate::core::ids::ProgramName;
+use crate::core::plan::signal_text;
 use crate::core::spec::{
-    Backoff, Dependency, Kind, LogSpec, LogTarget, ProgramSpec, RunSpec, ScaleMode, ScaleSpec, StopSpec,
+    Backoff, Bound, Dependency, EnvFile, Kind, Limit, LogSpec, LogTarget, OnCode, ProgramSpec, Resource,
+    RunSpec, ScaleMode, ScaleSpec, StopSpec, StopStep, StopTarget, digest,
 };
 use crate::core::time::human;
+use crate::sys::env_file::{self, EnvFileError};
 
 /// What means Leveret's own output as `log.path`. The devices are a habit from containers; as files they could neither be
 /// shared by processes line by line nor be rotated.
 const OWN_OUTPUT: [&str; 3] = ["stdout", "/dev/stdout", "/dev/stderr"];
+
+/// The number of SIGKILL.
+const KILL: i32 = 9;
 
 /// What a program needs to know of the rest of the configuration.
 pub(super) struct Surroundings<'a> {
@@ -73,8 +81,9 @@ pub(super) fn program(
         };
         wrong(&place, message, Some("set both `initial` and `max`".to_owned()));
     }
-    let kind = match &raw.scale {
-        Some(scale) => {
+    let kind = match (&raw.schedule, &raw.scale) {
+        (Some(written), _) => schedule::kind(written, raw, &mut wrong),
+        (None, Some(scale)) => {
             if raw.processes.is_some() {
                 let message = "a program has either `processes` or `scale`".to_owned();
                 wrong(&["processes"], message, Some("leave one of them out".to_owned()));
@@ -86,10 +95,34 @@ pub(super) fn program(
             };
             scaled(scale, broker, &mut wrong).map(Kind::Scaled)
         }
-        None => Some(Kind::Service { processes: raw.processes.unwrap_or(1) }),
+        (None, None) => Some(Kind::Service { processes: raw.processes.unwrap_or(1) }),
+    };
+    let policy = first(raw.restart.as_ref(), defaults.restart.as_ref(), |raw| raw.policy);
+    let (restart, codes) = match raw.schedule {
+        Some(_) => (schedule::restart(policy), BTreeMap::new()),
+        None => (policy.unwrap_or_default(), codes(raw.restart.as_ref(), defaults.restart.as_ref())),
     };
 
     let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| path_in(directory, path));
+    let stop = stop(raw.stop.as_ref(), defaults.stop.as_ref(), &mut wrong);
+    let limits = limits(raw.limits.as_ref(), defaults.limits.as_ref());
+    for (resource, limit) in &limits {
+        if let Limit { soft: Some(soft), hard: Some(hard) } = limit
+            && soft > hard
+        {
+            let message = "the soft limit is above the hard one".to_owned();
+            wrong(&["limits", resource.as_str(), "soft"], message, None);
+        }
+    }
+    let env_files =
+        env_files([(defaults.env_file.as_ref(), defaults_directory), (raw.env_file.as_ref(), own_directory)]);
+    let env_files_digest = match contents(&env_files) {
+        Ok(digest) => digest,
+        Err(message) => {
+            wrong(&["env_file"], message, None);
+            None
+        }
+    };
     let mut environment = defaults.environment.clone().unwrap_or_default();
     environment.extend(raw.environment.clone().unwrap_or_default());
     Some(ProgramSpec {
@@ -103,14 +136,21 @@ pub(super) fn program(
             user: raw.user.clone().or_else(|| defaults.user.clone()),
             group: raw.group.clone().or_else(|| defaults.group.clone()),
             environment,
+            env_files,
+            env_files_digest,
             umask: raw.umask.or(defaults.umask),
             nice: raw.nice.or(defaults.nice),
+            limits,
+            oom_score_adj: raw.oom_score_adj.or(defaults.oom_score_adj),
+            no_new_privs: raw.no_new_privs.or(defaults.no_new_privs).unwrap_or_default(),
         },
         kind: kind?,
         autostart: raw.autostart.or(defaults.autostart).unwrap_or(true),
-        restart: raw.restart.or(defaults.restart).unwrap_or_default(),
+        restart,
+        codes,
         backoff,
-        stop: stop(raw.stop.as_ref(), defaults.stop.as_ref()),
+        critical: raw.critical.unwrap_or_default(),
+        stop,
         log: log((raw.log.as_ref(), own_directory), (defaults.log.as_ref(), defaults_directory)),
         // Whether they are there is looked at when all programs are known.
         depends_on: raw.depends_on.iter().flatten().filter_map(dependency).collect(),
@@ -203,6 +243,63 @@ fn choose_broker(
     found.map(str::to_owned)
 }
 
+fn bound(raw: &raw::Bound) -> Bound {
+    match raw {
+        raw::Bound::At(number) => Bound::At(*number),
+        raw::Bound::Word(raw::Unlimited::Unlimited) => Bound::Unlimited,
+    }
+}
+
+fn limits(own: Option<&raw::Limits>, shared: Option<&raw::Limits>) -> BTreeMap<Resource, Limit> {
+    let one = |resource, value: fn(&raw::Limits) -> Option<raw::Limit>| {
+        let limit = match first(own, shared, value)? {
+            raw::Limit::Both(both) => Limit { soft: Some(bound(&both)), hard: Some(bound(&both)) },
+            raw::Limit::Each { soft, hard } => {
+                Limit { soft: soft.as_ref().map(bound), hard: hard.as_ref().map(bound) }
+            }
+        };
+        Some((resource, limit))
+    };
+    let all = [
+        one(Resource::Nofile, |raw| raw.nofile.clone()),
+        one(Resource::Nproc, |raw| raw.nproc.clone()),
+        one(Resource::Core, |raw| raw.core.clone()),
+        one(Resource::Stack, |raw| raw.stack.clone()),
+        one(Resource::Cpu, |raw| raw.cpu.clone()),
+        one(Resource::Memory, |raw| raw.memory.clone()),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// The files of variables, each with the directory that relative paths begin in.
+fn env_files(written: [(Option<&raw::EnvFiles>, &Path); 2]) -> Vec<EnvFile> {
+    let mut found = Vec::new();
+    for (files, directory) in written {
+        for (path, optional) in files.into_iter().flat_map(raw::EnvFiles::all).filter_map(raw::EnvFile::parts)
+        {
+            found.push(EnvFile { path: path_in(directory, path), optional });
+        }
+    }
+    found
+}
+
+/// A number for what is in the files; nothing without files. One that is not there now, or not for us, is a matter of the
+/// start of a process.
+fn contents(files: &[EnvFile]) -> Result<Option<u64>, String> {
+    let mut all = Vec::new();
+    for EnvFile { path, .. } in files {
+        match env_file::read(path) {
+            Ok(variables) => all.push(Some(variables)),
+            Err(EnvFileError::Read(_)) => all.push(None),
+            Err(error @ (EnvFileError::NoFile | EnvFileError::TooLarge | EnvFileError::Line { .. })) => {
+                return Err(format!("{}: {error}", path.display()));
+            }
+        }
+    }
+    let json = serde_json::to_vec(&all).expect("texts are always JSON");
+    Ok((!files.is_empty()).then(|| digest(&json)))
+}
+
 fn backoff(own: Option<&raw::Backoff>, shared: Option<&raw::Backoff>) -> Backoff {
     let usual = Backoff::default();
     Backoff {
@@ -213,13 +310,82 @@ fn backoff(own: Option<&raw::Backoff>, shared: Option<&raw::Backoff>) -> Backoff
     }
 }
 
-fn stop(own: Option<&raw::Stop>, shared: Option<&raw::Stop>) -> StopSpec {
+/// What follows certain exit codes: the program's own words over those of the defaults.
+fn codes(own: Option<&raw::Restart>, shared: Option<&raw::Restart>) -> BTreeMap<i32, OnCode> {
+    let written = [shared, own].into_iter().flatten().flat_map(|raw| raw.codes.iter().flatten());
+    // That the keys are codes was checked with the keys of the file.
+    written.filter_map(|(code, meaning)| Some((code.parse().ok()?, *meaning))).collect()
+}
+
+fn stop(
+    own: Option<&raw::Stop>,
+    shared: Option<&raw::Stop>,
+    wrong: &mut impl FnMut(&[&str], String, Option<String>),
+) -> StopSpec {
     let usual = StopSpec::default();
+    let to = first(own, shared, |raw| raw.to).unwrap_or(usual.to);
+    let is_plain = |raw: &raw::Stop| raw.signal.is_some() || raw.timeout.is_some();
+    if own.is_some_and(|own| own.steps.is_some() && is_plain(own)) {
+        let message = "a stop has either `steps` or `signal` and `timeout`".to_owned();
+        wrong(&["stop"], message, Some("write the first signal and its time as the first step".to_owned()));
+    }
+    let steps = match own {
+        // What the program says of the one takes the place of what the defaults say of the other.
+        Some(own) if own.steps.is_none() && is_plain(own) => None,
+        _ => first(own, shared, |raw| raw.steps.clone()),
+    };
+    if let Some(steps) = steps {
+        return match ladder(&steps, to) {
+            Ok(stop) => stop,
+            Err((message, suggestion)) => {
+                wrong(&["stop"], message, suggestion);
+                usual
+            }
+        };
+    }
     StopSpec {
         signal: first(own, shared, |raw| raw.signal).unwrap_or(usual.signal),
-        to: first(own, shared, |raw| raw.to).unwrap_or(usual.to),
+        to,
         timeout: first(own, shared, |raw| raw.timeout).unwrap_or(usual.timeout),
+        then: Vec::new(),
     }
+}
+
+/// A stop by several signals: the first one, the time until the kill, and the signals in between.
+fn ladder(steps: &[raw::StopStep], to: StopTarget) -> Result<StopSpec, (String, Option<String>)> {
+    let mut signals = Vec::new();
+    let mut so_far = Duration::ZERO;
+    for (index, step) in steps.iter().enumerate() {
+        let (signal, lasts) = match *step {
+            raw::StopStep::Alone(signal) => (Some(signal), None),
+            raw::StopStep::Timed { signal, lasts } => (signal, Some(lasts)),
+        };
+        // What a step lacks was reported with the keys of the file.
+        let Some(signal) = signal else { continue };
+        let name = signal_text(signal);
+        let name = name.trim_start_matches("SIG");
+        let is_last = index + 1 == steps.len();
+        match lasts {
+            _ if signal == KILL && (!is_last || lasts.is_some()) => {
+                return Err(("nothing outlives KILL: it comes last and has no time".to_owned(), None));
+            }
+            None if signal == KILL && index > 0 => {}
+            None if signal == KILL => signals.push(StopStep { after: so_far, signal }),
+            None => {
+                let hint = format!("write `{{signal: {name}, for: 10s}}`; only KILL, the last one, has none");
+                return Err((format!("{name} needs a time until the next step"), Some(hint)));
+            }
+            Some(Some(Duration::ZERO)) => {
+                return Err((format!("{name} needs a time that is longer than nothing"), None));
+            }
+            Some(lasts) => {
+                signals.push(StopStep { after: so_far, signal });
+                so_far += lasts.unwrap_or_default();
+            }
+        }
+    }
+    let signal = if signals.is_empty() { StopSpec::default().signal } else { signals.remove(0).signal };
+    Ok(StopSpec { signal, to, timeout: so_far, then: signals })
 }
 
 /// Where output goes: each side with the directory that its relative paths begin in.

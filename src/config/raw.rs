@@ -4,7 +4,7 @@
 //! All fields are optional because a value that was refused is left out and the rest is still looked at. Extensions
 //! of the schema that begin with `x-` are for the check alone: `x-not-yet` lists keys of features to come, `x-renamed`
 //! what other supervisors call our keys, `x-required` the keys that must be there, `x-shorthand` the key that a single
-//! value stands for.
+//! value stands for, `x-list-shorthand` the one that a list stands for.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::leaves;
 use crate::core::secret::Secret;
-use crate::core::spec::{RestartPolicy, ScaleMode, StopTarget, Until};
+use crate::core::spec::{Missed, OnCode, Overlap, RestartPolicy, ScaleMode, StopTarget, Until};
 
 /// Configuration of Leveret. In every value `${NAME}`, `${NAME:-default}` and `${file:PATH}` are expanded; `$${` is a
 /// literal `${`. Relative paths are relative to the file's own directory.
@@ -116,7 +116,7 @@ pub(super) struct Broker {
 /// What holds for every program that does not say otherwise.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-not-yet" = ["ready", "health", "recycle", "limits", "env_file"]))]
+#[schemars(extend("x-not-yet" = ["ready", "health", "recycle"]))]
 pub(super) struct Defaults {
     /// Whether commands are run by /bin/sh.
     #[schemars(extend("default" = false))]
@@ -133,18 +133,28 @@ pub(super) struct Defaults {
     /// Variables for all programs; a program's own come on top.
     #[schemars(schema_with = "leaves::environment", extend("default" = {}))]
     pub(super) environment: Option<BTreeMap<String, String>>,
+    /// Files of variables in the form NAME=VALUE, between Leveret's own environment and `environment`, for all programs.
+    #[schemars(schema_with = "leaves::env_files")]
+    pub(super) env_file: Option<EnvFiles>,
     /// The file mode creation mask, octal. Without it, Leveret's own.
     #[schemars(schema_with = "leaves::mode")]
     pub(super) umask: Option<u32>,
     /// Added to the scheduling priority.
     #[schemars(range(min = -20, max = 19))]
     pub(super) nice: Option<i32>,
+    /// Limits that the system sets for each process, as `ulimit` shows them. Without one, Leveret's own hold.
+    pub(super) limits: Option<Limits>,
+    /// How willingly the kernel kills it when memory is short: -1000 never, 1000 first. Without it, as Leveret itself.
+    #[schemars(range(min = -1000, max = 1000))]
+    pub(super) oom_score_adj: Option<i32>,
+    /// Whether neither the program nor what it starts can gain rights, as by a set-user-id file.
+    #[schemars(extend("default" = false))]
+    pub(super) no_new_privs: Option<bool>,
     /// Whether programs start with Leveret.
     #[schemars(extend("default" = true))]
     pub(super) autostart: Option<bool>,
     /// What follows an exit that nobody asked for.
-    #[schemars(schema_with = "leaves::restart", extend("default" = "always"))]
-    pub(super) restart: Option<RestartPolicy>,
+    pub(super) restart: Option<Restart>,
     /// How long to wait before a restart after a failure.
     pub(super) backoff: Option<Backoff>,
     /// How a process is asked to end.
@@ -159,7 +169,8 @@ pub(super) struct Defaults {
 #[schemars(extend(
     "x-required" = ["command"],
     "x-not-yet" = [
-        "schedule", "ready", "health", "recycle", "limits", "env_file", "critical", "extends", "uses", "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
+        "ready", "health", "recycle", "extends", "uses",
+        "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
     ],
     "x-renamed" = {
         "numprocs": "processes", "instances": "processes", "replicas": "processes", "count": "processes",
@@ -194,20 +205,38 @@ pub(super) struct Program {
     /// Variables added to Leveret's own environment.
     #[schemars(schema_with = "leaves::environment", extend("default" = {}))]
     pub(super) environment: Option<BTreeMap<String, String>>,
+    /// Files of variables in the form NAME=VALUE, between Leveret's own environment and `environment`; after those of the
+    /// defaults, and later ones over earlier ones. They are read when a process starts, with Leveret's rights, and at
+    /// a reload, which replaces the processes if the content changed. A missing file keeps processes from starting
+    /// unless it is `{path: FILE, optional: true}`.
+    #[schemars(schema_with = "leaves::env_files")]
+    pub(super) env_file: Option<EnvFiles>,
     /// The file mode creation mask, octal. Without it, Leveret's own.
     #[schemars(schema_with = "leaves::mode")]
     pub(super) umask: Option<u32>,
     /// Added to the scheduling priority.
     #[schemars(range(min = -20, max = 19))]
     pub(super) nice: Option<i32>,
+    /// Limits that the system sets for each process, as `ulimit` shows them. Without one, Leveret's own hold.
+    pub(super) limits: Option<Limits>,
+    /// How willingly the kernel kills it when memory is short: -1000 never, 1000 first. Without it, as Leveret itself.
+    #[schemars(range(min = -1000, max = 1000))]
+    pub(super) oom_score_adj: Option<i32>,
+    /// Whether neither the program nor what it starts can gain rights, as by a set-user-id file.
+    #[schemars(extend("default" = false))]
+    pub(super) no_new_privs: Option<bool>,
     /// Whether it starts with Leveret.
     #[schemars(extend("default" = true))]
     pub(super) autostart: Option<bool>,
     /// What follows an exit that nobody asked for.
-    #[schemars(schema_with = "leaves::restart", extend("default" = "always"))]
-    pub(super) restart: Option<RestartPolicy>,
+    pub(super) restart: Option<Restart>,
     /// How long to wait before a restart after a failure.
     pub(super) backoff: Option<Backoff>,
+    /// Whether Leveret ends with this program: once one of its processes is given up, rests by its restart policy or its
+    /// exit code, everything is shut down, and Leveret exits with that process's exit code (128 and the number for a
+    /// signal). For containers.
+    #[schemars(extend("default" = false))]
+    pub(super) critical: Option<bool>,
     /// How a process is asked to end.
     pub(super) stop: Option<Stop>,
     /// Where output goes.
@@ -220,6 +249,40 @@ pub(super) struct Program {
     pub(super) processes: Option<u32>,
     /// The queue that the program consumes, where the number of processes follows it.
     pub(super) scale: Option<Scale>,
+    /// When the program runs, where it is one that comes to an end.
+    pub(super) schedule: Option<Schedule>,
+}
+
+/// Moments at which one process runs to its end: `schedule: "0 3 * * *"` is the cron expression alone.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "x-shorthand" = "cron",
+    "x-required" = ["cron"],
+    "x-renamed" = {"tz": "timezone", "time_zone": "timezone", "concurrency": "overlap", "catch_up": "missed"}
+))]
+pub(super) struct Schedule {
+    /// Minute, hour, day of the month, month, day of the week; a sixth field in front is the second. `*`, numbers, names,
+    /// ranges, lists and steps; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
+    #[schemars(schema_with = "leaves::text", extend("examples" = ["0 3 * * *"]))]
+    pub(super) cron: Option<String>,
+    /// Whose clock shows it, as in Europe/Berlin. Without it, the machine's.
+    #[schemars(schema_with = "leaves::text")]
+    pub(super) timezone: Option<String>,
+    /// What happens when a run is due while the one before goes on: it is left out, it waits (one at most), or the one
+    /// before is stopped.
+    #[schemars(schema_with = "leaves::overlap", extend("default" = "skip"))]
+    pub(super) overlap: Option<Overlap>,
+    /// What happens with runs that were due while Leveret or the machine was not running: they are left out, or one makes
+    /// up for all. A minute late is not missed.
+    #[schemars(schema_with = "leaves::missed", extend("default" = "skip"))]
+    pub(super) missed: Option<Missed>,
+    /// How long a run may take before it is stopped and counts as failed. Without it, as long as it takes.
+    #[schemars(schema_with = "leaves::duration")]
+    pub(super) timeout: Option<Duration>,
+    /// Up to so much later each run begins, so that not everything begins at once.
+    #[schemars(schema_with = "leaves::duration", extend("default" = "0s"))]
+    pub(super) jitter: Option<Duration>,
 }
 
 /// A program that must be there first: its name, or with how far it must have come.
@@ -266,6 +329,83 @@ pub(super) struct Scale {
     pub(super) mode: Option<ScaleMode>,
 }
 
+/// Limits of the system. A single value sets the soft and the hard limit; `{soft: .., hard: ..}` sets one or both.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Open files: a number, or `unlimited`.
+    #[schemars(schema_with = "leaves::count_limit")]
+    pub(super) nofile: Option<Limit>,
+    /// Processes and threads of the program's user, all of them counted: a number, or `unlimited`. root is not limited.
+    #[schemars(schema_with = "leaves::count_limit")]
+    pub(super) nproc: Option<Limit>,
+    /// The size of a core file: a size, or `unlimited`; 0 writes none.
+    #[schemars(schema_with = "leaves::size_limit")]
+    pub(super) core: Option<Limit>,
+    /// The stack of the main thread: a size, or `unlimited`.
+    #[schemars(schema_with = "leaves::size_limit")]
+    pub(super) stack: Option<Limit>,
+    /// Processor time that a process may use in all: a duration in whole seconds, or `unlimited`. At the soft limit it
+    /// gets SIGXCPU, at the hard one SIGKILL.
+    #[schemars(schema_with = "leaves::time_limit")]
+    pub(super) cpu: Option<Limit>,
+    /// Address space, which is more than the memory in use: a size, or `unlimited`.
+    #[schemars(schema_with = "leaves::size_limit")]
+    pub(super) memory: Option<Limit>,
+}
+
+/// A limit as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Limit {
+    /// The soft and the hard one.
+    Both(Bound),
+    /// One of them, or both.
+    Each {
+        /// The soft one.
+        soft: Option<Bound>,
+        /// The hard one.
+        hard: Option<Bound>,
+    },
+}
+
+/// How much, as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Bound {
+    /// So many.
+    At(u64),
+    /// A word.
+    Word(Unlimited),
+}
+
+/// The word for no limit.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Unlimited {
+    /// No limit.
+    Unlimited,
+}
+
+/// What follows an exit that nobody asked for: the policy alone, or with exceptions by exit code.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "x-shorthand" = "policy",
+    "x-renamed" = {"exitcodes": "codes", "recycle_codes": "codes", "success_codes": "codes"}
+))]
+pub(super) struct Restart {
+    /// Whether a new one starts: `always`; `on-failure`, so that a clean exit (code 0) ends it; or `never`. With `always`
+    /// a clean exit is a recycle once the process has been of use for 10s: a new one starts at once, nothing is counted.
+    #[schemars(schema_with = "leaves::restart", extend("default" = "always"))]
+    pub(super) policy: Option<RestartPolicy>,
+    /// What follows certain exit codes, whatever the policy is: `recycle` is a clean exit, followed by a new process;
+    /// `backoff` is a failure, followed by a new process after the wait; `stay-down` lets it rest until somebody starts
+    /// it. A program's own codes come on top of those in the defaults.
+    #[schemars(schema_with = "leaves::codes", extend("default" = {}))]
+    pub(super) codes: Option<BTreeMap<String, OnCode>>,
+}
+
 /// Waiting between failures: each failure in a row doubles the wait.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -287,7 +427,7 @@ pub(super) struct Backoff {
 /// How a process is asked to end.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-list-not-yet" = "a ladder of stop signals"))]
+#[schemars(extend("x-list-shorthand" = "steps"))]
 pub(super) struct Stop {
     /// The signal that asks: a name, or a number from 1 to 31.
     #[schemars(schema_with = "leaves::signal", extend("default" = "TERM"))]
@@ -298,6 +438,26 @@ pub(super) struct Stop {
     /// How long a stop by an operator or the shutdown waits before it kills. Scaling in never kills.
     #[schemars(schema_with = "leaves::duration", extend("default" = "60s"))]
     pub(super) timeout: Option<Duration>,
+    /// Several signals in place of `signal` and `timeout`, each with the time that it has: `[{signal: TERM, for: 30s},
+    /// {signal: QUIT, for: 10s}, KILL]`. After the last one the whole tree is killed. Scaling in sends the first alone.
+    #[schemars(schema_with = "leaves::stop_steps")]
+    pub(super) steps: Option<Vec<StopStep>>,
+}
+
+/// A signal of a stop, as it is written.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum StopStep {
+    /// The signal alone.
+    Alone(i32),
+    /// With its time. One that has not both was refused.
+    Timed {
+        /// The signal.
+        signal: Option<i32>,
+        /// How long until the next one.
+        #[serde(rename = "for")]
+        lasts: Option<Duration>,
+    },
 }
 
 /// Where output goes.
@@ -315,6 +475,52 @@ pub(super) struct Log {
     /// How many rotated files are kept.
     #[schemars(range(min = 0, max = 1000), extend("default" = 5))]
     pub(super) keep: Option<u32>,
+}
+
+/// Files of variables as they are written.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum EnvFiles {
+    /// Several.
+    Several(Vec<EnvFile>),
+    /// One.
+    One(EnvFile),
+}
+
+impl EnvFiles {
+    /// All of them.
+    pub(super) fn all(&self) -> &[EnvFile] {
+        match self {
+            Self::Several(files) => files,
+            Self::One(file) => std::slice::from_ref(file),
+        }
+    }
+}
+
+/// A file of variables as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum EnvFile {
+    /// The path alone.
+    Path(PathBuf),
+    /// With what it is like.
+    Described {
+        /// The path; absent only in a file with mistakes.
+        path: Option<PathBuf>,
+        /// Whether it may be missing.
+        #[serde(default)]
+        optional: bool,
+    },
+}
+
+impl EnvFile {
+    /// The path, and whether it may be missing.
+    pub(super) fn parts(&self) -> Option<(&PathBuf, bool)> {
+        match self {
+            Self::Path(path) => Some((path, false)),
+            Self::Described { path, optional } => Some((path.as_ref()?, *optional)),
+        }
+    }
 }
 
 /// A command as it is written.

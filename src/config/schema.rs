@@ -70,12 +70,13 @@ fn publish(schema: &mut Value) {
         publish(child);
     }
     let Some(fields) = schema.as_object_mut() else { return };
+    let list_shorthand = fields.get("x-list-shorthand").and_then(Value::as_str).map(str::to_owned);
     let shorthand = fields.get("x-shorthand").and_then(Value::as_str).map(str::to_owned);
     fields.retain(|key, _| !key.starts_with("x-"));
     if let Some(Value::Object(names)) = fields.get_mut("propertyNames") {
         names.retain(|key, _| !key.starts_with("x-"));
     }
-    if let Some(key) = shorthand {
+    if let Some(key) = shorthand.or(list_shorthand) {
         let alone = fields["properties"][&key].clone();
         let section = extract(fields, &["type", "properties", "additionalProperties", "required"]);
         fields.insert("anyOf".to_owned(), json!([alone, section]));

@@ -8,7 +8,10 @@ use tempfile::TempDir;
 
 use super::settings::Settings;
 use super::{Problems, load};
-use crate::core::spec::{Backoff, Kind, LogSpec, LogTarget, RestartPolicy, ScaleMode, StopSpec, StopTarget};
+use crate::core::spec::{
+    Backoff, Bound, EnvFile, Kind, Limit, LogSpec, LogTarget, Missed, OnCode, Overlap, Resource,
+    RestartPolicy, ScaleMode, StopSpec, StopStep, StopTarget,
+};
 
 fn variables() -> BTreeMap<String, String> {
     [
@@ -93,6 +96,8 @@ defaults:
   user: 33
   environment: {A: 1, B: shared}
   stop: {timeout: 2m}
+  limits: {core: 0, memory: 2GiB, nproc: "${MAX}"}
+  restart: {codes: {64: stay-down, 75: backoff}}
   log: {max_size: 1GB}
 programs:
   web:
@@ -104,8 +109,12 @@ programs:
     environment: {B: 1.10, C: true, D: ""}
     umask: 022
     nice: -5
+    limits: {nofile: {soft: 1024, hard: 4096}, core: unlimited, cpu: 1h, stack: {soft: 8MiB}}
+    oom_score_adj: -500
+    no_new_privs: true
     autostart: false
-    restart: on-failure
+    critical: true
+    restart: {policy: on-failure, codes: {0: recycle, 75: stay-down}}
     backoff: {initial: 0s, max: 5s, reset_after: 1m, give_up_after: 4}
     stop: {signal: QUIT, to: group}
     log: {path: logs/web.log, keep: 0}
@@ -137,7 +146,20 @@ programs:
     let environment: Vec<_> = web.run.environment.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(environment, ["A=1", "B=1.10", "C=true", "D="]);
     assert_eq!((web.run.umask, web.run.nice, web.autostart), (Some(0o22), Some(-5), false));
+    let both = |bound| Limit { soft: Some(bound), hard: Some(bound) };
+    let limits = [
+        (Resource::Nofile, Limit { soft: Some(Bound::At(1024)), hard: Some(Bound::At(4096)) }),
+        (Resource::Nproc, both(Bound::At(30))),
+        (Resource::Core, both(Bound::Unlimited)),
+        (Resource::Stack, Limit { soft: Some(Bound::At(8 << 20)), hard: None }),
+        (Resource::Cpu, both(Bound::At(3_600))),
+        (Resource::Memory, both(Bound::At(2 << 30))),
+    ];
+    assert_eq!(web.run.limits, limits.into());
+    assert_eq!((web.run.oom_score_adj, web.run.no_new_privs), (Some(-500), true));
     assert_eq!(web.restart, RestartPolicy::OnFailure);
+    let codes = [(0, OnCode::Recycle), (64, OnCode::StayDown), (75, OnCode::StayDown)];
+    assert_eq!(web.codes, codes.into(), "the program's own over the defaults");
     let backoff = Backoff {
         initial: Duration::ZERO,
         max: Duration::from_secs(5),
@@ -145,7 +167,9 @@ programs:
         give_up_after: Some(4),
     };
     assert_eq!(web.backoff, backoff);
-    let stop = StopSpec { signal: 3, to: StopTarget::Group, timeout: Duration::from_secs(120) };
+    assert!(web.critical && !orders.critical);
+    let stop =
+        StopSpec { signal: 3, to: StopTarget::Group, timeout: Duration::from_secs(120), then: Vec::new() };
     assert_eq!(web.stop, stop);
     let log = LogSpec { to: LogTarget::File(base.join("logs/web.log")), max_size: 1_000_000_000, keep: 0 };
     assert_eq!(web.log, log);
@@ -169,18 +193,24 @@ fn the_defaults_in_the_schema_are_those_that_an_empty_file_gets() {
     collect_defaults(program, &mut program_keys);
     assert!(program_keys["stop"]["timeout"] == "60s" && written["probe_interval"] == "1s");
 
-    // `processes` and `scale` exclude each other, so each has a program.
-    let (mut service, mut scaled) = (program_keys.clone(), program_keys);
-    service.remove("scale");
-    scaled.remove("processes");
-    for program in [&mut service, &mut scaled] {
+    // `processes`, `scale` and `schedule` exclude each other, so each has a program.
+    let [mut service, mut scaled, mut scheduled] = [(); 3].map(|()| program_keys.clone());
+    let others = [(&mut service, ["scale", "schedule"]), (&mut scaled, ["processes", "schedule"])];
+    for (program, absent) in others.into_iter().chain([(&mut scheduled, ["processes", "scale"])]) {
         program.insert("command".into(), "true".into());
+        program.retain(|key, _| !absent.contains(&key.as_str()));
     }
+    // One with a schedule is not started again unless it says so.
+    scheduled.remove("restart");
+    scheduled["schedule"].as_object_mut().unwrap().insert("cron".into(), "@daily".into());
     let scale = scaled["scale"].as_object_mut().unwrap();
     for (key, value) in [("queue", "q".into()), ("wait", "1s".into()), ("max", 5.into())] {
         scale.insert(key.to_owned(), value);
     }
-    written.insert("programs".into(), serde_json::json!({"service": service, "scaled": scaled}));
+    written.insert(
+        "programs".into(),
+        serde_json::json!({"service": service, "scaled": scaled, "scheduled": scheduled}),
+    );
     let parts =
         serde_json::json!({"host": "h", "user": "guest", "password": "guest", "vhost": "/", "tls": false});
     written.insert("brokers".into(), serde_json::json!({"b": parts}));
@@ -188,6 +218,7 @@ fn the_defaults_in_the_schema_are_those_that_an_empty_file_gets() {
 brokers: {b: {host: h}}
 programs:
   scaled: {command: 'true', scale: {queue: q, wait: 1s, max: 5}}
+  scheduled: {command: 'true', schedule: '@daily'}
   service: {command: 'true'}
 ";
     let text = serde_yaml::to_string(&written).unwrap().replace("command: true", "command: 'true'");
@@ -245,7 +276,7 @@ programs:
   orders:
     command: php worker.php
     numprocs: 4
-    schedule: {cron: '* * * * *'}
+    health: {http: '* * * * *'}
     scale: {queue: orders, wait: 5s, min: 3, max: 2}
   orders:
     restart: sometimes
@@ -266,11 +297,11 @@ error: unknown key `numprocs`; did you mean `processes`?
 6 |     numprocs: 4
   |     ^^^^^^^^ programs.orders.numprocs
 
-error: `schedule` is not supported yet
+error: `health` is not supported yet
  --> shop.yaml:7:5
   |
-7 |     schedule: {cron: '* * * * *'}
-  |     ^^^^^^^^ programs.orders.schedule
+7 |     health: {http: '* * * * *'}
+  |     ^^^^^^ programs.orders.health
 
 error: `min` is 3, which is more than `max`, 2
  --> shop.yaml:8:43
@@ -321,9 +352,42 @@ fn each_wrong_type_says_what_is_right() {
             "restart: onfailure",
             "`restart` must be `always`, `on-failure` or `never`, not \"onfailure\"; did you mean `on-failure`?",
         ),
+        ("restart: {codes: {256: recycle}}", "an exit code is a whole number from 0 to 255"),
+        (
+            "restart: {codes: {0: recycled}}",
+            "`0` must be `recycle`, `backoff` or `stay-down`, not \"recycled\"; did you mean `recycle`?",
+        ),
+        ("restart: [always]", "`restart` must be a section of keys like `codes`, `policy`, not a list"),
+        ("limits: {nofile: many}", "`nofile`: this is a whole number, or `unlimited`"),
+        ("limits: {nofile: -1}", "`nofile`: this is a whole number, or `unlimited`"),
+        (
+            "limits: {nofile: [1]}",
+            "`nofile` must be a number, `unlimited`, or `{soft: .., hard: ..}`, not a list",
+        ),
+        ("limits: {nofile: {max: 1}}", "unknown key `max`"),
+        ("limits: {nofile: {soft: 2, hard: 1}}", "the soft limit is above the hard one"),
+        ("limits: {nofile: {soft: unlimited, hard: 1}}", "the soft limit is above the hard one"),
+        ("limits: {cpu: 5}", "`cpu`: a duration needs a unit: write 5s"),
+        ("limits: {cpu: 1500ms}", "`cpu`: the system counts processor time in whole seconds, from 1s"),
+        ("limits: {memory: 2G}", "`memory`: \"G\" is not a unit of size: write KiB, MiB, GiB, kB, MB or GB"),
+        ("oom_score_adj: 1001", "`oom_score_adj` must be a whole number from -1000 to 1000, not \"1001\""),
         ("umask: '089'", "`umask`: this is an octal number from 000 to 777, as in \"022\""),
-        ("stop: TERM", "`stop` must be a section of keys like `signal`, `timeout`, `to`, not \"TERM\""),
-        ("stop: [TERM, KILL]", "a ladder of stop signals is not supported yet"),
+        ("stop: TERM", "`stop` must be a section of keys like `signal`, `steps`, `timeout`, not \"TERM\""),
+        (
+            "stop: [TERM, KILL]",
+            "TERM needs a time until the next step; write `{signal: TERM, for: 10s}`; only KILL, the last one, has \
+             none",
+        ),
+        ("stop: []", "`stop` cannot be empty"),
+        ("stop: [{signal: TERM}]", "`stop` has no `for`; add it, as in `for: 30s`"),
+        ("stop: [KILL, {signal: TERM, for: 1s}]", "nothing outlives KILL: it comes last and has no time"),
+        ("stop: [{signal: TERM, for: 0s}, KILL]", "TERM needs a time that is longer than nothing"),
+        ("stop: [{signal: TREM, for: 1s}]", "`signal`: there is no signal TREM; did you mean TERM?"),
+        (
+            "stop: {signal: INT, steps: [KILL]}",
+            "a stop has either `steps` or `signal` and `timeout`; write the first signal and its time as the first \
+             step",
+        ),
         ("stop: {timeout: -5s}", "`timeout`: a duration cannot be negative"),
         (
             "log: {max_size: 50M}",
@@ -357,6 +421,81 @@ fn each_wrong_type_says_what_is_right() {
         let sentences: Vec<_> = found.iter().map(|found| found.split_once(": ").unwrap().1).collect();
         assert_eq!(sentences, [expected], "{program}");
         assert!(found[0].starts_with("4:"), "{found:?}");
+    }
+}
+
+#[test]
+fn a_stop_may_be_a_ladder_of_signals() {
+    let settings = settings(
+        "defaults: {stop: [{signal: INT, for: 1s}]}
+programs:
+  a: {command: x, stop: [{signal: TERM, for: 30s}, {signal: QUIT, for: 10s}, {signal: 6, for: 5s}, KILL]}
+  b: {command: x, stop: {to: group}}
+  c: {command: x, stop: {timeout: 2s}}
+  d: {command: x, stop: [KILL]}
+",
+    );
+    let stop = |index: usize| settings.programs[index].stop.clone();
+    let step = |after, signal| StopStep { after: Duration::from_secs(after), signal };
+    let ladder =
+        |signal, to, seconds, then| StopSpec { signal, to, timeout: Duration::from_secs(seconds), then };
+    assert_eq!(stop(0), ladder(15, StopTarget::Main, 45, vec![step(30, 3), step(40, 6)]));
+    assert_eq!(stop(1), ladder(2, StopTarget::Group, 1, Vec::new()), "the defaults");
+    assert_eq!(stop(2), ladder(15, StopTarget::Main, 2, Vec::new()));
+    assert_eq!(stop(3), ladder(9, StopTarget::Main, 0, Vec::new()));
+}
+
+#[test]
+fn files_of_variables_are_found_checked_and_part_of_what_a_process_is_made_from() {
+    let directory = directory(&[
+        (
+            "shop.yaml",
+            "defaults: {env_file: base.env}\nprograms:\n  a: {command: 'true', env_file: own.env}\n  b:\n    \
+          command: 'true'\n    env_file: [{path: /none/x.env, optional: true}, own.env]\n",
+        ),
+        ("base.env", "A=1\n"),
+        ("own.env", "# shop\nPASSWORD=hunter2\n"),
+    ]);
+    let path = directory.path().join("shop.yaml");
+    let base = std::path::absolute(directory.path()).unwrap();
+    let settings = || load(&path, &variables()).unwrap();
+    let before = settings();
+    let files = |index: usize| before.programs[index].run.env_files.clone();
+    let file = |path: &Path, optional| EnvFile { path: path.to_path_buf(), optional };
+    let (first, own) = (file(&base.join("base.env"), false), file(&base.join("own.env"), false));
+    assert_eq!(files(0), [first.clone(), own.clone()]);
+    assert_eq!(files(1), [first, file(Path::new("/none/x.env"), true), own]);
+    assert!(before.warnings.is_empty(), "{:?}", before.warnings);
+    assert!(!format!("{before:?}").contains("hunter2"));
+
+    std::fs::write(directory.path().join("own.env"), "PASSWORD='hunter2' # as before\n").unwrap();
+    assert_eq!(settings().programs[0].run.fingerprint(), before.programs[0].run.fingerprint());
+    std::fs::write(directory.path().join("own.env"), "PASSWORD=hunter3\n").unwrap();
+    assert_ne!(settings().programs[0].run.fingerprint(), before.programs[0].run.fingerprint());
+
+    std::fs::remove_file(directory.path().join("base.env")).unwrap();
+    let warnings = settings().warnings;
+    let missing = base.join("base.env").display().to_string();
+    let expected =
+        format!("a: nothing starts as long as env_file {missing} cannot be read (No such file or directory)");
+    assert_eq!(warnings[0], expected);
+
+    std::fs::write(directory.path().join("own.env"), "A=1\nB='hunter2\n").unwrap();
+    let found = describe(&load(&path, &variables()).unwrap_err());
+    let expected = format!(
+        "3:34 programs.a.env_file: {}: line 2: the quote that begins here is not closed",
+        base.join("own.env").display()
+    );
+    assert_eq!(found[0], expected);
+    assert!(!found.concat().contains("hunter2"));
+    for (written, expected) in [
+        ("env_file: {optional: true}", "`env_file` has no `path`; add it, as in `path: /etc/shop.env`"),
+        ("env_file: [{paht: x}]", "unknown key `paht`; did you mean `path`?"),
+        ("env_file: ''", "`env_file` cannot be empty"),
+    ] {
+        let found = wrong(&format!("programs: \n  a:\n    command: x\n    {written}\n"));
+        let sentence = format!(": {expected}");
+        assert!(found.iter().any(|found| found.ends_with(&sentence)), "{found:?}");
     }
 }
 
@@ -459,18 +598,7 @@ fn unknown_keys_get_the_nearest_known_one_or_the_one_that_others_call_so() {
 
 #[test]
 fn features_to_come_are_refused_and_never_silently_accepted() {
-    let program = [
-        "schedule",
-        "ready",
-        "health",
-        "recycle",
-        "limits",
-        "env_file",
-        "critical",
-        "extends",
-        "uses",
-        "pre_start",
-    ];
+    let program = ["ready", "health", "recycle", "extends", "uses", "pre_start"];
     for key in program {
         let found = wrong(&format!("programs:\n  a: {{command: x, {key}: {{b: 1}}}}\n"));
         assert_eq!(found, [format!("2:19 programs.a.{key}: `{key}` is not supported yet")]);
@@ -795,5 +923,55 @@ mod any_file {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_schedule_is_a_text_or_a_section() {
+    let settings = settings(
+        "defaults: {restart: always}\nprograms:\n  a: {command: x, schedule: {cron: 0 3 * * mon, timezone: europe/berlin, overlap: queue, missed: once, timeout: 1h, jitter: 30s}}\n  b: {command: x, schedule: '@daily', restart: on-failure}\n",
+    );
+    let [a, b] = &settings.programs[..] else { panic!("two programs") };
+    let schedule = a.schedule().unwrap();
+    assert_eq!(
+        (schedule.cron.to_string().as_str(), schedule.timezone.name()),
+        ("0 3 * * mon", "Europe/Berlin")
+    );
+    assert_eq!((schedule.overlap, schedule.missed), (Overlap::Queue, Missed::Once));
+    assert_eq!(
+        (schedule.timeout, schedule.jitter),
+        (Some(Duration::from_secs(3_600)), Duration::from_secs(30))
+    );
+    assert!(a.is_single() && a.restart == RestartPolicy::Never, "what holds for all does not start it again");
+    let schedule = b.schedule().unwrap();
+    assert_eq!((schedule.overlap, schedule.missed, schedule.timeout), (Overlap::Skip, Missed::Skip, None));
+    assert_eq!(b.restart, RestartPolicy::OnFailure);
+}
+
+#[test]
+fn every_mistake_in_a_schedule_is_told_at_its_place() {
+    let found = wrong(
+        "programs:
+  a: {command: x, schedule: 0 25 * * *}
+  b: {command: x, schedule: {cron: '@often', timezone: Mars/Olympus, overlap: never}}
+  c: {command: x, schedule: {timezone: UTC}, processes: 2}
+  d: {command: x, schedule: {cron: '@daily', tz: UTC, timeout: 0s}, restart: always}
+",
+    );
+    let expected = [
+        "2:29 programs.a.schedule.cron: field 2, the hour: `25` is not one; it goes from 0 to 23",
+        "3:36 programs.b.schedule.cron: there is no schedule called @often; the names are @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually",
+    ];
+    assert_eq!(found[..2], expected, "{found:#?}");
+    for part in [
+        "programs.b.schedule.timezone: there is no time zone \"Mars/Olympus\"",
+        "programs.b.schedule.overlap",
+        "programs.c.processes: a program has either `schedule` or `processes`",
+        "programs.c.schedule",
+        "`tz`; did you mean `timezone`?",
+        "programs.d.schedule.timeout: `timeout` must be longer than nothing",
+        "programs.d.restart: a program with a schedule is started by its schedule, not always",
+    ] {
+        assert!(found.iter().any(|found| found.contains(part)), "{part}: {found:#?}");
     }
 }

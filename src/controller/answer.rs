@@ -256,7 +256,9 @@ impl Control {
         let expected = world
             .programs
             .values()
-            .filter(|program| program.wish.stopped.is_none() && !program.retiring && program.count() > 0);
+            .filter(|program| program.wish.stopped.is_none() && !program.retiring && program.count() > 0)
+            // A schedule has all that it wants when its time has come.
+            .filter(|program| program.runs.is_none());
         let ready = expected.clone().all(|program| program.was_complete);
         let paused = world.programs.values().any(|program| program.scaler.is_some())
             && world
@@ -304,6 +306,7 @@ impl Control {
             gaps: self.scene().gap_sentences(program),
             decision: decision.map(|decision| view::decision(program, decision, clock::wall_seconds())),
             history: self.journal_of(Some(name), HISTORY),
+            deaths: view::deaths(program, clock::now(), clock::wall_seconds()),
             status: Some(status),
         })
     }

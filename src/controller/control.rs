@@ -25,6 +25,7 @@ use crate::core::command::Command;
 use crate::core::event::{Edit, Fact};
 use crate::core::ids::{Incarnation, ProgramName};
 use crate::core::machine::Machine;
+use crate::core::schedule::Wall;
 use crate::core::spec::ProgramSpec;
 use crate::core::time::Time;
 use crate::core::world::Limits;
@@ -193,7 +194,8 @@ impl Control {
             }
         };
         let (programs, limits) = (settings.programs.clone(), limits(&settings));
-        self.machine = takeover::machine(Before { programs, retiring, limits, memory }, &inventory, now);
+        self.machine =
+            takeover::machine(Before { programs, retiring, limits, memory, wall: wall() }, &inventory, now);
         let adopted = inventory.processes.iter().filter(|process| process.adopted);
         self.adopted = adopted.map(|process| process.incarnation).collect();
         let (steps, complaints) = takeover::steps(&inventory);
@@ -326,6 +328,7 @@ impl Control {
 
     /// Lets the machine plan, and carries out what it plans.
     fn settle(&mut self) -> Result<(), StartError> {
+        self.machine.observe(Fact::Wall(wall()));
         let now = clock::now();
         let plan = self.machine.step(now);
         let world = self.machine.world();
@@ -431,6 +434,7 @@ fn changes_memory(command: &Command) -> bool {
     match command {
         Command::Spawn { .. } | Command::Kill { .. } => true,
         Command::Stop { .. }
+        | Command::StopNext { .. }
         | Command::StopLeft { .. }
         | Command::Limit { .. }
         | Command::SpawnAuxiliary { .. }
@@ -458,4 +462,10 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     crate::sys::cause::plain(text)
+}
+
+/// How the wall clock stands to the monotonic one.
+fn wall() -> Wall {
+    let micros = (clock::wall_seconds() * 1e6) as i64;
+    Wall { ahead_micros: micros.saturating_sub_unsigned(clock::now().as_micros()) }
 }

@@ -64,7 +64,9 @@ impl Control {
             if let Err(trouble) = std::fs::remove_file(&path) {
                 warn!("cannot remove {}: {}", path.display(), crate::sys::cause::plain(trouble));
             }
-            self.order(&Order::Exit { code: 0 });
+            let shutdown = self.machine.world().shutdown;
+            let code = shutdown.map_or(0, |shutdown| shutdown.exit_code);
+            self.order(&Order::Exit { code });
         }
     }
 

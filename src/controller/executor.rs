@@ -1,6 +1,6 @@
 //! Carries out what the core plans: commands become orders to the keeper, and what has ended is released.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use crate::core::command::{Command, Scope};
 use crate::core::exit::signal_number;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Life, Stop};
+use crate::core::runs::Run;
 use crate::core::spec::{LogSpec, LogTarget, RunSpec};
 use crate::core::time::Time;
 use crate::core::world::{Program, World};
@@ -30,15 +31,22 @@ pub(crate) enum Note {
         ordered_at: Time,
         /// The request that it end, once it is made.
         stop: Option<Stop>,
+        /// The run of a schedule that it is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<Run>,
     },
     /// An auxiliary process. The next controller does not wait for it and kills it.
     Auxiliary,
 }
 
 impl Note {
-    fn of(process: &ProcessId, life: &Life, stop: Option<Stop>) -> Self {
+    fn of(world: &World, process: &ProcessId, life: &Life, stop: Option<Stop>) -> Self {
         let (fingerprint, ordered_at) = (life.fingerprint, life.ordered_at);
-        Self::Process { process: process.clone(), fingerprint, ordered_at, stop }
+        // What an ended life left behind is of an earlier run.
+        let is_present = world.slot(process).and_then(|slot| slot.phase.life()) == Some(life);
+        let program = world.programs.get(&process.program).filter(|_| is_present && process.slot == 0);
+        let run = program.and_then(|program| program.runs.as_ref()?.current);
+        Self::Process { process: process.clone(), fingerprint, ordered_at, stop, run }
     }
 
     fn to_value(&self) -> serde_json::Value {
@@ -71,7 +79,7 @@ impl Executor {
         match command {
             Command::Spawn { process, life } => {
                 let Some(program) = world.programs.get(&process.program) else { return Vec::new() };
-                let note = Note::of(process, life, None).to_value();
+                let note = Note::of(world, process, life, None).to_value();
                 vec![self.spawn(
                     &program.spec.run,
                     &program.spec.run.argv,
@@ -80,7 +88,8 @@ impl Executor {
                     note,
                 )]
             }
-            Command::Stop { process, incarnation, stop, signal, scope } => {
+            Command::Stop { process, incarnation, stop, signal, scope }
+            | Command::StopNext { process, incarnation, stop, signal, scope } => {
                 let signal = Order::Signal { incarnation: *incarnation, signal: *signal, scope: *scope };
                 [signal].into_iter().chain(note(world, process, *incarnation, *stop)).collect()
             }
@@ -115,23 +124,30 @@ impl Executor {
         process: Option<&ProcessId>,
         note: serde_json::Value,
     ) -> Order {
-        let mut environment = self.environment.clone();
-        environment.extend(run.environment.clone());
-        environment.insert("LEVERET_INCARNATION".to_owned(), incarnation.to_string());
+        let mut given = run.environment.clone();
+        given.insert("LEVERET_INCARNATION".to_owned(), incarnation.to_string());
         if let Some(process) = process {
-            environment.insert("LEVERET_PROGRAM".to_owned(), process.program.to_string());
-            environment.insert("LEVERET_PROCESS".to_owned(), process.to_string());
-            environment.insert("LEVERET_SLOT".to_owned(), process.slot.to_string());
+            given.insert("LEVERET_PROGRAM".to_owned(), process.program.to_string());
+            given.insert("LEVERET_PROCESS".to_owned(), process.to_string());
+            given.insert("LEVERET_SLOT".to_owned(), process.slot.to_string());
         }
+        let names: BTreeSet<String> = given.keys().cloned().collect();
+        let mut environment = self.environment.clone();
+        environment.extend(given);
         Order::Spawn(Box::new(SpawnOrder {
             incarnation,
             argv: argv.to_vec(),
             environment,
+            given: Some(names),
+            env_files: run.env_files.clone(),
             directory: run.directory.clone(),
             user: run.user.clone(),
             group: run.group.clone(),
             umask: run.umask,
             nice: run.nice,
+            limits: run.limits.clone(),
+            oom_score_adj: run.oom_score_adj,
+            no_new_privs: run.no_new_privs,
             output: self.pipe(incarnation),
             note,
         }))
@@ -179,7 +195,7 @@ fn note(world: &World, process: &ProcessId, incarnation: Incarnation, stop: Stop
     let slot = world.slot(process)?;
     let present = slot.phase.life().filter(|life| life.incarnation == incarnation);
     let life = present.or_else(|| slot.leftovers.get(&incarnation).map(|leftover| &leftover.life))?;
-    let note = Note::of(process, life, Some(stop)).to_value();
+    let note = Note::of(world, process, life, Some(stop)).to_value();
     Some(Order::Note { incarnation, note })
 }
 
@@ -206,7 +222,9 @@ mod tests {
             kind: Kind::Service { processes: 1 },
             autostart: true,
             restart: RestartPolicy::Always,
+            codes: BTreeMap::new(),
             backoff: Backoff::default(),
+            critical: false,
             stop: StopSpec { timeout: Duration::from_secs(5), ..StopSpec::default() },
             log: LogSpec::default(),
             depends_on: Vec::new(),
@@ -242,6 +260,10 @@ mod tests {
             "PORT=80",
         ];
         assert_eq!(told, expected);
+        let given: Vec<_> = order.given.iter().flatten().map(String::as_str).collect();
+        let own =
+            ["LEVERET_INCARNATION", "LEVERET_PROCESS", "LEVERET_PROGRAM", "LEVERET_SLOT", "PATH", "PORT"];
+        assert_eq!(given, own, "no file and no account says otherwise");
         assert_eq!(order.output, Path::new("/var/lib/leveret/pipes/1"));
     }
 

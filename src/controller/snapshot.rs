@@ -54,7 +54,7 @@ pub struct ProgramView {
     pub name: String,
     /// The project that it belongs to.
     pub project: Option<String>,
-    /// `service` or `scaled`.
+    /// `service`, `scaled` or `scheduled`.
     pub kind: String,
     /// How many processes there should be.
     pub desired: u32,
@@ -78,14 +78,47 @@ pub struct ProgramView {
     pub wait_goal_seconds: Option<f64>,
     /// How long a message that arrives now is expected to wait, in seconds, where it can be said.
     pub wait_predicted_seconds: Option<f64>,
-    /// Of a schedule; always absent until there are schedules.
+    /// When the next run of a schedule begins, RFC 3339 with the offset of its time zone.
     pub next_run: Option<String>,
+    /// The schedule, where the program has one.
+    #[serde(default)]
+    pub schedule: Option<ScheduleView>,
     /// Its processes, by slot.
     pub processes: Vec<ProcessView>,
     /// Restarts since the keeper started, by reason: `crash`, `clean-exit`, `operator`, `changed`, `spawn-failed`.
     pub restarts_by_reason: BTreeMap<String, u64>,
     /// Decisions since the controller's state began, by direction: `up`, `down`, `hold`.
     pub decisions_by_direction: BTreeMap<String, u64>,
+}
+
+/// A schedule as seen now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleView {
+    /// The moments, as configured.
+    pub cron: String,
+    /// Whose clock shows them.
+    pub timezone: String,
+    /// When the next run begins, in seconds since 1970.
+    pub next_run_seconds: Option<f64>,
+    /// The last run that is over.
+    pub last: Option<RunView>,
+    /// When a run ended well for the last time, in seconds since 1970.
+    pub last_success_seconds: Option<f64>,
+    /// Runs since the keeper started, by result: `succeeded`, `failed`, `stopped`, `skipped`, `missed`.
+    pub runs_by_result: BTreeMap<String, u64>,
+}
+
+/// A run of a schedule that is over.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    /// `succeeded`, `failed` or `stopped`.
+    pub result: String,
+    /// How it ended: `exit code 1`, `took longer than 1h`.
+    pub exit: String,
+    /// When it ended, RFC 3339.
+    pub ended: String,
+    /// How long it took, in seconds; absent where its end was not seen.
+    pub seconds: Option<f64>,
 }
 
 /// An operator's count.
@@ -188,6 +221,19 @@ impl DecisionView {
     }
 }
 
+/// Ends that nobody asked for, of one cause.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeathView {
+    /// `exit code 1`, `killed by SIGKILL`, `could not be started`.
+    pub cause: String,
+    /// How many.
+    pub count: u64,
+    /// When the last one was: wall-clock time, RFC 3339.
+    pub last_at: String,
+    /// How many seconds ago that was.
+    pub last_seconds_ago: f64,
+}
+
 /// `GET /api/v1/explain/{program}`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
@@ -201,6 +247,9 @@ pub struct Explanation {
     pub decision: Option<DecisionView>,
     /// The newest decisions that changed something, newest first.
     pub history: Vec<DecisionView>,
+    /// Ends that nobody asked for, by cause, most frequent first; remembered over restarts of Leveret.
+    #[serde(default)]
+    pub deaths: Vec<DeathView>,
     /// The program as it stands.
     pub status: Option<ProgramView>,
 }

@@ -7,6 +7,7 @@ use crate::core::exit::signal_name;
 use crate::core::ids::{Incarnation, ProgramName};
 use crate::core::machine::Machine;
 use crate::core::memory::Memory;
+use crate::core::schedule::Wall;
 use crate::core::spec::ProgramSpec;
 use crate::core::time::Time;
 use crate::core::world::Limits;
@@ -23,12 +24,15 @@ pub(crate) struct Before {
     pub(crate) limits: Limits,
     /// What an earlier machine remembered, and whether its processes are the present ones.
     pub(crate) memory: Option<(Memory, bool)>,
+    /// How the wall clock stands.
+    pub(crate) wall: Wall,
 }
 
 /// The machine that goes on from there; it knows no life yet.
 pub(crate) fn machine(before: Before, inventory: &Inventory, now: Time) -> Machine {
-    let Before { programs, retiring, limits, memory } = before;
+    let Before { programs, retiring, limits, memory, wall } = before;
     let mut machine = Machine::new(limits);
+    machine.observe(Fact::Wall(wall));
     machine.configure(programs.iter().cloned().chain(retiring).collect(), limits);
     machine.configure(programs, limits);
     for signal in &inventory.signals {
@@ -39,7 +43,7 @@ pub(crate) fn machine(before: Before, inventory: &Inventory, now: Time) -> Machi
         }
     }
     if let Some((memory, same_processes)) = memory {
-        machine.recall(memory, same_processes);
+        machine.recall(memory, same_processes, now);
     }
     machine.set_last_incarnation(inventory.last_incarnation);
     machine
@@ -101,14 +105,14 @@ pub(crate) fn is_request_to_end(signal: i32) -> bool {
 /// The life of a process as its note and the keeper describe it; nothing for an auxiliary process.
 fn adopted(process: &InventoryProcess) -> Result<Option<Adopted>, serde_json::Error> {
     let note = serde_json::from_value::<Note>(process.note.clone())?;
-    let Note::Process { process: id, fingerprint, ordered_at, stop } = note else { return Ok(None) };
+    let Note::Process { process: id, fingerprint, ordered_at, stop, run } = note else { return Ok(None) };
     let main = match &process.state {
         InventoryState::Spawning | InventoryState::CouldNotSpawn { .. } => None,
         InventoryState::Running { pid, at } => Some((*pid, *at)),
         InventoryState::Exited { pid, started_at, .. } => Some((*pid, *started_at)),
     };
     let incarnation = process.incarnation;
-    Ok(Some(Adopted { process: id, incarnation, fingerprint, ordered_at, stop, main }))
+    Ok(Some(Adopted { process: id, incarnation, fingerprint, ordered_at, stop, main, run }))
 }
 
 /// What happened to a life while there was no controller.

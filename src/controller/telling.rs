@@ -45,7 +45,26 @@ impl Control {
                 // The target and what it was made from: the next controller goes on from there.
                 self.save_soon();
             }
+            Notice::CriticalEnded(process, code) => {
+                warn!(
+                    "{} is critical and has ended for good: Leveret shuts down with exit code {code}",
+                    label(&process)
+                );
+                self.save_soon();
+            }
             Notice::HoldEnded(program) => info!("{program}: the hold has ended, scaling goes on"),
+            Notice::RunBegan(program, why) => info!("{program}: a run begins, {why}"),
+            Notice::RunEnded(program, true, sentence) => info!("{program}: {sentence}"),
+            Notice::RunEnded(program, false, sentence) => warn!("{program}: {sentence}"),
+            Notice::RunLeftOut(program, sentence) => {
+                warn!("{program}: {sentence}");
+                self.save_soon();
+            }
+            Notice::ClockSet(seconds) => {
+                let how = if seconds < 0 { "back" } else { "forward" };
+                let by = human(std::time::Duration::from_secs(seconds.unsigned_abs()));
+                info!("the clock was set {how} by {by}; schedules go by the new time");
+            }
             Notice::Auxiliary(outcome) => {
                 info!("{}: {:?} ended: {:?}", outcome.program, outcome.purpose, outcome.result);
             }

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::brokers::Brokers;
 use super::executor::Executor;
-use super::snapshot::{DecisionView, HoldView, ProcessView, ProgramView, QueueView};
+use super::snapshot::{
+    DeathView, DecisionView, HoldView, ProcessView, ProgramView, QueueView, RunView, ScheduleView,
+};
 use super::usage::Usages;
+use crate::core::deaths::Death;
 use crate::core::desired::Wish;
 use crate::core::gap::Gap;
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::observed::{Phase, Slot};
 use crate::core::plan::plan;
+use crate::core::runs::{RunResult, next_words};
 use crate::core::slots::Slots;
 use crate::core::spec::{Kind, ScaleMode};
 use crate::core::time::{Time, human};
@@ -79,6 +83,7 @@ impl Scene<'_> {
         let (kind, configured, min, max) = match &spec.kind {
             Kind::Service { processes } => ("service", *processes, *processes, *processes),
             Kind::Scaled(scale) => ("scaled", scale.min, scale.min, scale.max),
+            Kind::Scheduled(_) => ("scheduled", 1, 0, 1),
         };
         let decision = program.scaler.as_ref().and_then(|scaler| scaler.decision.as_ref());
         let running = program.slots.values().filter(|slot| is_running(&slot.phase)).count() as u32;
@@ -96,13 +101,14 @@ impl Scene<'_> {
             max,
             mode: mode(program).to_owned(),
             reason: self.reason(program, gaps),
-            hold: self.hold(&program.wish),
+            hold: self.hold(&program.wish).filter(|_| program.runs.is_none()),
             queues: self.queues(program),
             wait_goal_seconds: spec.scale().map(|scale| scale.wait.as_secs_f64()),
             wait_predicted_seconds: decision
                 .and_then(|decision| decision.predicted_wait)
                 .map(|wait| wait.as_secs_f64()),
-            next_run: None,
+            next_run: next_run(program),
+            schedule: schedule(program),
             processes: self.processes(program, &wanted.slots, gaps),
             restarts_by_reason: program
                 .restarts
@@ -152,8 +158,22 @@ impl Scene<'_> {
                 }
             }
             (None, Some(trouble)) => trouble,
-            (None, None) => as_configured(program),
+            (None, None) => self.running(program).unwrap_or_else(|| as_configured(program)),
         }
+    }
+
+    /// A run under way, and when the next one is.
+    fn running(&self, program: &Program) -> Option<String> {
+        let (schedule, runs) = (program.spec.schedule()?, program.runs.as_ref()?);
+        let begun = whole_seconds(self.now.since(runs.current?.began_at));
+        let next = next_words(schedule, runs, self.world.wall?, self.now);
+        Some(match next {
+            Some((words, at)) => {
+                let left = whole_seconds(at.since(self.now));
+                format!("a run is under way for {begun}; {words} (in {left})")
+            }
+            None => format!("a run is under way for {begun}"),
+        })
     }
 
     /// The worst that stands in the way of processes, for all that it stands in the way of.
@@ -212,7 +232,8 @@ impl Scene<'_> {
         let empty = Slot::default();
         let fixed = match &program.spec.kind {
             Kind::Service { .. } if !program.retiring => program.count(),
-            Kind::Service { .. } | Kind::Scaled(_) => 0,
+            Kind::Scheduled(_) if !program.retiring => 1,
+            Kind::Service { .. } | Kind::Scaled(_) | Kind::Scheduled(_) => 0,
         };
         let mut numbers: std::collections::BTreeSet<u32> = program.slots.keys().copied().collect();
         numbers.extend(wanted.iter());
@@ -261,6 +282,41 @@ impl Scene<'_> {
             log: self.executor.log(program, number),
         }
     }
+}
+
+fn whole_seconds(duration: std::time::Duration) -> String {
+    match duration.as_secs() {
+        0 => "less than 1s".to_owned(),
+        seconds => human(std::time::Duration::from_secs(seconds)),
+    }
+}
+
+/// When the next run begins, as the clock of its time zone shows it.
+fn next_run(program: &Program) -> Option<String> {
+    let next = program.runs.as_ref()?.next.filter(|_| !program.is_stopped())?;
+    program.spec.schedule()?.timezone.rfc3339(next.start_micros.div_euclid(1_000_000))
+}
+
+fn schedule(program: &Program) -> Option<ScheduleView> {
+    let (schedule, runs) = (program.spec.schedule()?, program.runs.as_ref()?);
+    let next = runs.next.filter(|_| !program.is_stopped());
+    let of = |result: &RunResult| runs.totals.get(result).copied().unwrap_or_default();
+    Some(ScheduleView {
+        cron: schedule.cron.to_string(),
+        timezone: schedule.timezone.name().to_owned(),
+        next_run_seconds: next.map(|next| next.start_micros as f64 / 1e6),
+        last: runs.last.as_ref().map(|last| RunView {
+            result: last.result.as_str().to_owned(),
+            exit: last.how.clone(),
+            ended: rfc3339(last.ended),
+            seconds: last.lasted.map(|lasted| lasted.as_secs_f64()),
+        }),
+        last_success_seconds: runs.last_success,
+        runs_by_result: RunResult::ALL
+            .iter()
+            .map(|result| (result.as_str().to_owned(), of(result)))
+            .collect(),
+    })
 }
 
 /// The file says so, and a hand may have taken some out.
@@ -330,6 +386,20 @@ pub(crate) fn decision(program: &Program, decision: &Decision, wall_seconds: f64
         limit: if dry { "dry-run" } else { decision.limit.as_str() }.to_owned(),
         inputs: inputs(&decision.inputs),
     }
+}
+
+/// Ends that nobody asked for, most frequent first.
+pub(crate) fn deaths(program: &Program, now: Time, wall_seconds: f64) -> Vec<DeathView> {
+    let view = |(cause, death): (&str, Death)| {
+        let age = death.age(now).as_secs_f64();
+        DeathView {
+            cause: cause.to_owned(),
+            count: death.count,
+            last_at: rfc3339(wall_seconds - age),
+            last_seconds_ago: age,
+        }
+    };
+    program.deaths.by_count().into_iter().map(view).collect()
 }
 
 fn inputs(inputs: &Inputs) -> BTreeMap<String, f64> {

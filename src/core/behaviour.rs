@@ -6,6 +6,7 @@ mod endings;
 mod lives;
 mod reloads;
 mod scaling;
+mod schedules;
 mod succession;
 mod wishes;
 

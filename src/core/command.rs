@@ -45,6 +45,19 @@ pub enum Command {
         /// To whom.
         scope: Scope,
     },
+    /// Ask a process once more to end, with the next signal of its stop.
+    StopNext {
+        /// Which.
+        process: ProcessId,
+        /// Which life.
+        incarnation: Incarnation,
+        /// The stop as it is from now on.
+        stop: Stop,
+        /// The signal's number.
+        signal: i32,
+        /// To whom.
+        scope: Scope,
+    },
     /// Ask what an ended main process left behind to end.
     StopLeft {
         /// Which.

@@ -6,6 +6,7 @@ use super::desired::StoppedBy;
 use super::event::RestartReason;
 use super::machine::Machine;
 use super::observed::{Phase, StopManners};
+use super::runs::Runs;
 use super::spec::ProgramSpec;
 use super::world::{Limits, Program, Scaler, goal};
 use crate::scaling::input::Learned;
@@ -85,6 +86,11 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits, changes: &m
             program.scaler = Some(scaler);
         }
         (None, scaler) => *scaler = None,
+    }
+    match (spec.schedule(), &mut program.runs) {
+        (Some(schedule), Some(runs)) => runs.reschedule(schedule),
+        (Some(schedule), None) => program.runs = Some(Runs::new(schedule)),
+        (None, runs) => *runs = None,
     }
     if spec.autostart && program.wish.stopped == Some(StoppedBy::Autostart) {
         program.wish.stopped = None;

@@ -35,7 +35,9 @@ fn is_met(needed: &Program, until: Until) -> bool {
             let is_running = |number: u32| needed.slots.get(&number).is_some_and(|slot| runs(&slot.phase));
             match needed.spec.kind {
                 _ if needed.wish.stopped.is_some() => false,
-                Kind::Service { .. } => !wanted.is_empty() && wanted.iter().all(is_running),
+                Kind::Service { .. } | Kind::Scheduled(_) => {
+                    !wanted.is_empty() && wanted.iter().all(is_running)
+                }
                 Kind::Scaled(_) => wanted.is_empty() || wanted.iter().any(is_running),
             }
         }

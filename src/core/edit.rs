@@ -6,6 +6,8 @@ use super::desired::{Hold, StoppedBy};
 use super::event::{Edit, EditError};
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::machine::{Machine, release_hold};
+use super::observed::StopCause;
+use super::runs::Origin;
 use super::spec::Kind;
 use super::time::Time;
 use super::words;
@@ -23,11 +25,22 @@ impl Machine {
             return Err(EditError::Conflict("Leveret is shutting down".to_owned()));
         }
         match edit {
-            Edit::Start(target) => each(world, target, |program, slot, _| start(program, slot, now)),
+            Edit::Start(target) => each(world, target, |program, slot, _| {
+                start(program, slot, now);
+                if is_by_name(target) {
+                    run_now(program);
+                }
+            }),
             Edit::Stop(target) => each(world, target, |program, slot, _| stop(program, slot, by)),
             Edit::Restart(target) => each(world, target, |program, slot, last| {
                 start(program, slot, now);
                 match slot {
+                    // A run goes on to its end unless it is meant itself: the next one is a new process anyway.
+                    _ if program.runs.is_some() => {
+                        if is_by_name(target) {
+                            run_anew(program);
+                        }
+                    }
                     Some(slot) => drop(program.wish.replace.slots.insert(slot, last)),
                     None => program.wish.replace.all = last,
                 }
@@ -47,7 +60,8 @@ impl Machine {
                 }
             }),
             Edit::Shutdown | Edit::ShutdownNow => {
-                let shutdown = world.shutdown.get_or_insert(Shutdown { since: now, at_once: false });
+                let shutdown =
+                    world.shutdown.get_or_insert(Shutdown { since: now, at_once: false, exit_code: 0 });
                 shutdown.at_once |= *edit == Edit::ShutdownNow;
                 Ok(world.programs.keys().cloned().collect())
             }
@@ -133,14 +147,45 @@ fn no_such_program(name: &ProgramName) -> EditError {
 /// The slot of a process that exists, or that is kept empty by hand and may be started again.
 fn slot_of(program: &Program, process: &ProcessId) -> Result<u32, EditError> {
     let slot = process.slot;
-    let fixed = matches!(program.spec.kind, Kind::Service { .. }) && slot < program.count();
+    let fixed = program.scaler.is_none() && slot < program.count();
     if fixed || program.slots.contains_key(&slot) || program.wish.stopped_slots.contains(&slot) {
         return Ok(slot);
     }
     Err(EditError::NoSuchName(format!("there is no process \"{process}\"")))
 }
 
+/// Whether a target names one program, and not several by a word for them.
+fn is_by_name(target: &Target) -> bool {
+    match target {
+        Target::Program(_) | Target::Process(_) => true,
+        Target::All | Target::Project(_) => false,
+    }
+}
+
+/// A program with a schedule runs now, unless it does already.
+fn run_now(program: &mut Program) {
+    if let Some(runs) = program.runs.as_mut().filter(|runs| runs.current.is_none() || runs.cut.is_some()) {
+        runs.waiting = Some(Origin::Hand);
+    }
+}
+
+/// A program with a schedule runs now; a run under way makes room.
+fn run_anew(program: &mut Program) {
+    if let Some(runs) = &mut program.runs {
+        runs.waiting = Some(Origin::Hand);
+        if runs.current.is_some() {
+            runs.cut.get_or_insert(StopCause::Restart);
+        }
+    }
+}
+
 fn start(program: &mut Program, slot: Option<u32>, now: Time) {
+    // The engine was not asked meanwhile, and the file may have changed: it goes on from the count that is shown.
+    if program.wish.stopped.is_some()
+        && let Some(scaler) = &mut program.scaler
+    {
+        scaler.engine.resume_at(scaler.target);
+    }
     match slot {
         None => {
             program.wish.stopped = None;
@@ -189,7 +234,9 @@ fn auto(program: &mut Program) {
 }
 
 fn copy(world: &mut World, target: &Target, by: &str, now: Time) -> Result<BTreeSet<ProgramName>, EditError> {
-    let names = names(world, target)?;
+    let mut names = names(world, target)?;
+    // Whoever asks for one more of all does not mean those that run one at a time.
+    names.retain(|name| is_by_name(target) || world.programs[name].runs.is_none());
     for name in &names {
         let program = &world.programs[name];
         check_count(program, program.count() + 1)?;
@@ -218,9 +265,10 @@ fn set_count(
     if program.wish.stopped.take().is_some() {
         program.wish.forgiven_at = Some(now);
     }
-    if program.scaler.is_none() {
-        // A place that is added now was not meant by an earlier stop.
-        let present = program.count();
+    if let Kind::Service { processes: configured } = program.spec.kind {
+        // A place that is added now was not meant by an earlier stop; one that the file has was, whatever the count is by
+        // hand just now.
+        let present = program.count().max(configured);
         program.wish.stopped_slots.retain(|slot| *slot < present);
     }
     program.wish.hold = Some(Hold { processes, until, by: by.to_owned() });
@@ -247,6 +295,9 @@ fn check_count(program: &Program, processes: u32) -> Result<(), EditError> {
         ))),
         Kind::Service { .. } if processes > SERVICE_PROCESSES_MAX => Err(EditError::Invalid(format!(
             "\"{name}\" cannot be set to {processes} processes; the most is {SERVICE_PROCESSES_MAX}"
+        ))),
+        Kind::Scheduled(_) => Err(EditError::Invalid(format!(
+            "\"{name}\" runs by its schedule, one process at a time; start it to run it now"
         ))),
         Kind::Scaled(_) | Kind::Service { .. } => Ok(()),
     }

@@ -6,6 +6,8 @@ use super::auxiliary::AuxiliaryOutcome;
 use super::exit::ExitStatus;
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::observed::{BrokerHealth, Stop};
+use super::runs::Run;
+use super::schedule::Wall;
 use super::time::Time;
 use crate::scaling::decision::Decision;
 use crate::scaling::input::Observation;
@@ -71,6 +73,8 @@ pub enum Fact {
         /// What was seen.
         observation: Observation,
     },
+    /// How the wall clock stands to the monotonic one.
+    Wall(Wall),
 }
 
 /// A life that was there before this controller, from the keeper's inventory.
@@ -88,6 +92,8 @@ pub struct Adopted {
     pub stop: Option<Stop>,
     /// The main process and when it was exec'd; absent when that is not known yet or never came to be.
     pub main: Option<(i32, Time)>,
+    /// The run of a schedule that it is for, where it is for one.
+    pub run: Option<Run>,
 }
 
 /// A change of what is desired.
@@ -146,6 +152,16 @@ pub enum Notice {
     Decided(ProgramName, Box<Decision>),
     /// A hold ended by itself.
     HoldEnded(ProgramName),
+    /// A process of a critical program has ended for good: everything ends, with this exit code.
+    CriticalEnded(ProcessId, u8),
+    /// A run of a schedule began, and why.
+    RunBegan(ProgramName, String),
+    /// A run of a schedule is over: whether it succeeded, and how it ended.
+    RunEnded(ProgramName, bool, String),
+    /// A run of a schedule did not begin when it was due, and why.
+    RunLeftOut(ProgramName, String),
+    /// The wall clock was set, by so many seconds; schedules go by the new time.
+    ClockSet(i64),
     /// An auxiliary process ended.
     Auxiliary(AuxiliaryOutcome),
 }

@@ -21,6 +21,14 @@ impl ExitStatus {
     pub fn is_clean(self) -> bool {
         self == Self::Code(0)
     }
+
+    /// The exit code, if it exited by itself and somebody saw it.
+    pub fn code(self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Signal(_) | Self::Unknown => None,
+        }
+    }
 }
 
 impl fmt::Display for ExitStatus {

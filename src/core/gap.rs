@@ -101,6 +101,13 @@ pub enum Gap {
         /// Its name.
         program: String,
     },
+    /// Nothing is to run until the next moment of its schedule.
+    WaitsForSchedule {
+        /// `runs next at 03:00 Europe/Berlin`, and when that is; absent while the clock is not known.
+        next: Option<(String, Time)>,
+        /// `the last run took 3m and succeeded`.
+        last: Option<String>,
+    },
     /// Just started.
     Starting,
     /// Leveret shuts down.
@@ -158,6 +165,12 @@ impl Gap {
                     StopCause::LeaderEnded => {
                         format!("asked to stop {so_far} ago, because its main process ended")
                     }
+                    StopCause::Timeout => {
+                        format!("asked to stop {so_far} ago, because its run takes longer than it may")
+                    }
+                    StopCause::Replaced => {
+                        format!("asked to stop {so_far} ago, because its next run is due")
+                    }
                 };
                 match deadline {
                     Some(deadline) => format!("{stopping}; {}", killed(*deadline, now)),
@@ -193,6 +206,13 @@ impl Gap {
                 format!("waits {}", for_dependency(program, *until, trouble.as_deref()))
             }
             Self::NeededBy { program } => format!("stops when {program}, which needs it, has ended"),
+            Self::WaitsForSchedule { next, last } => {
+                let next = match next {
+                    Some((words, at)) => format!("{words} (in {})", left(*at)),
+                    None => "waits for its schedule".to_owned(),
+                };
+                format!("{next}; {}", last.as_deref().unwrap_or("it has not run yet"))
+            }
             Self::Starting => "starting".to_owned(),
             Self::ShuttingDown => "Leveret shuts down".to_owned(),
         }
@@ -224,6 +244,7 @@ impl Gap {
             | Self::HeldByOperator { .. }
             | Self::Draining { .. }
             | Self::NoStopHandler { .. }
+            | Self::WaitsForSchedule { .. }
             | Self::Starting
             | Self::ShuttingDown => format!("{processes}; {first}: {}", self.sentence(now)),
         }
@@ -246,6 +267,7 @@ impl Gap {
             | Self::NotStartedYet
             | Self::HeldByOperator { .. }
             | Self::Draining { .. }
+            | Self::WaitsForSchedule { .. }
             | Self::Starting
             | Self::ShuttingDown => None,
         }
@@ -409,6 +431,22 @@ mod tests {
                 Gap::NoStopHandler { signal, surplus: 4 },
                 "4 more than needed go on, because these processes die of SIGTERM in the middle of work; handle it, or set stop.signal",
             ),
+            (
+                draining(StopCause::Timeout, Some(at(17))),
+                "asked to stop 3s ago, because its run takes longer than it may; killed in 7s if still there",
+            ),
+            (
+                draining(StopCause::Replaced, Some(at(17))),
+                "asked to stop 3s ago, because its next run is due; killed in 7s if still there",
+            ),
+            (
+                Gap::WaitsForSchedule {
+                    next: Some(("runs next at 03:00 Europe/Berlin".into(), at(10 + 18_720))),
+                    last: Some("the last run took 3m and succeeded".into()),
+                },
+                "runs next at 03:00 Europe/Berlin (in 5h 12m); the last run took 3m and succeeded",
+            ),
+            (Gap::WaitsForSchedule { next: None, last: None }, "waits for its schedule; it has not run yet"),
             (Gap::Starting, "starting"),
             (Gap::ShuttingDown, "Leveret shuts down"),
         ];

@@ -124,7 +124,7 @@ fn ended_by_itself(slot: &mut Slot, life: Life, gone: Gone, timeout: Duration) -
     }
     let deadline = Some(gone.at + timeout);
     let (cause, since) = (StopCause::LeaderEnded, gone.at);
-    let stop = Stop { cause, since, deadline, killed_at: None, left_asked: false };
+    let stop = Stop { cause, since, deadline, killed_at: None, left_asked: false, step: 0, step_due: None };
     slot.phase = Phase::LeaderGone(life, gone, stop);
     Change::LeaderGone(gone)
 }
@@ -173,7 +173,7 @@ mod tests {
 
     fn stop() -> Stop {
         let (cause, since) = (StopCause::Operator, Time::from_millis(2_000));
-        Stop { cause, since, deadline: None, killed_at: None, left_asked: false }
+        Stop { cause, since, deadline: None, killed_at: None, left_asked: false, step: 0, step_due: None }
     }
 
     fn phases() -> Vec<Phase> {

@@ -4,6 +4,7 @@ mod adopt;
 mod advance;
 mod apply;
 mod endings;
+mod schedules;
 mod surroundings;
 
 use std::time::Duration;
@@ -73,6 +74,7 @@ impl Machine {
             Fact::Left { incarnation, left, at } => self.left(incarnation, left, at),
             Fact::Broker { broker, health, at } => self.broker(broker, health, at),
             Fact::Queue { broker, queue, observation } => self.queue(&broker, &queue, observation),
+            Fact::Wall(wall) => self.wall(wall),
         }
     }
 

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::deaths::Deaths;
 use super::desired::Wish;
 use super::event::RestartReason;
 use super::ids::{Incarnation, ProgramName};
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase, Slot, StopManners};
+use super::runs::Runs;
+use super::time::Time;
 use super::world::{Scaler, Shutdown, goal};
 use crate::scaling::engine::Engine;
 use crate::scaling::input::Learned;
@@ -49,12 +52,18 @@ pub struct ProgramMemory {
     /// Restarts by reason.
     #[serde(default)]
     pub restarts: BTreeMap<RestartReason, u64>,
+    /// Ends that nobody asked for, by cause.
+    #[serde(default)]
+    pub deaths: Deaths,
     /// Decisions that raised the target, lowered it, or held it for lack of data.
     #[serde(default)]
     pub decisions: (u64, u64, u64),
     /// Whether it once had all that it wanted.
     #[serde(default)]
     pub was_complete: bool,
+    /// What there was of its schedule.
+    #[serde(default)]
+    pub runs: Option<Runs>,
 }
 
 impl Machine {
@@ -76,8 +85,10 @@ impl Machine {
                     manners: program.manners,
                     slots: slots.filter(|(_, slot)| *slot != Slot::default()).collect(),
                     restarts: program.restarts.clone(),
+                    deaths: program.deaths.clone(),
                     decisions: decisions.unwrap_or_default(),
                     was_complete: program.was_complete,
+                    runs: program.runs.as_ref().map(Runs::to_remember),
                 },
             );
         }
@@ -85,12 +96,12 @@ impl Machine {
     }
 
     /// Remembers. With `same_processes` the processes of before go on, and so do their clocks and counts; otherwise Leveret
-    /// itself was started anew, and only what people set and the engine learned is taken over.
-    pub fn recall(&mut self, memory: Memory, same_processes: bool) {
+    /// itself was started anew, and only what people set, what the engine learned and how processes ended is taken over.
+    pub fn recall(&mut self, memory: Memory, same_processes: bool, now: Time) {
         let world = self.world_mut();
         let limits = world.limits;
         if same_processes {
-            world.shutdown = world.shutdown.or(memory.shutdown);
+            world.shutdown = both(world.shutdown, memory.shutdown);
             world.brokers = memory.brokers;
             world.last_incarnation = world.last_incarnation.max(memory.last_incarnation);
         }
@@ -102,6 +113,16 @@ impl Machine {
                     restore_scaler(scaler, past.target, past.decisions);
                     scaler.target = scaler.target.clamp(scale.min, scale.max);
                 }
+            }
+            program.deaths = past.deaths;
+            if let (Some(mut runs), Some(schedule)) = (past.runs, program.spec.schedule()) {
+                let now = world.wall.map_or(0.0, |wall| wall.micros_at(now) as f64 / 1e6);
+                if same_processes {
+                    runs.reschedule(schedule);
+                } else {
+                    runs = runs.over_restart(schedule, now);
+                }
+                program.runs = Some(runs);
             }
             if same_processes {
                 program.wish = past.wish;
@@ -120,6 +141,14 @@ impl Machine {
                 };
             }
         }
+    }
+}
+
+/// A shutdown that was asked for again keeps why it began.
+fn both(now: Option<Shutdown>, before: Option<Shutdown>) -> Option<Shutdown> {
+    match (now, before) {
+        (Some(now), Some(before)) => Some(Shutdown { at_once: now.at_once || before.at_once, ..before }),
+        (now, before) => now.or(before),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod auxiliary;
 mod behaviour;
 pub mod command;
 pub mod configure;
+pub mod deaths;
 pub mod dependency;
 pub mod desired;
 pub mod edit;
@@ -23,8 +24,10 @@ pub mod observed;
 pub mod plan;
 pub mod random;
 pub mod restart;
+pub mod runs;
 #[cfg(test)]
 pub(crate) mod scenario;
+pub mod schedule;
 pub mod secret;
 pub mod slots;
 pub mod spec;

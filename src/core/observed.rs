@@ -174,6 +174,12 @@ pub struct Stop {
     /// Whether what the main process left behind was asked as well.
     #[serde(default)]
     pub left_asked: bool,
+    /// How many signals were sent after the first one: which of [`super::spec::StopSpec::then`] comes next.
+    #[serde(default)]
+    pub step: u32,
+    /// When that one comes; absent where there is none, or while the stop has no limit.
+    #[serde(default)]
+    pub step_due: Option<Time>,
 }
 
 /// On whose behalf a process is asked to end.
@@ -194,6 +200,10 @@ pub enum StopCause {
     Shutdown,
     /// Its main process ended by itself.
     LeaderEnded,
+    /// A run of a schedule took longer than it may.
+    Timeout,
+    /// The next run of its schedule takes its place.
+    Replaced,
 }
 
 impl StopCause {
@@ -201,6 +211,7 @@ impl StopCause {
     pub fn has_limit(self) -> bool {
         match self {
             Self::Operator | Self::Restart | Self::Removed | Self::Shutdown | Self::LeaderEnded => true,
+            Self::Timeout | Self::Replaced => true,
             Self::Changed | Self::ScaleIn => false,
         }
     }

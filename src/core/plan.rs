@@ -8,10 +8,14 @@ use super::exit::signal_name;
 use super::gap::Gap;
 use super::ids::{Incarnation, ProcessId};
 use super::observed::{Phase, Slot, Stop, StopCause, StopManners};
+use super::runs::{LastRun, next_words};
 use super::slots::Slots;
 use super::spec::{ProgramSpec, StopTarget};
 use super::time::Time;
 use super::world::{KILL_AGAIN, MANNERS_PROVEN, Program, World};
+
+/// How often the wall clock is looked at while there are schedules.
+const CLOCK_LOOK: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What to do now about the difference between what is wanted and what there is.
 ///
@@ -68,6 +72,28 @@ impl<'a> Planner<'a> {
             self.leftovers(program, *number, slot);
         }
         self.starts(program, &wanted.slots);
+        self.schedule(program, &wanted.slots);
+    }
+
+    /// When the next run is, and until when the present one may take. The clock is looked at now and then, so that one
+    /// that was set is noticed.
+    fn schedule(&mut self, program: &Program, wanted: &Slots) {
+        let (Some(schedule), Some(runs)) = (program.spec.schedule(), &program.runs) else { return };
+        if self.world.shutdown.is_some() || program.retiring || program.is_stopped() {
+            return;
+        }
+        self.wake(self.now + CLOCK_LOOK);
+        if let (Some(run), Some(timeout)) = (runs.current, schedule.timeout) {
+            self.wake(run.began_at + timeout);
+        }
+        let next = self.world.wall.and_then(|wall| next_words(schedule, runs, wall, self.now));
+        if let Some((_, at)) = &next {
+            self.wake(*at);
+        }
+        if wanted.is_empty() {
+            let last = runs.last.as_ref().map(LastRun::words);
+            self.gap(program, None, Gap::WaitsForSchedule { next, last });
+        }
     }
 
     /// Whether it may not end yet, because something that needs it is ending.
@@ -118,7 +144,23 @@ impl<'a> Planner<'a> {
         let life = slot.phase.life()?;
         if !wanted.contains(number) {
             let by_hand = program.wish.stopped_slots.contains(&number);
+            // A run that is cut or stopped is in the first slot; what is in the others was another kind of program before a
+            // reload, and means nothing to whoever stopped the run alone.
+            let of_run = match rest {
+                StopCause::Timeout | StopCause::Replaced | StopCause::Restart => true,
+                StopCause::Operator => program.runs.is_some() && program.wish.stopped.is_none(),
+                StopCause::Changed
+                | StopCause::Removed
+                | StopCause::ScaleIn
+                | StopCause::Shutdown
+                | StopCause::LeaderEnded => false,
+            };
+            let rest = if of_run && number > 0 { StopCause::Changed } else { rest };
             return Some(if rest == StopCause::ScaleIn && by_hand { StopCause::Operator } else { rest });
+        }
+        // A run that was begun goes on to its end; the next one is made from what is configured then.
+        if program.runs.is_some() {
+            return None;
         }
         if program.wish.replace.covers(number, life.incarnation) {
             return Some(StopCause::Restart);
@@ -160,15 +202,18 @@ impl<'a> Planner<'a> {
                 if program.scaler.is_some() && program.manners == StopManners::Unknown {
                     self.wake(stop.since + MANNERS_PROVEN);
                 }
-                self.pursue(program, number, life.incarnation, *stop, stop_for);
+                let stop = self.pursue(program, number, life.incarnation, *stop, stop_for);
+                self.climb(program, number, life.incarnation, stop);
             }
             Phase::LeaderGone(life, gone, stop) => {
                 let gap = Gap::LeaderGone { left: gone.left, deadline: stop.deadline };
                 self.gap(program, Some(number), gap);
-                if gone.left > 0 && !stop.left_asked {
+                let asks = gone.left > 0 && !stop.left_asked;
+                if asks {
                     self.stop_left(program, number, life.incarnation, *stop);
                 }
-                self.pursue(program, number, life.incarnation, *stop, stop_for);
+                let stop = Stop { left_asked: stop.left_asked || asks, ..*stop };
+                self.pursue(program, number, life.incarnation, stop, stop_for);
             }
             Phase::Empty | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => {}
         }
@@ -176,16 +221,13 @@ impl<'a> Planner<'a> {
 
     fn stop(&mut self, program: &Program, number: u32, incarnation: Incarnation, cause: StopCause) {
         let stop = new_stop(&program.spec, cause, self.now);
-        let scope = match program.spec.stop.to {
-            StopTarget::Main => Scope::Main,
-            StopTarget::Group => Scope::Group,
-        };
-        let signal = program.spec.stop.signal;
+        let (signal, scope) = (program.spec.stop.signal, scope(&program.spec));
         let process = process(program, number);
         self.plan.commands.push(Command::Stop { process, incarnation, stop, signal, scope });
     }
 
-    /// A stop under way: give it a limit when somebody now insists, and kill the tree when the limit is over.
+    /// A stop under way: give it a limit when somebody now insists, and kill the tree when the limit is over. Returns the
+    /// stop as it is from now on.
     fn pursue(
         &mut self,
         program: &Program,
@@ -193,23 +235,43 @@ impl<'a> Planner<'a> {
         incarnation: Incarnation,
         stop: Stop,
         stop_for: Option<StopCause>,
-    ) {
+    ) -> Stop {
         let insists = stop_for.filter(|cause| cause.has_limit() && stop.deadline.is_none());
         let stop = match insists {
             Some(cause) => {
-                let limited = Stop { cause, deadline: Some(self.now + program.spec.stop.timeout), ..stop };
+                let Stop { deadline, step_due, .. } = new_stop(&program.spec, cause, self.now);
+                let limited = Stop { cause, deadline, step_due, ..stop };
                 let process = process(program, number);
                 self.plan.commands.push(Command::Limit { process, incarnation, stop: limited });
                 limited
             }
             None => stop,
         };
-        let Some(due) = self.kill_due(&stop) else { return };
-        if due <= self.now {
-            self.plan.commands.push(Command::Kill { process: process(program, number), incarnation });
-        } else {
-            self.wake(due);
+        if let Some(due) = self.kill_due(&stop) {
+            if due <= self.now {
+                self.plan.commands.push(Command::Kill { process: process(program, number), incarnation });
+            } else {
+                self.wake(due);
+            }
         }
+        stop
+    }
+
+    /// The next signal on the way to the kill, when its moment has come.
+    fn climb(&mut self, program: &Program, number: u32, incarnation: Incarnation, stop: Stop) {
+        let kill_is_due = self.kill_due(&stop).is_some_and(|due| due <= self.now);
+        let Some(due) = stop.step_due.filter(|_| stop.killed_at.is_none() && !kill_is_due) else { return };
+        if due > self.now {
+            return self.wake(due);
+        }
+        let mut steps = program.spec.stop.then.iter().skip(stop.step as usize);
+        // A reload may have taken it away.
+        let Some(step) = steps.next() else { return };
+        let step_due = steps.next().map(|next| due + next.after.saturating_sub(step.after));
+        let stop = Stop { step: stop.step + 1, step_due, ..stop };
+        let (signal, scope) = (step.signal, scope(&program.spec));
+        let process = process(program, number);
+        self.plan.commands.push(Command::StopNext { process, incarnation, stop, signal, scope });
     }
 
     fn leftovers(&mut self, program: &Program, number: u32, slot: &Slot) {
@@ -341,7 +403,7 @@ impl<'a> Planner<'a> {
             }
             None => {}
         }
-        if let Some(hold) = &program.wish.hold {
+        if let Some(hold) = program.wish.hold.as_ref().filter(|_| program.runs.is_none()) {
             if let Some(until) = hold.until {
                 self.wake(until);
             }
@@ -413,7 +475,17 @@ fn process(program: &Program, number: u32) -> ProcessId {
 
 fn new_stop(spec: &ProgramSpec, cause: StopCause, now: Time) -> Stop {
     let deadline = cause.has_limit().then(|| now + spec.stop.timeout);
-    Stop { cause, since: now, deadline, killed_at: None, left_asked: false }
+    // What an ended main process left behind is asked once.
+    let climbs = deadline.is_some() && cause != StopCause::LeaderEnded;
+    let step_due = spec.stop.then.first().filter(|_| climbs).map(|first| now + first.after);
+    Stop { cause, since: now, deadline, killed_at: None, left_asked: false, step: 0, step_due }
+}
+
+fn scope(spec: &ProgramSpec) -> Scope {
+    match spec.stop.to {
+        StopTarget::Main => Scope::Main,
+        StopTarget::Group => Scope::Group,
+    }
 }
 
 fn trouble(slot: &Slot) -> String {

@@ -1,12 +1,13 @@
 //! What follows an exit that nobody asked for: start again now, later, or never, and why.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::event::RestartReason;
 use super::exit::ExitStatus;
 use super::observed::{Phase, Slot};
 use super::random::Random;
-use super::spec::{Backoff, RestartPolicy};
+use super::spec::{Backoff, OnCode, RestartPolicy};
 use super::time::{Time, human};
 use super::words::counted;
 
@@ -23,6 +24,8 @@ pub struct Ending<'a> {
     pub useful_life: Duration,
     /// The program's policy.
     pub policy: RestartPolicy,
+    /// What follows certain exit codes, in place of the policy.
+    pub codes: &'a BTreeMap<i32, OnCode>,
     /// The program's backoff.
     pub backoff: &'a Backoff,
     /// What excuses a failure.
@@ -44,23 +47,27 @@ pub enum Excuse {
 
 /// Puts the slot into the phase that follows, and says what follows in a sentence.
 pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
-    let how = match ending.status {
-        Some(status) => ended(status, ending.lived),
-        None => format!("cannot start: {}", slot.trouble.as_deref().unwrap_or("unknown")),
-    };
+    let how = how_it_ended(slot, ending.status, ending.lived);
     let clean = ending.status.is_some_and(ExitStatus::is_clean);
-    let rests = match ending.policy {
-        RestartPolicy::Always => false,
-        RestartPolicy::OnFailure => clean,
-        RestartPolicy::Never => ending.status.is_some(),
+    let by_code = ending.status.and_then(ExitStatus::code).and_then(|code| ending.codes.get(&code)).copied();
+    let (rests, ended_well) = match (by_code, ending.policy) {
+        (Some(OnCode::Recycle), _) => (false, true),
+        (Some(OnCode::Backoff), _) => (false, false),
+        (Some(OnCode::StayDown), _) => (true, clean),
+        (None, RestartPolicy::Always) => (false, clean),
+        (None, RestartPolicy::OnFailure) => (clean, clean),
+        (None, RestartPolicy::Never) => (ending.status.is_some(), clean),
     };
     if rests {
         slot.phase = Phase::Exited { at: ending.at };
         slot.failures = 0;
         slot.again = None;
-        return format!("{how}; its restart policy lets it rest until somebody starts it");
+        return match by_code {
+            Some(_) => format!("{how}; it stays down after this code until somebody starts it"),
+            None => format!("{how}; its restart policy lets it rest until somebody starts it"),
+        };
     }
-    if clean && ending.lived >= ending.useful_life {
+    if ended_well && ending.lived >= ending.useful_life {
         slot.phase = Phase::Empty;
         slot.failures = 0;
         slot.again = Some(RestartReason::CleanExit);
@@ -88,6 +95,14 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
         format!("{how}; starts again at once")
     } else {
         format!("{how}; starts again in {}", human(wait))
+    }
+}
+
+/// How the last life of a slot ended; without a status it could not even be started.
+pub fn how_it_ended(slot: &Slot, status: Option<ExitStatus>, lived: Duration) -> String {
+    match status {
+        Some(status) => ended(status, lived),
+        None => format!("cannot start: {}", slot.trouble.as_deref().unwrap_or("unknown")),
     }
 }
 
@@ -119,6 +134,8 @@ mod tests {
         give_up_after: Some(5),
     };
 
+    static NO_CODES: BTreeMap<i32, OnCode> = BTreeMap::new();
+
     fn ending(status: ExitStatus, lived_seconds: u64) -> Ending<'static> {
         Ending {
             status: Some(status),
@@ -126,6 +143,7 @@ mod tests {
             at: Time::from_millis(100_000),
             useful_life: Duration::from_secs(10),
             policy: RestartPolicy::Always,
+            codes: &NO_CODES,
             backoff: &BACKOFF,
             excuse: Excuse::None,
             seed: 7,
@@ -221,6 +239,34 @@ mod tests {
         assert!(!rests(RestartPolicy::OnFailure, ExitStatus::Code(1)));
         assert!(!rests(RestartPolicy::OnFailure, ExitStatus::Unknown));
         assert!(rests(RestartPolicy::Never, ExitStatus::Signal(9)));
+    }
+
+    #[test]
+    fn a_code_in_the_table_counts_more_than_the_policy() {
+        let codes = [(0, OnCode::Backoff), (64, OnCode::StayDown), (75, OnCode::Recycle)].into();
+        let after = |policy, status, lived| {
+            let mut slot = Slot { failures: 2, ..Slot::default() };
+            let told = after_ending(&mut slot, Ending { policy, codes: &codes, ..ending(status, lived) });
+            (slot.phase, slot.failures, told)
+        };
+        for policy in [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never] {
+            let (phase, _, told) = after(policy, ExitStatus::Code(64), 5);
+            assert!(matches!(phase, Phase::Exited { .. }), "{phase:?}");
+            assert_eq!(
+                told,
+                "ended with exit code 64 after 5s; it stays down after this code until somebody starts it"
+            );
+            let (phase, failures, _) = after(policy, ExitStatus::Code(75), 11);
+            assert_eq!((phase, failures), (Phase::Empty, 0), "after a useful life it is replaced at once");
+            let (phase, failures, _) = after(policy, ExitStatus::Code(75), 1);
+            assert!(matches!(phase, Phase::Backoff { .. }), "nothing spins: {phase:?}");
+            assert_eq!(failures, 3);
+            let (phase, failures, _) = after(policy, ExitStatus::Code(0), 1);
+            assert!(matches!(phase, Phase::Backoff { .. }), "{phase:?}");
+            assert_eq!(failures, 3);
+        }
+        let (phase, ..) = after(RestartPolicy::Never, ExitStatus::Signal(75), 1);
+        assert!(matches!(phase, Phase::Exited { .. }), "a signal is no code: {phase:?}");
     }
 
     #[test]

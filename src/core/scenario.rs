@@ -9,8 +9,10 @@ use super::exit::ExitStatus;
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase};
+use super::schedule::{Wall, Zone};
 use super::spec::{
-    Backoff, Kind, LogSpec, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, StopSpec,
+    Backoff, Kind, LogSpec, Missed, Overlap, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec,
+    ScheduleSpec, StopSpec,
 };
 use super::time::Time;
 use super::world::Limits;
@@ -25,7 +27,9 @@ pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
         kind: Kind::Service { processes },
         autostart: true,
         restart: RestartPolicy::Always,
+        codes: BTreeMap::new(),
         backoff: Backoff::default(),
+        critical: false,
         stop: StopSpec { timeout: Duration::from_secs(10), ..StopSpec::default() },
         log: LogSpec::default(),
         depends_on: Vec::new(),
@@ -43,6 +47,27 @@ pub(super) fn scaled(name: &str, min: u32, max: u32) -> ProgramSpec {
         mode: ScaleMode::Auto,
     };
     ProgramSpec { kind: Kind::Scaled(scale), ..service(name, 0) }
+}
+
+/// A program with a schedule in Berlin.
+pub(super) fn scheduled(name: &str, cron: &str) -> ProgramSpec {
+    let schedule = ScheduleSpec {
+        cron: cron.parse().unwrap(),
+        timezone: Zone::named("Europe/Berlin").unwrap(),
+        overlap: Overlap::Skip,
+        missed: Missed::Skip,
+        timeout: None,
+        jitter: Duration::ZERO,
+    };
+    let restart = RestartPolicy::Never;
+    ProgramSpec { kind: Kind::Scheduled(schedule), restart, ..service(name, 0) }
+}
+
+/// The same with another schedule.
+pub(super) fn with(spec: ProgramSpec, change: impl FnOnce(&mut ScheduleSpec)) -> ProgramSpec {
+    let Kind::Scheduled(mut schedule) = spec.kind.clone() else { panic!("{spec:?}") };
+    change(&mut schedule);
+    ProgramSpec { kind: Kind::Scheduled(schedule), ..spec }
 }
 
 /// A machine, its clock, and what was done on its orders.
@@ -71,8 +96,21 @@ impl Scenario {
             finished: false,
             pids: BTreeMap::new(),
         };
-        scenario.settle();
+        scenario.set_clock("2026-11-23T00:00:00Z");
         scenario
+    }
+
+    /// The wall clock is set.
+    pub(super) fn set_clock(&mut self, shown: &str) {
+        let shown: jiff::Timestamp = shown.parse().unwrap();
+        let ahead_micros = shown.as_microsecond() - self.now.as_micros() as i64;
+        self.observe(Fact::Wall(Wall { ahead_micros }));
+    }
+
+    /// What the wall clock shows.
+    pub(super) fn clock(&self) -> String {
+        let micros = self.machine.world().wall.unwrap().micros_at(self.now);
+        jiff::Timestamp::from_microsecond(micros).unwrap().to_string()
     }
 
     /// Plans and carries out until nothing more is to be done at this moment.

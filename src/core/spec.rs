@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ids::ProgramName;
+use super::schedule::{Cron, Zone};
 use super::secret::Secret;
 
 /// A program as it is to be run and treated.
@@ -24,8 +25,14 @@ pub struct ProgramSpec {
     pub autostart: bool,
     /// What follows an exit that nobody asked for.
     pub restart: RestartPolicy,
+    /// What follows certain exit codes, in place of the policy.
+    #[serde(default)]
+    pub codes: BTreeMap<i32, OnCode>,
     /// How long to wait before a restart after a failure.
     pub backoff: Backoff,
+    /// Whether everything ends, with the exit code of its process, once one of its processes has ended for good.
+    #[serde(default)]
+    pub critical: bool,
     /// How a process is asked to end.
     pub stop: StopSpec,
     /// Where the output goes.
@@ -40,13 +47,21 @@ impl ProgramSpec {
     pub fn scale(&self) -> Option<&ScaleSpec> {
         match &self.kind {
             Kind::Scaled(scale) => Some(scale),
-            Kind::Service { .. } => None,
+            Kind::Service { .. } | Kind::Scheduled(_) => None,
+        }
+    }
+
+    /// The schedule, where the program has one.
+    pub fn schedule(&self) -> Option<&ScheduleSpec> {
+        match &self.kind {
+            Kind::Scheduled(schedule) => Some(schedule),
+            Kind::Service { .. } | Kind::Scaled(_) => None,
         }
     }
 
     /// Whether the program always has just one process, which is then shown without a slot number.
     pub fn is_single(&self) -> bool {
-        matches!(self.kind, Kind::Service { processes: 1 })
+        matches!(self.kind, Kind::Service { processes: 1 } | Kind::Scheduled(_))
     }
 }
 
@@ -85,21 +100,102 @@ pub struct RunSpec {
     pub group: Option<String>,
     /// Variables added to Leveret's own environment.
     pub environment: BTreeMap<String, String>,
+    /// Files of variables between Leveret's own environment and `environment`; read when a process starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env_files: Vec<EnvFile>,
+    /// A number that differs when what is in `env_files` differs, as it was when the configuration was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_files_digest: Option<u64>,
     /// The file mode creation mask.
     pub umask: Option<u32>,
     /// Added to the scheduling priority, -20 to 19.
     pub nice: Option<i32>,
+    /// Limits of the system; Leveret's own where there is none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<Resource, Limit>,
+    /// How willingly the kernel kills it when memory is short, -1000 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// Whether nothing that it starts can gain rights, as by set-user-id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_new_privs: bool,
+}
+
+/// What the system limits for each process, or for its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resource {
+    /// Open files.
+    Nofile,
+    /// Processes and threads of the user.
+    Nproc,
+    /// Bytes of a core file.
+    Core,
+    /// Bytes of the stack.
+    Stack,
+    /// Seconds of processor time.
+    Cpu,
+    /// Bytes of address space. The last one, because whoever sets the limits lives under it, too.
+    Memory,
+}
+
+impl Resource {
+    /// The name as people write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nofile => "nofile",
+            Self::Nproc => "nproc",
+            Self::Core => "core",
+            Self::Stack => "stack",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// A soft limit, which the process may change up to the hard one, and a hard one. What is absent stays as it is, but that
+/// the soft one is never above the hard one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// What holds.
+    pub soft: Option<Bound>,
+    /// What the soft limit may be raised to.
+    pub hard: Option<Bound>,
+}
+
+/// How much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// So many.
+    At(u64),
+    /// No limit.
+    Unlimited,
+}
+
+/// A file of variables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether processes start without it where it is not there.
+    pub optional: bool,
 }
 
 impl RunSpec {
     /// A number that differs when anything of this differs, and is the same in every run of Leveret (FNV-1a, 64 bits, over
-    /// the JSON form).
+    /// the JSON form). A later version of Leveret has to come to the same number, or it would replace every process: what
+    /// is new is left out of the JSON where it is not set.
     pub fn fingerprint(&self) -> u64 {
-        let json = serde_json::to_vec(self).expect("strings, numbers and ordered maps always serialize");
-        json.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        digest(&serde_json::to_vec(self).expect("strings, numbers and ordered maps always serialize"))
     }
+}
+
+/// FNV-1a, 64 bits.
+pub fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// How many processes a program has.
@@ -113,6 +209,49 @@ pub enum Kind {
     },
     /// A number that follows the depth of a queue.
     Scaled(ScaleSpec),
+    /// One process at certain times, which runs to its end.
+    Scheduled(ScheduleSpec),
+}
+
+/// When a program runs, and what happens when that does not go by the clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleSpec {
+    /// The moments.
+    pub cron: Cron,
+    /// Whose clock shows them.
+    pub timezone: Zone,
+    /// What happens when a run is due while the one before goes on.
+    pub overlap: Overlap,
+    /// What happens with runs that were due while nobody could start them.
+    pub missed: Missed,
+    /// How long a run may take before it is stopped and counts as failed.
+    pub timeout: Option<Duration>,
+    /// Up to so much later each run begins, so that not everything begins at once.
+    pub jitter: Duration,
+}
+
+/// What happens when a run is due while the one before goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overlap {
+    /// It is left out.
+    #[default]
+    Skip,
+    /// It begins when the one before has ended; one waits at most.
+    Queue,
+    /// The one before is stopped.
+    Replace,
+}
+
+/// What happens with runs that were due while nobody could start them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missed {
+    /// They are left out.
+    #[default]
+    Skip,
+    /// One run makes up for all of them.
+    Once,
 }
 
 /// The goal of a scaled program and the queue that it consumes.
@@ -156,6 +295,18 @@ pub enum RestartPolicy {
     Never,
 }
 
+/// What follows an exit code, whatever the policy says of other ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnCode {
+    /// The process has done its share: after a useful life a new one starts at once and nothing is counted.
+    Recycle,
+    /// A failure: start again after the backoff.
+    Backoff,
+    /// Starting again would not help: rest until somebody starts it.
+    StayDown,
+}
+
 /// Exponential waiting between failed lives of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
@@ -189,11 +340,23 @@ pub struct StopSpec {
     pub to: StopTarget,
     /// How long an operator's stop, a replacement or the shutdown waits before it kills the whole tree.
     pub timeout: Duration,
+    /// Further signals on the way to the kill, in the order of their moments, all before `timeout`.
+    #[serde(default)]
+    pub then: Vec<StopStep>,
+}
+
+/// A further signal of a stop that has a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopStep {
+    /// How long after the first signal, or after the moment from which the stop has a limit.
+    pub after: Duration,
+    /// The signal's number.
+    pub signal: i32,
 }
 
 impl Default for StopSpec {
     fn default() -> Self {
-        Self { signal: 15, to: StopTarget::Main, timeout: Duration::from_secs(60) }
+        Self { signal: 15, to: StopTarget::Main, timeout: Duration::from_secs(60), then: Vec::new() }
     }
 }
 
@@ -247,4 +410,25 @@ pub struct BrokerSpec {
     pub url: Secret,
     /// The same address without the password, for people.
     pub shown: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_leveret_does_not_replace_the_processes_of_an_older_one() {
+        let run = RunSpec {
+            argv: vec!["./server".to_owned(), "--port".to_owned()],
+            environment: [("A".to_owned(), "1".to_owned())].into(),
+            umask: Some(0o27),
+            ..RunSpec::default()
+        };
+        // The JSON form and the number as version 0.1.0 made them.
+        let json = r#"{"argv":["./server","--port"],"directory":null,"user":null,"group":null,"environment":{"A":"1"},"umask":23,"nice":null}"#;
+        assert_eq!(serde_json::to_string(&run).unwrap(), json);
+        assert_eq!(run.fingerprint(), digest(json.as_bytes()));
+        assert_eq!(digest(b"foobar"), 0x8594_4171_f739_67e8);
+        assert_eq!(serde_json::from_str::<RunSpec>(json).unwrap(), run);
+    }
 }

@@ -6,11 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::auxiliary::{Auxiliary, AuxiliaryId};
+use super::deaths::Deaths;
 use super::desired::{Hold, StoppedBy, Wish};
 use super::event::RestartReason;
 use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::observed::{BrokerHealth, Phase, Slot, StopCause, StopManners};
 use super::restart::Excuse;
+use super::runs::Runs;
+use super::schedule::Wall;
 use super::slots::Slots;
 use super::spec::{Kind, ProgramSpec, ScaleMode, ScaleSpec};
 use super::time::Time;
@@ -51,6 +54,8 @@ pub struct World {
     pub last_auxiliary: AuxiliaryId,
     /// What auxiliary processes left behind, and those that an earlier controller waited for; when each was killed last.
     pub strays: BTreeMap<Incarnation, Option<Time>>,
+    /// How the wall clock stands; absent until somebody tells.
+    pub wall: Option<Wall>,
     /// Limits of the machine.
     pub limits: Limits,
 }
@@ -73,6 +78,9 @@ pub struct Shutdown {
     pub since: Time,
     /// Whether what is left is killed without waiting for its stop timeout.
     pub at_once: bool,
+    /// The exit code of Leveret, other than 0 where a critical program brought it about.
+    #[serde(default)]
+    pub exit_code: u8,
 }
 
 /// Limits of the machine, and the seed of all jitter.
@@ -107,10 +115,14 @@ pub struct Program {
     pub slots: BTreeMap<u32, Slot>,
     /// Where it is scaled: the engine and what it said.
     pub scaler: Option<Scaler>,
+    /// Where it has a schedule: what there is of its runs.
+    pub runs: Option<Runs>,
     /// How its processes take their stop signal.
     pub manners: StopManners,
     /// Restarts by reason.
     pub restarts: BTreeMap<RestartReason, u64>,
+    /// Ends that nobody asked for, by cause.
+    pub deaths: Deaths,
     /// Whether it once had all that it wanted.
     pub was_complete: bool,
 }
@@ -174,6 +186,7 @@ impl Program {
         let scaler = spec.scale().map(|scale| Scaler::new(scale, limits, Learned::default()));
         Self {
             fingerprint: spec.run.fingerprint(),
+            runs: spec.schedule().map(Runs::new),
             spec,
             retiring: false,
             wish: Wish { stopped, ..Wish::default() },
@@ -181,6 +194,7 @@ impl Program {
             scaler,
             manners: StopManners::default(),
             restarts: BTreeMap::new(),
+            deaths: Deaths::default(),
             was_complete: false,
         }
     }
@@ -197,6 +211,7 @@ impl Program {
             (Some(Hold { processes, .. }), Kind::Service { .. }, _) => *processes,
             (Some(Hold { processes, .. }), Kind::Scaled(scale), _) => (*processes).min(scale.max),
             (None, Kind::Service { processes }, _) => *processes,
+            (_, Kind::Scheduled(_), _) => 1,
             (None, Kind::Scaled(scale), None) => scale.min,
             (None, Kind::Scaled(scale), Some(scaler)) => match scale.mode {
                 ScaleMode::Auto => scaler.target.clamp(scale.min, scale.max),
@@ -231,8 +246,17 @@ impl Program {
         }
         let count = self.count();
         let slots = match self.spec.kind {
+            Kind::Scheduled(_) if self.is_stopped() => return none(StopCause::Operator),
             Kind::Service { .. } => Slots::First { count, except: self.wish.stopped_slots.clone() },
             Kind::Scaled(_) => Slots::These(self.wanted_of_scaled(count)),
+            Kind::Scheduled(_) => {
+                let runs = self.runs.as_ref();
+                let (run, cut) = runs.map_or((None, None), |runs| (runs.current, runs.cut));
+                let count = u32::from(run.is_some() && cut.is_none());
+                let slots = Slots::First { count, except: BTreeSet::new() };
+                // What runs without a run was another kind of program before a reload.
+                return Wanted { slots, rest: cut.unwrap_or(StopCause::Changed) };
+            }
         };
         Wanted { slots, rest: StopCause::ScaleIn }
     }
@@ -302,6 +326,16 @@ impl Program {
         }
         fleet.starting.sort_unstable();
         fleet
+    }
+
+    /// Whether a person keeps a program with a schedule from running, by its name or by that of its process.
+    pub fn is_stopped(&self) -> bool {
+        self.wish.stopped.is_some() || self.wish.stopped_slots.contains(&0)
+    }
+
+    /// Whether something lives in the slot that runs of a schedule use.
+    pub fn is_occupied(&self) -> bool {
+        self.slots.get(&0).is_some_and(|slot| slot.phase.life().is_some())
     }
 
     /// Lives that count against the maximum: everything that has not ended.

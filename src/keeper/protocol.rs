@@ -4,7 +4,7 @@
 //! of an [`Order::Keep`] or of a [`Fact::Kept`] travels with the frame's first byte (SCM_RIGHTS). Both sides
 //! refuse a peer of another [`VERSION`]; within a version, fields may be added with a default, never changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::command::Scope;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
+use crate::core::spec::{EnvFile, Limit, Resource};
 use crate::core::time::Time;
 
 /// The version of this protocol.
@@ -79,8 +80,15 @@ pub struct SpawnOrder {
     pub incarnation: Incarnation,
     /// The program and its arguments; never empty.
     pub argv: Vec<String>,
-    /// The whole environment of the process.
+    /// The environment of the process, but for what the user's account and `env_files` say.
     pub environment: BTreeMap<String, String>,
+    /// Names in `environment` that neither the account nor `env_files` change. A controller that does not know of them
+    /// leaves them out, and `environment` is then the whole.
+    #[serde(default)]
+    pub given: Option<BTreeSet<String>>,
+    /// Files of variables, later ones over earlier ones.
+    #[serde(default)]
+    pub env_files: Vec<EnvFile>,
     /// The working directory.
     pub directory: Option<PathBuf>,
     /// The user's name or number.
@@ -91,6 +99,15 @@ pub struct SpawnOrder {
     pub umask: Option<u32>,
     /// Added to the scheduling priority.
     pub nice: Option<i32>,
+    /// Limits of the system.
+    #[serde(default)]
+    pub limits: BTreeMap<Resource, Limit>,
+    /// How willingly the kernel kills it when memory is short.
+    #[serde(default)]
+    pub oom_score_adj: Option<i32>,
+    /// Whether nothing that it starts can gain rights.
+    #[serde(default)]
+    pub no_new_privs: bool,
     /// The named pipe that becomes stdout and stderr. The keeper makes it and holds it open.
     pub output: PathBuf,
     /// What the inventory returns for this incarnation, in the controller's own words.

@@ -3,11 +3,13 @@
 //! fast, and reports the step that failed; a report that ends with nothing said means that the program was exec'd.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use nix::sys::signal::SigSet;
@@ -24,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use super::protocol::SpawnOrder;
 use super::records::{self, Place};
+use crate::core::spec::{self, Bound};
+use crate::sys::env_file::{self, EnvFileError};
 
 /// The first argument that makes the binary a shim.
 pub const ARGUMENT: &str = "__exec";
@@ -152,9 +156,15 @@ fn become_program(order: &ShimOrder<'_>, report: &OwnedFd) -> ShimReport {
 fn prepare(order: &ShimOrder<'_>) -> Result<Command, ShimReport> {
     let spawn = &order.spawn;
     let identity = Identity::of(spawn)?;
+    // With Leveret's rights: such a file need not be readable for the program's user.
+    let environment = environment(spawn, &identity)?;
     connect_output(spawn, &identity)?;
     let limit = Rlimit { current: order.open_files, maximum: getrlimit(Resource::Nofile).maximum };
     setrlimit(Resource::Nofile, limit).map_err(failed("limit open files"))?;
+    if let Some(score) = spawn.oom_score_adj {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string())
+            .map_err(failed(format!("oom_score_adj {score}")))?;
+    }
     if let Some(mask) = spawn.umask {
         rustix::process::umask(Mode::from_raw_mode(mask));
     }
@@ -163,15 +173,67 @@ fn prepare(order: &ShimOrder<'_>) -> Result<Command, ShimReport> {
         let priority = getpriority_process(None).map_err(failed(step()))?;
         setpriority_process(None, priority.saturating_add(nice)).map_err(failed(step()))?;
     }
+    // While there are rights to raise them; the address space comes last.
+    for (resource, limit) in &spawn.limits {
+        set_limit(*resource, *limit).map_err(failed(format!("limit {}", resource.as_str())))?;
+    }
     identity.assume()?;
+    if spawn.no_new_privs {
+        rustix::thread::set_no_new_privs(true).map_err(failed("no_new_privs"))?;
+    }
     if let Some(directory) = &spawn.directory {
         std::env::set_current_dir(directory).map_err(failed(format!("chdir {}", directory.display())))?;
     }
     // The keeper's mask is inherited; a signal that came meanwhile is delivered here and ends the shim, as it should.
     SigSet::empty().thread_set_mask().map_err(failed("signal mask"))?;
     let mut command = Command::new(&spawn.argv[0]);
-    command.args(&spawn.argv[1..]).env_clear().envs(&spawn.environment);
+    command.args(&spawn.argv[1..]).env_clear().envs(environment);
     Ok(command)
+}
+
+fn set_limit(resource: spec::Resource, limit: spec::Limit) -> rustix::io::Result<()> {
+    let resource = match resource {
+        spec::Resource::Nofile => Resource::Nofile,
+        spec::Resource::Nproc => Resource::Nproc,
+        spec::Resource::Core => Resource::Core,
+        spec::Resource::Stack => Resource::Stack,
+        spec::Resource::Cpu => Resource::Cpu,
+        spec::Resource::Memory => Resource::As,
+    };
+    let bound = |value: Option<u64>| value.map_or(Bound::Unlimited, Bound::At);
+    let value = |bound: Bound| match bound {
+        Bound::At(value) => Some(value),
+        Bound::Unlimited => None,
+    };
+    let present = getrlimit(resource);
+    let hard = limit.hard.unwrap_or_else(|| bound(present.maximum));
+    let soft = limit.soft.unwrap_or_else(|| bound(present.current).min(hard));
+    setrlimit(resource, Rlimit { current: value(soft), maximum: value(hard) })
+}
+
+/// Leveret's own variables, over them what the account says, then the files, then what was given.
+fn environment(spawn: &SpawnOrder, identity: &Identity) -> Result<BTreeMap<String, String>, ShimReport> {
+    let mut environment = spawn.environment.clone();
+    let Some(given) = &spawn.given else { return Ok(environment) };
+    for (name, value) in identity.variables.iter().filter(|(name, _)| !given.contains(*name)) {
+        match value {
+            Some(value) => drop(environment.insert((*name).to_owned(), value.clone())),
+            None => drop(environment.remove(*name)),
+        }
+    }
+    for file in &spawn.env_files {
+        match env_file::read(&file.path) {
+            Ok(variables) => {
+                environment.extend(variables.into_iter().filter(|(name, _)| !given.contains(name)));
+            }
+            Err(EnvFileError::Read(error)) if file.optional && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let step = format!("env_file {}", file.path.display());
+                return Err(ShimReport { step, cause: error.to_string() });
+            }
+        }
+    }
+    Ok(environment)
 }
 
 fn failed<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> ShimReport {
@@ -203,6 +265,9 @@ struct Identity {
     gid: Option<Gid>,
     /// The account's name, for its further groups.
     account: Option<CString>,
+    /// What the account says of HOME, USER, LOGNAME and SHELL; without a value they are taken out. Empty where Leveret's
+    /// own user is kept.
+    variables: Vec<(&'static str, Option<String>)>,
     user_step: String,
     group_step: String,
 }
@@ -222,6 +287,7 @@ impl Identity {
             let account = account.map_err(failed(&identity.user_step))?;
             identity.uid = account.as_ref().map(|account| account.uid).or(identity.uid);
             identity.gid = account.as_ref().map(|account| account.gid);
+            identity.variables = variables_of(account.as_ref());
             identity.account = account.and_then(|account| CString::new(account.name).ok());
             if identity.uid.is_none() {
                 return Err(ShimReport { step: identity.user_step, cause: "no such user".to_owned() });
@@ -270,9 +336,75 @@ impl Identity {
     }
 }
 
+/// What a login sets. A user without an account has no home; what Leveret's own says of these would mislead it.
+fn variables_of(account: Option<&User>) -> Vec<(&'static str, Option<String>)> {
+    let text = |path: &Path| path.to_str().filter(|path| !path.is_empty()).map(str::to_owned);
+    let name = account.map(|account| account.name.clone());
+    let home = account.and_then(|account| text(&account.dir)).unwrap_or_else(|| "/".to_owned());
+    let shell = account.and_then(|account| text(&account.shell));
+    vec![("HOME", Some(home)), ("USER", name.clone()), ("LOGNAME", name), ("SHELL", shell)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::spec::EnvFile;
+
+    fn variables(spawn: &SpawnOrder) -> Result<String, ShimReport> {
+        let environment = environment(spawn, &Identity::of(spawn)?)?;
+        let all: Vec<_> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Ok(all.join(" "))
+    }
+
+    fn with_environment(order: SpawnOrder, own: &[&str], given: &[&str]) -> SpawnOrder {
+        let pair = |text: &&str| {
+            let (name, value) = text.split_once('=').unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        let names = given.iter().map(|text| pair(text).0).collect();
+        SpawnOrder { environment: own.iter().chain(given).map(pair).collect(), given: Some(names), ..order }
+    }
+
+    #[test]
+    fn the_account_stands_over_leverets_own_environment_and_under_what_was_given() {
+        let own = ["HOME=/own", "LOGNAME=own", "SHELL=/own", "USER=own", "X=own"];
+        let root = with_environment(order_for(Some("root"), None), &own, &["SHELL=/given"]);
+        let home = User::from_name("root").unwrap().unwrap().dir;
+        let expected = format!("HOME={} LOGNAME=root SHELL=/given USER=root X=own", home.display());
+        assert_eq!(variables(&root).unwrap(), expected);
+        let unknown = with_environment(order_for(Some("4123456"), Some("4123456")), &own, &[]);
+        assert_eq!(variables(&unknown).unwrap(), "HOME=/ X=own");
+        let same = with_environment(order_for(None, None), &own, &[]);
+        assert_eq!(variables(&same).unwrap(), "HOME=/own LOGNAME=own SHELL=/own USER=own X=own");
+        let from_an_older_controller = SpawnOrder { given: None, ..root };
+        assert!(variables(&from_an_older_controller).unwrap().contains("HOME=/own"));
+    }
+
+    #[test]
+    fn files_stand_between_the_account_and_what_was_given_and_the_last_one_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            EnvFile { path, optional: false }
+        };
+        let missing = directory.path().join("none.env");
+        let mut order = with_environment(order_for(Some("root"), None), &["A=own"], &["B=given"]);
+        order.env_files = vec![
+            file("a.env", "A=1\nB=1\nC=1\nHOME=/a\nSHELL=/a\nUSER=a\nLOGNAME=a\n"),
+            EnvFile { path: missing.clone(), optional: true },
+            file("b.env", "C=2\n"),
+        ];
+        let expected = "A=1 B=given C=2 HOME=/a LOGNAME=a SHELL=/a USER=a";
+        assert_eq!(variables(&order).unwrap(), expected);
+        order.env_files[1].optional = false;
+        let report = variables(&order).unwrap_err();
+        assert_eq!(report.step, format!("env_file {}", missing.display()));
+        assert_eq!(report.cause, "No such file or directory");
+        order.env_files = vec![file("c.env", "A=1\nhunter2\n")];
+        let report = variables(&order).unwrap_err();
+        assert_eq!(report.cause, "line 2: a line is NAME=VALUE, a comment after `#`, or empty");
+    }
 
     fn order_for(user: Option<&str>, group: Option<&str>) -> SpawnOrder {
         SpawnOrder { user: user.map(str::to_owned), group: group.map(str::to_owned), ..SpawnOrder::default() }

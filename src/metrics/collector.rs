@@ -6,7 +6,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use crate::controller::handle::{Histogram, Histograms};
-use crate::controller::snapshot::{ProcessView, ProgramView, QueueView, Snapshot};
+use crate::controller::snapshot::{ProcessView, ProgramView, QueueView, ScheduleView, Snapshot};
 
 /// Every state of a process, so that a sum over states never jumps because one of them is empty.
 const STATES: [&str; 7] = ["stopped", "starting", "running", "stopping", "backoff", "exited", "failed"];
@@ -32,6 +32,7 @@ impl SnapshotCollector {
         collector.add_processes(&snapshot.programs)?;
         collector.add_queues(&snapshot.programs)?;
         collector.add_scaling(&snapshot.programs)?;
+        collector.add_schedules(&snapshot.programs)?;
         collector.add_durations(histograms)?;
         Ok(collector)
     }
@@ -165,6 +166,38 @@ impl SnapshotCollector {
             "How long a message that arrives now is expected to wait, in seconds.",
             &["program"],
             seconds(|program| program.wait_predicted_seconds),
+        )
+    }
+
+    fn add_schedules(&mut self, programs: &[ProgramView]) -> Result<(), prometheus::Error> {
+        let moments = |value: fn(&ScheduleView) -> Option<f64>| {
+            let samples = programs.iter().filter_map(|program| {
+                let value = program.schedule.as_ref().and_then(value)?;
+                Some((vec![program.name.as_str()], value))
+            });
+            samples.collect()
+        };
+        self.gauges(
+            "leveret_schedule_last_success_time_seconds",
+            "When a run of the schedule ended well for the last time, in seconds since 1970.",
+            &["program"],
+            moments(|schedule| schedule.last_success_seconds),
+        )?;
+        self.gauges(
+            "leveret_schedule_next_run_time_seconds",
+            "When the next run of the schedule begins, in seconds since 1970.",
+            &["program"],
+            moments(|schedule| schedule.next_run_seconds),
+        )?;
+        let runs = programs.iter().flat_map(|program| {
+            let by_result = program.schedule.iter().flat_map(|schedule| &schedule.runs_by_result);
+            by_result.map(|(result, count)| (vec![program.name.as_str(), result.as_str()], *count as f64))
+        });
+        self.counters(
+            "leveret_schedule_runs_total",
+            "Runs of the schedule, by result.",
+            &["program", "result"],
+            runs.collect(),
         )
     }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,7 @@ impl Saved {
     pub fn shift_to(&mut self, now: Time, wall_seconds: f64) {
         let elapsed = (wall_seconds - self.wall_seconds).max(0.0);
         for program in self.memory.programs.values_mut() {
+            program.deaths.shift(self.at, now, Duration::try_from_secs_f64(elapsed).unwrap_or_default());
             if let Some(hold) = &mut program.wish.hold
                 && let Some(until) = hold.until
             {

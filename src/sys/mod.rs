@@ -1,6 +1,8 @@
-//! Linux facts without policy: clocks, `/proc`, locks.
+//! Linux facts without policy: clocks, `/proc`, locks, files of variables.
 
 pub mod cause;
 pub mod clock;
+pub mod env_file;
 pub mod lock;
 pub mod process;
+pub mod zone;

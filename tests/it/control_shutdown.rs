@@ -131,6 +131,51 @@ fn a_shutdown_goes_on_when_its_controller_is_killed() {
     daemon.assert_nothing_left();
 }
 
+#[test]
+fn a_stop_climbs_its_ladder_of_signals() {
+    let directory = run::directory("ladder");
+    let record = directory.join("record");
+    let command = script(
+        &directory.join("deaf.sh"),
+        &format!(
+            "trap 'echo term >> {0}' TERM\ntrap 'echo quit >> {0}; exit 0' QUIT\necho ready >> {0}\nwhile :; do sleep 0.05; done\n",
+            record.display()
+        ),
+    );
+    let daemon = Daemon::start(&format!(
+        "programs:\n  deaf: {{command: {command}, stop: [{{signal: TERM, for: 500ms}}, {{signal: QUIT, for: 300s}}, KILL]}}\n"
+    ));
+    wait_for("the traps", LIMIT, || (read(&record) == "ready\n").then_some(()));
+    daemon.cli_exits(0, &["stop", "deaf"]);
+    assert_eq!(read(&record), "ready\nterm\nquit\n");
+    assert_eq!(daemon.program("deaf")["processes"][0]["exit"], "exit code 0");
+}
+
+#[test]
+fn leveret_ends_with_a_critical_program_and_its_exit_code() {
+    let end = run::directory("critical").join("end");
+    let command = script(
+        &end.with_file_name("critical.sh"),
+        &format!("while [ ! -e {} ]; do sleep 0.05; done\nexit 7\n", end.display()),
+    );
+    let mut daemon = Daemon::start(&format!(
+        "programs:
+  main: {{command: {command}, critical: true, backoff: {{initial: 0s, give_up_after: 2}}}}
+  web: {{command: sleep 1000, processes: 2}}
+"
+    ));
+    daemon.wait_running("main");
+    daemon.wait_running("web");
+    fs::write(&end, "").expect("the directory is ours");
+    assert_eq!(daemon.wait_exit().code(), Some(7));
+    let output = daemon.output();
+    assert!(
+        output.contains("main is critical and has ended for good: Leveret shuts down with exit code 7"),
+        "{output}"
+    );
+    daemon.assert_nothing_left();
+}
+
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }

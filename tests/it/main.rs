@@ -25,4 +25,5 @@ mod output;
 mod scaling_burst;
 mod scaling_hold;
 mod scaling_in;
+mod schedules;
 mod support;

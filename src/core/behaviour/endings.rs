@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::set_engine_target;
 use crate::core::auxiliary::{AuxiliaryResult, Purpose};
 use crate::core::command::{Command, Scope};
-use crate::core::event::{Edit, EditError, Fact, Notice};
+use crate::core::event::{Adopted, Edit, EditError, Fact, Notice};
 use crate::core::exit::ExitStatus;
 use crate::core::ids::ProgramName;
 use crate::core::machine::Machine;
 use crate::core::observed::Phase;
 use crate::core::scenario::{Scenario, scaled, service, target};
+use crate::core::spec::{Backoff, ProgramSpec, RestartPolicy, StopSpec, StopStep};
 use crate::core::time::Time;
 use crate::core::world::Limits;
 
@@ -46,6 +47,138 @@ fn a_drain_that_proves_manners_opens_the_way_for_the_others_when_that_is_due() {
     assert!(scene.wake_at.is_some_and(|wake_at| wake_at <= due), "{:?}", scene.wake_at);
     scene.wait(5.0);
     assert_eq!(scene.ending("orders").len(), 3);
+}
+
+#[test]
+fn everything_ends_with_a_critical_program_and_its_exit_code() {
+    let backoff = Backoff { initial: Duration::ZERO, give_up_after: Some(2), ..Backoff::default() };
+    let critical = |restart| ProgramSpec { critical: true, restart, backoff, ..service("web", 1) };
+    let (always, never) = (RestartPolicy::Always, RestartPolicy::Never);
+    for (restart, statuses, code) in [
+        (always, vec![ExitStatus::Code(1), ExitStatus::Code(3)], 3),
+        (always, vec![ExitStatus::Code(1), ExitStatus::Signal(9)], 137),
+        (never, vec![ExitStatus::Code(0)], 0),
+        (never, vec![ExitStatus::Unknown], 1),
+    ] {
+        let mut scene = Scenario::new(vec![critical(restart), service("mail", 1)]);
+        let (last, before) = statuses.split_last().unwrap();
+        for status in before {
+            scene.exit("web:0", *status, 0);
+            assert_eq!(scene.live("web"), 1);
+            assert_eq!(scene.machine.world().shutdown, None);
+        }
+        scene.exit("web:0", *last, 0);
+        assert_eq!(scene.ending("mail").len(), 1, "everything else is asked to end");
+        let mut next = Machine::new(Limits::default());
+        next.edit(&Edit::Shutdown, "signal", scene.now).unwrap();
+        next.recall(scene.machine.memory(), true, scene.now);
+        for machine in [&scene.machine, &next] {
+            assert_eq!(machine.world().shutdown.map(|shutdown| shutdown.exit_code), Some(code));
+        }
+        scene.obey("mail");
+        assert!(scene.finished);
+    }
+}
+
+#[test]
+fn an_operator_may_stop_a_critical_program_and_others_may_end_for_good() {
+    let restart = RestartPolicy::Never;
+    let mut scene = Scenario::new(vec![
+        ProgramSpec { critical: true, restart, ..service("web", 1) },
+        ProgramSpec { restart, ..service("mail", 1) },
+    ]);
+    scene.edit(Edit::Stop(target("web"))).unwrap();
+    scene.obey("web");
+    scene.exit("mail:0", ExitStatus::Code(1), 0);
+    assert_eq!(scene.machine.world().shutdown, None);
+}
+
+fn with_ladder(spec: ProgramSpec) -> ProgramSpec {
+    let step = |after, signal| StopStep { after: Duration::from_secs(after), signal };
+    let timeout = Duration::from_secs(45);
+    let stop = StopSpec { timeout, then: vec![step(30, 3), step(40, 6)], ..StopSpec::default() };
+    ProgramSpec { stop, ..spec }
+}
+
+fn signals(scene: &Scenario) -> Vec<i32> {
+    let signal = |command: &Command| match command {
+        Command::Stop { signal, .. } | Command::StopNext { signal, .. } => Some(*signal),
+        Command::Kill { .. } => Some(9),
+        Command::Spawn { .. }
+        | Command::StopLeft { .. }
+        | Command::Limit { .. }
+        | Command::SpawnAuxiliary { .. }
+        | Command::KillAuxiliary { .. }
+        | Command::KillStray { .. } => None,
+    };
+    scene.done.iter().filter_map(signal).collect()
+}
+
+#[test]
+fn a_ladder_of_signals_is_climbed_up_to_the_kill() {
+    let mut scene = Scenario::new(vec![with_ladder(service("web", 1))]);
+    scene.wait(60.0);
+    scene.edit(Edit::Stop(target("web"))).unwrap();
+    for (seconds, sent) in [
+        (29.9, vec![15]),
+        (0.1, vec![15, 3]),
+        (9.9, vec![15, 3]),
+        (0.1, vec![15, 3, 6]),
+        (4.9, vec![15, 3, 6]),
+    ] {
+        scene.wait(seconds);
+        assert_eq!(signals(&scene), sent);
+    }
+    scene.wait(0.1);
+    assert_eq!(signals(&scene), [15, 3, 6, 9]);
+}
+
+#[test]
+fn scaling_in_sends_the_first_signal_alone_until_somebody_insists() {
+    let mut scene = Scenario::new(vec![with_ladder(scaled("orders", 0, 10))]);
+    set_engine_target(&mut scene, "orders", 1);
+    scene.wait(100.0);
+    set_engine_target(&mut scene, "orders", 0);
+    scene.wait(3_600.0);
+    assert_eq!(signals(&scene), [15]);
+    scene.edit(Edit::Stop(target("orders"))).unwrap();
+    scene.wait(29.9);
+    assert_eq!(signals(&scene), [15]);
+    scene.wait(0.2);
+    assert_eq!(signals(&scene), [15, 3]);
+    scene.obey("orders");
+    scene.wait(100.0);
+    assert_eq!(signals(&scene), [15, 3]);
+}
+
+#[test]
+fn the_next_controller_goes_on_at_the_step_that_was_reached() {
+    let specs = vec![with_ladder(service("web", 1))];
+    let mut scene = Scenario::new(specs.clone());
+    scene.wait(60.0);
+    scene.edit(Edit::Stop(target("web"))).unwrap();
+    scene.wait(31.0);
+    let Phase::Stopping(life, main, stop) = scene.phase("web:0") else { panic!("it is stopping") };
+    let note = serde_json::to_string(&stop).unwrap();
+    let mut next = Scenario::new(Vec::new());
+    next.now = scene.now;
+    next.machine.configure(specs, Limits::default());
+    next.machine.recall(scene.machine.memory(), true, scene.now);
+    next.machine.adopt(Adopted {
+        process: "web:0".parse().unwrap(),
+        incarnation: life.incarnation,
+        fingerprint: life.fingerprint,
+        ordered_at: life.ordered_at,
+        stop: serde_json::from_str(&note).unwrap(),
+        main: Some((main.pid, main.started_at)),
+        run: None,
+    });
+    next.wait(8.9);
+    assert!(signals(&next).is_empty(), "{:?}", signals(&next));
+    next.wait(0.1);
+    assert_eq!(signals(&next), [6]);
+    next.wait(5.0);
+    assert_eq!(signals(&next), [6, 9]);
 }
 
 #[test]
@@ -243,4 +376,18 @@ fn an_auxiliary_process_runs_once_and_is_killed_at_its_limit() {
         [Notice::Auxiliary(outcome)] if outcome.id == id && outcome.result == AuxiliaryResult::TimedOut
     ));
     assert!(machine.world().auxiliaries.is_empty());
+}
+
+#[test]
+fn what_a_leader_left_is_asked_once_when_somebody_insists_at_the_same_moment() {
+    let mut scene = Scenario::new(vec![scaled("orders", 0, 10)]);
+    set_engine_target(&mut scene, "orders", 1);
+    scene.wait(100.0);
+    set_engine_target(&mut scene, "orders", 0);
+    let incarnation = scene.incarnation("orders:0").unwrap();
+    let at = scene.now;
+    scene.machine.observe(Fact::Exited { incarnation, status: ExitStatus::Code(0), left: 1, at });
+    scene.edit(Edit::Stop(target("orders"))).unwrap();
+    let asked = scene.done.iter().filter(|command| matches!(command, Command::StopLeft { .. })).count();
+    assert_eq!(asked, 1);
 }

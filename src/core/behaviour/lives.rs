@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crate::core::command::Command;
-use crate::core::event::Fact;
+use crate::core::event::{Edit, Fact};
 use crate::core::exit::ExitStatus;
 use crate::core::machine::Machine;
 use crate::core::observed::Phase;
 use crate::core::plan::plan;
-use crate::core::scenario::{Scenario, service};
+use crate::core::scenario::{Scenario, service, target};
+use crate::core::spec::{OnCode, ProgramSpec};
 use crate::core::world::Limits;
 
 #[test]
@@ -49,6 +50,38 @@ fn a_clean_exit_after_a_useful_life_is_replaced_at_once() {
     scene.exit("web:0", ExitStatus::Code(0), 0);
     assert_ne!(scene.incarnation("web:0"), before);
     assert_eq!(scene.live("web"), 1);
+}
+
+#[test]
+fn ends_are_tallied_and_the_tally_outlives_leveret() {
+    let codes = [(64, OnCode::StayDown)].into();
+    let mut scene = Scenario::new(vec![ProgramSpec { codes, ..service("web", 1) }]);
+    for status in [ExitStatus::Code(1), ExitStatus::Signal(9), ExitStatus::Code(1)] {
+        scene.wait(5.0);
+        scene.exit("web:0", status, 0);
+    }
+    scene.wait(5.0);
+    scene.exit("web:0", ExitStatus::Code(64), 0);
+    assert!(matches!(scene.phase("web:0"), Phase::Exited { .. }), "{:?}", scene.phase("web:0"));
+    scene.wait(100.0);
+    assert_eq!(scene.live("web"), 0);
+    scene.edit(Edit::Start(target("web"))).unwrap();
+    scene.wait(5.0);
+    scene.edit(Edit::Stop(target("web"))).unwrap();
+    scene.obey("web");
+    let tally = |machine: &Machine| {
+        let program = machine.world().programs.values().next().unwrap();
+        let causes = program.deaths.by_count().into_iter();
+        causes.map(|(cause, death)| format!("{} {cause}", death.count)).collect::<Vec<_>>()
+    };
+    let expected = ["2 exit code 1", "1 exit code 64", "1 killed by SIGKILL"];
+    assert_eq!(tally(&scene.machine), expected, "an end that somebody asked for is not in it");
+    for same_processes in [true, false] {
+        let mut next = Machine::new(Limits::default());
+        next.configure(vec![service("web", 1)], Limits::default());
+        next.recall(scene.machine.memory(), same_processes, scene.now);
+        assert_eq!(tally(&next), expected);
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn next_machine(scene: &Scenario, specs: Vec<ProgramSpec>) -> Machine {
     let json = serde_json::to_string(&scene.machine.memory()).unwrap();
     let mut next = Machine::new(Limits::default());
     next.configure(specs, Limits::default());
-    next.recall(serde_json::from_str(&json).unwrap(), true);
+    next.recall(serde_json::from_str(&json).unwrap(), true, scene.now);
     next.set_last_incarnation(scene.machine.world().last_incarnation);
     for (name, program) in &scene.machine.world().programs {
         for (slot, state) in &program.slots {
@@ -28,14 +28,15 @@ fn next_machine(scene: &Scenario, specs: Vec<ProgramSpec>) -> Machine {
                 let (incarnation, stop) = (*incarnation, leftover.stop);
                 let main = Some((7, ordered_at));
                 let process = process.clone();
-                next.adopt(Adopted { process, incarnation, fingerprint, ordered_at, stop, main });
+                next.adopt(Adopted { process, incarnation, fingerprint, ordered_at, stop, main, run: None });
             }
             let Some(Life { incarnation, fingerprint, ordered_at }) = state.phase.life().copied() else {
                 continue;
             };
             let stop = state.phase.stop().copied();
             let main = Some((7, ordered_at));
-            next.adopt(Adopted { process, incarnation, fingerprint, ordered_at, stop, main });
+            let run = program.runs.as_ref().and_then(|runs| runs.current);
+            next.adopt(Adopted { process, incarnation, fingerprint, ordered_at, stop, main, run });
         }
     }
     next
@@ -101,7 +102,7 @@ fn a_new_machine_goes_on_where_the_one_before_stopped() {
 
     let mut next = Machine::new(Limits::default());
     next.configure(vec![service("web", 2), scaled("orders", 1, 5)], Limits::default());
-    next.recall(serde_json::from_str(&json).unwrap(), true);
+    next.recall(serde_json::from_str(&json).unwrap(), true, scene.now);
     next.set_last_incarnation(scene.machine.world().last_incarnation);
     for (name, program) in &scene.machine.world().programs {
         for (slot, state) in &program.slots {
@@ -114,6 +115,7 @@ fn a_new_machine_goes_on_where_the_one_before_stopped() {
                 ordered_at: life.ordered_at,
                 stop,
                 main: Some((main.pid, main.started_at)),
+                run: None,
             });
         }
     }
@@ -139,11 +141,12 @@ fn a_restart_that_was_not_written_down_is_counted_by_the_next_machine() {
         ordered_at: scene.now,
         stop: None,
         main: Some((40 + incarnation as i32, scene.now)),
+        run: None,
     };
     // The machine before saw the exit, started the next one and was gone before it had written that down.
     let mut next = Machine::new(Limits::default());
     next.configure(vec![service("web", 1)], Limits::default());
-    next.recall(memory, true);
+    next.recall(memory, true, scene.now);
     let at = scene.now + Duration::from_secs(1);
     next.adopt(adopted(1));
     next.observe(Fact::Exited { incarnation: Incarnation(1), status: ExitStatus::Code(3), left: 0, at });
@@ -165,7 +168,7 @@ fn processes_that_are_newer_than_the_memory_are_kept_until_readings_say_otherwis
 
     let mut next = Machine::new(Limits::default());
     next.configure(vec![scaled("orders", 1, 5)], Limits::default());
-    next.recall(memory, true);
+    next.recall(memory, true, scene.now);
     let orders = &scene.machine.world().programs[&ProgramName::new("orders").unwrap()];
     for (slot, state) in &orders.slots {
         let (Some(life), Some(main)) = (state.phase.life(), state.phase.main()) else { panic!("{state:?}") };
@@ -176,6 +179,7 @@ fn processes_that_are_newer_than_the_memory_are_kept_until_readings_say_otherwis
             ordered_at: life.ordered_at,
             stop: None,
             main: Some((main.pid, main.started_at)),
+            run: None,
         });
     }
     for _ in 0..2 {

@@ -191,3 +191,20 @@ fn each_kind_of_trouble_with_the_data_is_told_once_until_they_are_good_again() {
     scene.sample("orders", 0, 1);
     assert_eq!(told(&mut scene), [None]);
 }
+
+#[test]
+fn a_count_by_hand_and_its_end_do_not_start_a_process_that_was_stopped_by_itself() {
+    let mut scene = Scenario::new(vec![service("web", 3)]);
+    scene.wait(2.0);
+    scene.edit(Edit::Stop(target("web:1"))).unwrap();
+    scene.obey("web");
+    let name = ProgramName::new("web").unwrap();
+    for count in [0, 0] {
+        scene.edit(Edit::Scale(name.clone(), count, None)).unwrap();
+        scene.obey("web");
+    }
+    scene.edit(Edit::Auto(target("web"))).unwrap();
+    scene.wait(2.0);
+    assert_eq!(scene.live("web"), 2);
+    assert_eq!(scene.phase("web:1"), Phase::Empty);
+}

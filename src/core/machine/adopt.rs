@@ -11,7 +11,7 @@ impl Machine {
     /// Takes over a life that was there before this machine. Exits that it had meanwhile are told as facts afterwards, but
     /// before the life that followed it in its slot is taken over: that one then counts as the restart that it was.
     pub fn adopt(&mut self, adopted: Adopted) {
-        let Adopted { process, incarnation, fingerprint, ordered_at, stop, main } = adopted;
+        let Adopted { process, incarnation, fingerprint, ordered_at, stop, main, run } = adopted;
         self.world.last_incarnation = self.world.last_incarnation.max(incarnation);
         self.world.lives.insert(incarnation, Owner::Process(process.clone()));
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
@@ -32,6 +32,9 @@ impl Machine {
             (Some((pid, started_at)), Some(stop)) => Phase::Stopping(life, Main { pid, started_at }, stop),
         };
         count_restart(program, process.slot);
+        if let (Some(runs), Some(run)) = (&mut program.runs, run) {
+            runs.adopt(run);
+        }
         keep_what_lives(program);
     }
 

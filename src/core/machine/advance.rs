@@ -1,6 +1,6 @@
 //! What the passing of time alone does: holds end, starts are over, the engine is asked, what is not needed is forgotten.
 
-use super::Machine;
+use super::{Machine, schedules};
 use crate::core::auxiliary::{Auxiliary, AuxiliaryPhase, AuxiliaryResult};
 use crate::core::event::Notice;
 use crate::core::observed::{Phase, StopManners};
@@ -13,10 +13,12 @@ impl Machine {
     pub(super) fn advance(&mut self, now: Time) {
         let shutting_down = self.world.shutdown.is_some();
         let mut notices = Vec::new();
+        let (wall, seed) = (self.world.wall, self.world.limits.seed);
         for program in self.world.programs.values_mut() {
             end_hold(program, now, &mut notices);
             finish_startups(program, now);
             ask_engine(program, now, shutting_down, &mut notices);
+            schedules::advance(program, wall, (now, seed), shutting_down, &mut notices);
             tidy(program, shutting_down);
         }
         self.notices.append(&mut notices);
@@ -123,13 +125,17 @@ fn ask_engine(program: &mut Program, now: Time, shutting_down: bool, notices: &m
 /// Forgets slots that are neither wanted nor occupied, and failures of those that are no longer wanted.
 fn tidy(program: &mut Program, shutting_down: bool) {
     let wanted = program.wanted(shutting_down).slots;
-    let keeps_history = matches!(program.spec.kind, Kind::Service { .. });
+    let is_scheduled = program.runs.is_some();
+    let keeps_history = is_scheduled || matches!(program.spec.kind, Kind::Service { .. });
     let configured = program.count();
     program.slots.retain(|number, slot| {
         if !slot.is_vacant() || wanted.contains(*number) {
             return true;
         }
-        slot.phase = Phase::Empty;
+        // How the last run of a schedule ended is shown until the next one.
+        if !(keeps_history && is_scheduled && matches!(slot.phase, Phase::Exited { .. })) {
+            slot.phase = Phase::Empty;
+        }
         slot.failures = 0;
         slot.again = None;
         keeps_history && *number < configured && !program.retiring

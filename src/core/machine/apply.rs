@@ -14,6 +14,7 @@ impl Machine {
         match command {
             Command::Spawn { process, life } => self.apply_spawn(process, *life),
             Command::Stop { process, incarnation, stop, .. }
+            | Command::StopNext { process, incarnation, stop, .. }
             | Command::Limit { process, incarnation, stop } => {
                 self.apply_stop(process, *incarnation, *stop);
             }

@@ -12,7 +12,7 @@ use crate::core::observed::{Gone, Main, Phase, Stop, StopCause, StopManners};
 use crate::core::plan::signal_text;
 use crate::core::restart::{Ending, after_ending};
 use crate::core::time::Time;
-use crate::core::world::{MANNERS_PROVEN, Owner, USEFUL_LIFE};
+use crate::core::world::{MANNERS_PROVEN, Owner, Shutdown, USEFUL_LIFE};
 
 impl Machine {
     pub(super) fn spawned(&mut self, incarnation: Incarnation, main: Main) {
@@ -115,11 +115,14 @@ impl Machine {
                 | StopCause::Removed
                 | StopCause::ScaleIn
                 | StopCause::Shutdown
-                | StopCause::LeaderEnded => None,
+                | StopCause::LeaderEnded
+                | StopCause::Timeout
+                | StopCause::Replaced => None,
             };
             slot.failures = 0;
         }
         self.notices.push(Notice::Stopped(process.clone(), at.since(stop.since)));
+        self.settle_stopped_run(process, stop.cause, at);
     }
 
     fn settle_ending(
@@ -131,14 +134,31 @@ impl Machine {
         at: Time,
     ) {
         let seed = self.world.limits.seed ^ incarnation.0;
+        if let Some(program) = self.world.programs.get_mut(&process.program) {
+            program.deaths.count(status, at);
+        }
         let Some(program) = self.world.programs.get(&process.program) else { return };
         let excuse = self.world.excuse(program);
         let useful_life = USEFUL_LIFE.max(program.startup());
-        let (policy, backoff) = (program.spec.restart, program.spec.backoff);
+        let (policy, codes, backoff) =
+            (program.spec.restart, program.spec.codes.clone(), program.spec.backoff);
+        // What nobody wants any more is not missed.
+        let is_critical = program.spec.critical && !program.retiring && program.wish.stopped.is_none();
+        let is_run = program.runs.is_some();
+        let (codes, backoff) = (&codes, &backoff);
+        let ending = Ending { status, lived, at, useful_life, policy, codes, backoff, excuse, seed };
+        if is_run {
+            return self.settle_run(process, ending);
+        }
         let Some(slot) = self.slot_mut(process) else { return };
-        let ending = Ending { status, lived, at, useful_life, policy, backoff: &backoff, excuse, seed };
         let sentence = after_ending(slot, ending);
+        let is_for_good = matches!(slot.phase, Phase::Exited { .. } | Phase::Failed { .. });
         self.notices.push(Notice::Ended(process.clone(), sentence));
+        if is_for_good && is_critical && self.world.shutdown.is_none() {
+            let exit_code = exit_code(status);
+            self.world.shutdown = Some(Shutdown { since: at, at_once: false, exit_code });
+            self.notices.push(Notice::CriticalEnded(process.clone(), exit_code));
+        }
     }
 
     fn note_manners(&mut self, process: &ProcessId, manners: StopManners) {
@@ -171,6 +191,17 @@ impl Machine {
             self.notices.push(Notice::Auxiliary(AuxiliaryOutcome { id, program, purpose, result }));
         }
     }
+}
+
+/// The exit code by which Leveret says how a critical process ended, as shells say it.
+fn exit_code(status: Option<ExitStatus>) -> u8 {
+    let code = match status {
+        Some(ExitStatus::Code(code)) => code,
+        Some(ExitStatus::Signal(number)) => 128 + number,
+        Some(ExitStatus::Unknown) => 1,
+        None => 127,
+    };
+    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 /// What an asked end says about how the stop signal is taken.

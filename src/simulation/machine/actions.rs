@@ -25,6 +25,7 @@ enum Action {
     Reload,
     OldNews,
     Auxiliary,
+    SetClock,
     RestartController,
     DieWhileActing,
     RestartDaemon,
@@ -32,7 +33,7 @@ enum Action {
     Shutdown,
 }
 
-const WEIGHTS: [(Action, u32); 15] = [
+const WEIGHTS: [(Action, u32); 16] = [
     (Action::Advance, 30),
     (Action::ReadQueues, 9),
     (Action::Exit, 12),
@@ -43,6 +44,7 @@ const WEIGHTS: [(Action, u32); 15] = [
     (Action::Reload, 5),
     (Action::OldNews, 4),
     (Action::Auxiliary, 1),
+    (Action::SetClock, 1),
     (Action::RestartController, 3),
     (Action::DieWhileActing, 1),
     (Action::RestartDaemon, 1),
@@ -115,6 +117,12 @@ impl Run {
                 self.tell(format!("a check of {program} within {limit:?}"));
                 self.machine.request_auxiliary(program, purpose, argv, limit);
                 self.settle()
+            }
+            Action::SetClock => {
+                let by = i64::from(self.dice.pick(&[1, 30, 400, 3_600, 40_000]));
+                let by = if self.dice.chance(0.5) { by } else { -by };
+                self.tell(format!("the clock is set by {by} s"));
+                self.set_clock(by)
             }
             Action::RestartController => self.restart_controller_somehow(),
             Action::DieWhileActing => {

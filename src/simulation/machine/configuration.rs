@@ -1,12 +1,14 @@
 //! Configurations as people change them: programs come, go, change what they run, how many, and what they are.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::dice::Dice;
 use crate::core::ids::ProgramName;
+use crate::core::schedule::Zone;
 use crate::core::spec::{
-    Backoff, Dependency, Kind, LogSpec, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, StopSpec,
-    StopTarget, Until,
+    Backoff, Dependency, Kind, LogSpec, Missed, OnCode, Overlap, ProgramSpec, RestartPolicy, RunSpec,
+    ScaleMode, ScaleSpec, ScheduleSpec, StopSpec, StopStep, StopTarget, Until,
 };
 use crate::core::world::Limits;
 
@@ -25,6 +27,7 @@ pub(super) const TIMEOUT_MOST: Duration = Duration::from_secs(30);
 pub(super) fn programs(dice: &mut Dice) -> Vec<ProgramSpec> {
     let some = NAMES.iter().filter(|_| dice.chance(0.6)).copied().collect::<Vec<_>>();
     let mut programs: Vec<ProgramSpec> = some.into_iter().map(|name| program(name, dice)).collect();
+    set_codes(&mut programs);
     connect(&mut programs);
     programs
 }
@@ -32,8 +35,9 @@ pub(super) fn programs(dice: &mut Dice) -> Vec<ProgramSpec> {
 /// Lets some programs need the one before them by name, as far as it can come. What they run decides which do, so that it
 /// changes with them.
 fn connect(programs: &mut [ProgramSpec]) {
-    let others: Vec<ProgramSpec> = programs.to_vec();
-    for program in programs {
+    let has_moments = |program: &ProgramSpec| matches!(program.kind, Kind::Scheduled(_));
+    let others: Vec<ProgramSpec> = programs.iter().filter(|other| !has_moments(other)).cloned().collect();
+    for program in programs.iter_mut().filter(|program| !has_moments(program)) {
         let before = others.iter().filter(|other| other.name < program.name).max_by_key(|other| &other.name);
         let needs = program.run.argv.last().is_some_and(|argument| argument == "3");
         program.depends_on = before
@@ -48,7 +52,7 @@ fn until(needed: &ProgramSpec) -> Until {
     match needed.kind {
         Kind::Service { .. } if needed.restart != RestartPolicy::Always => Until::Completed,
         Kind::Service { .. } => Until::Ready,
-        Kind::Scaled(_) => Until::Started,
+        Kind::Scaled(_) | Kind::Scheduled(_) => Until::Started,
     }
 }
 
@@ -72,7 +76,14 @@ pub(super) fn change(programs: &mut Vec<ProgramSpec>, dice: &mut Dice) {
             Some(index) => alter(&mut programs[index], dice),
         }
     }
+    set_codes(programs);
     connect(programs);
+}
+
+fn set_codes(programs: &mut [ProgramSpec]) {
+    for program in programs {
+        program.codes = codes(program.restart, &program.backoff);
+    }
 }
 
 fn alter(program: &mut ProgramSpec, dice: &mut Dice) {
@@ -89,6 +100,7 @@ fn alter(program: &mut ProgramSpec, dice: &mut Dice) {
                 let ScaleSpec { broker, queue, .. } = scale.clone();
                 *scale = ScaleSpec { broker, queue, ..self::scale(dice) };
             }
+            Kind::Scheduled(schedule) => *schedule = self::schedule(dice),
         },
     }
 }
@@ -101,7 +113,9 @@ fn program(name: &str, dice: &mut Dice) -> ProgramSpec {
         kind: kind(dice),
         autostart: dice.chance(0.9),
         restart: restart(dice),
+        codes: BTreeMap::new(),
         backoff: backoff(dice),
+        critical: false,
         stop: stop(dice),
         log: LogSpec::default(),
         depends_on: Vec::new(),
@@ -113,7 +127,23 @@ fn run(dice: &mut Dice) -> RunSpec {
 }
 
 fn kind(dice: &mut Dice) -> Kind {
-    if dice.chance(0.4) { Kind::Service { processes: dice.below(5) } } else { Kind::Scaled(scale(dice)) }
+    match dice.below(10) {
+        0..4 => Kind::Service { processes: dice.below(5) },
+        4 | 5 => Kind::Scheduled(schedule(dice)),
+        _ => Kind::Scaled(scale(dice)),
+    }
+}
+
+fn schedule(dice: &mut Dice) -> ScheduleSpec {
+    let crons = ["*/5 * * * * *", "30 * * * * *", "*/2 * * * *", "0 * * * *", "0 3 * * *", "15 2 * * sun"];
+    ScheduleSpec {
+        cron: dice.pick(&crons).parse().expect("a constant that is a schedule"),
+        timezone: Zone::named(dice.pick(&["UTC", "Europe/Berlin", "Australia/Lord_Howe"])).expect("a zone"),
+        overlap: dice.pick(&[Overlap::Skip, Overlap::Queue, Overlap::Replace]),
+        missed: dice.pick(&[Missed::Skip, Missed::Once]),
+        timeout: dice.chance(0.5).then(|| dice.seconds(1, 120)),
+        jitter: dice.pick(&[Duration::ZERO, Duration::ZERO, Duration::from_secs(20)]),
+    }
 }
 
 fn scale(dice: &mut Dice) -> ScaleSpec {
@@ -133,6 +163,15 @@ fn restart(dice: &mut Dice) -> RestartPolicy {
     dice.pick(&[always, always, always, RestartPolicy::OnFailure, RestartPolicy::Never])
 }
 
+/// Some have words of their own for some codes; which follows from the rest, so that older seeds keep their worlds.
+fn codes(restart: RestartPolicy, backoff: &Backoff) -> BTreeMap<i32, OnCode> {
+    match (restart, backoff.give_up_after) {
+        (RestartPolicy::OnFailure, Some(_)) => [(0, OnCode::Recycle), (1, OnCode::StayDown)].into(),
+        (RestartPolicy::Never, _) => [(1, OnCode::Backoff)].into(),
+        (RestartPolicy::Always | RestartPolicy::OnFailure, _) => BTreeMap::new(),
+    }
+}
+
 fn backoff(dice: &mut Dice) -> Backoff {
     Backoff {
         initial: dice.pick(&[Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)]),
@@ -144,9 +183,11 @@ fn backoff(dice: &mut Dice) -> Backoff {
 
 fn stop(dice: &mut Dice) -> StopSpec {
     let timeouts = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(10), TIMEOUT_MOST];
-    StopSpec {
-        signal: dice.pick(&[15, 15, 15, 2]),
-        to: dice.pick(&[StopTarget::Main, StopTarget::Main, StopTarget::Group]),
-        timeout: dice.pick(&timeouts),
-    }
+    let signal = dice.pick(&[15, 15, 15, 2]);
+    let to = dice.pick(&[StopTarget::Main, StopTarget::Main, StopTarget::Group]);
+    let timeout = dice.pick(&timeouts);
+    // Which follows from the rest, so that older seeds keep their worlds.
+    let steps = if timeout == TIMEOUT_MOST { 2 } else { 0 };
+    let then = (1..=steps).map(|step| StopStep { after: timeout.mul_f64(f64::from(step) / 4.0), signal: 3 });
+    StopSpec { signal, to, timeout, then: then.collect() }
 }

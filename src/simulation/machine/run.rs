@@ -18,6 +18,7 @@ use crate::core::event::{Edit, EditError, Fact, Notice};
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
 use crate::core::observed::BrokerHealth;
+use crate::core::schedule::Wall;
 use crate::core::spec::ProgramSpec;
 use crate::core::time::Time;
 use crate::core::world::Limits;
@@ -70,6 +71,8 @@ pub(super) struct Run {
     /// Lives that the keeper may forget as soon as their end is written down.
     released: Vec<Incarnation>,
     idle_wakes: (Time, u32),
+    /// How the wall clock stands.
+    pub(super) wall: Wall,
 }
 
 impl Run {
@@ -99,6 +102,9 @@ impl Run {
             drains: BTreeSet::new(),
             released: Vec::new(),
             idle_wakes: (now, 0),
+            wall: Wall {
+                ahead_micros: 1_600_000_000_000_000 + i64::from(dice.below(100_000_000)) * 1_000_000,
+            },
             dice,
         };
         run.take_over();
@@ -158,6 +164,9 @@ impl Run {
                     if *left == 0 {
                         self.dies_after = None;
                         self.shadow.uncertain.extend(incarnation(command));
+                        if let Command::Spawn { process, .. } = command {
+                            self.shadow.runs.remove(&process.program);
+                        }
                         return Ok(true);
                     }
                     *left -= 1;
@@ -201,7 +210,7 @@ impl Run {
             version: VERSION,
             keeper: self.identity(),
             at: self.now,
-            wall_seconds: self.now.as_seconds(),
+            wall_seconds: self.wall_seconds(),
             memory: self.machine.memory(),
         });
         for incarnation in std::mem::take(&mut self.released) {
@@ -212,6 +221,22 @@ impl Run {
     /// Whether the next controller would know all that this one knows.
     pub(super) fn is_saved(&self) -> bool {
         self.disk.as_ref().is_some_and(|saved| saved.memory == self.machine.memory())
+    }
+
+    fn wall_seconds(&self) -> f64 {
+        self.wall.micros_at(self.now) as f64 / 1e6
+    }
+
+    /// The wall clock is set.
+    pub(super) fn set_clock(&mut self, seconds: i64) -> Check {
+        self.shadow.latest_shown = self.shadow.latest_shown.max(self.wall.seconds_at(self.now));
+        if seconds < 0 {
+            // What was dealt with may come again.
+            self.shadow.runs.clear();
+        }
+        self.wall.ahead_micros += seconds * 1_000_000;
+        self.machine.observe(Fact::Wall(self.wall));
+        self.settle()
     }
 
     fn identity(&self) -> KeeperIdentity {
@@ -501,7 +526,7 @@ impl Run {
             }
             let same_processes = taken_over || saved.keeper == identity;
             if !same_processes {
-                saved.shift_to(self.now, self.now.as_seconds());
+                saved.shift_to(self.now, self.wall_seconds());
             }
             let json = serde_json::to_string(&saved.memory).expect("a memory is always JSON");
             (serde_json::from_str(&json).expect("a memory is read back"), same_processes)
@@ -510,7 +535,7 @@ impl Run {
         self.limits.seed = self.limits.seed.wrapping_add(1);
         let inventory = self.keeper.connect();
         let (programs, retiring) = (self.programs.clone(), self.retiring.clone());
-        let before = Before { programs, retiring, limits: self.limits, memory };
+        let before = Before { programs, retiring, limits: self.limits, memory, wall: self.wall };
         self.machine = takeover::machine(before, &inventory, self.now);
         let (steps, complaints) = takeover::steps(&inventory);
         assert!(complaints.is_empty(), "{complaints:?}");
@@ -529,6 +554,7 @@ pub(super) fn process_of(command: &Command) -> Option<&ProcessId> {
     match command {
         Command::Spawn { process, .. }
         | Command::Stop { process, .. }
+        | Command::StopNext { process, .. }
         | Command::StopLeft { process, .. }
         | Command::Limit { process, .. }
         | Command::Kill { process, .. } => Some(process),
@@ -541,6 +567,7 @@ pub(super) fn incarnation(command: &Command) -> Option<Incarnation> {
     match command {
         Command::Spawn { life, .. } => Some(life.incarnation),
         Command::Stop { incarnation, .. }
+        | Command::StopNext { incarnation, .. }
         | Command::StopLeft { incarnation, .. }
         | Command::Limit { incarnation, .. }
         | Command::Kill { incarnation, .. }

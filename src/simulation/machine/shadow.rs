@@ -20,11 +20,17 @@ pub(super) struct Shadow {
     pub(super) told_gone: BTreeSet<Incarnation>,
     /// Lives whose order to stop may or may not have been written down by a controller that died.
     pub(super) uncertain: BTreeSet<Incarnation>,
+    /// How many further signals each life was sent on the way to its kill.
+    pub(super) climbed: BTreeMap<Incarnation, u32>,
     /// Lives whose left-behind processes were asked to end.
     pub(super) asked_left: BTreeSet<Incarnation>,
     pub(super) readings: BTreeMap<ProgramName, Readings>,
     pub(super) shutdown: Option<Time>,
     pub(super) shutdown_now: bool,
+    /// The newest moment that each schedule ran for, and when that run began.
+    pub(super) runs: BTreeMap<ProgramName, (i64, Time)>,
+    /// The latest that the wall clock ever showed, in seconds since 1970.
+    pub(super) latest_shown: i64,
     /// When everything has to be gone.
     pub(super) gone_by: Option<Time>,
 }

@@ -2,7 +2,8 @@
 
 use crate::core::command::Command;
 use crate::core::ids::{Incarnation, ProcessId};
-use crate::core::observed::{Slot, StopCause};
+use crate::core::observed::{Slot, Stop, StopCause};
+use crate::core::runs::Origin;
 use crate::core::spec::Until;
 use crate::simulation::machine::keeper::{Child, State};
 use crate::simulation::machine::run::{Check, Run, incarnation};
@@ -15,6 +16,7 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
             no_start_during_shutdown(run, command)?;
             no_start_of_what_an_operator_stopped(run, process)?;
             no_start_beside_another_life(run, process)?;
+            no_start_of_a_schedule_before_its_time(run, process)?;
             no_start_over_what_is_not_known_to_be_left(run, process)?;
             no_start_before_what_it_needs(run, process)?;
         }
@@ -28,6 +30,11 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
                 no_end_before_those_that_need_it(run, process)?;
             }
             asked_only_once(run, *incarnation)?;
+            a_run_is_cut_only_where_that_is_configured(run, process, *incarnation, stop.cause)?;
+        }
+        Command::StopNext { incarnation, stop, .. } => {
+            nothing_is_sent_to_the_gone(run, command)?;
+            a_ladder_is_climbed_step_by_step_when_somebody_insists(run, *incarnation, stop)?;
         }
         Command::StopLeft { incarnation, .. } => {
             nothing_is_sent_to_the_gone(run, command)?;
@@ -148,6 +155,82 @@ fn asked_only_once(run: &Run, incarnation: Incarnation) -> Check {
     match asked.filter(|_| !run.shadow.uncertain.contains(&incarnation)) {
         Some(at) => Err(format!("life {incarnation} is asked to end again; it was at {}", at.as_seconds())),
         None => Ok(()),
+    }
+}
+
+/// Never while a process may take as long as it takes, and no signal twice.
+fn a_ladder_is_climbed_step_by_step_when_somebody_insists(
+    run: &mut Run,
+    incarnation: Incarnation,
+    stop: &Stop,
+) -> Check {
+    if !run.shadow.insisted.contains_key(&incarnation) {
+        return Err(format!(
+            "life {incarnation} is sent a further signal although nobody insists on its end"
+        ));
+    }
+    let before = run.shadow.climbed.insert(incarnation, stop.step).unwrap_or(0);
+    let is_uncertain = run.shadow.uncertain.contains(&incarnation);
+    if stop.step != before + 1 && !(is_uncertain && stop.step == before) {
+        return Err(format!("life {incarnation} is sent signal {} after signal {before}", stop.step));
+    }
+    Ok(())
+}
+
+/// A run ends its predecessor, or is ended, only where the configuration says so; then somebody insists.
+fn a_run_is_cut_only_where_that_is_configured(
+    run: &mut Run,
+    process: &ProcessId,
+    incarnation: Incarnation,
+    cause: StopCause,
+) -> Check {
+    let program = run.machine.world().programs.get(&process.program);
+    let Some(program) = program else { return Ok(()) };
+    let schedule = program.spec.schedule();
+    let may_be = match cause {
+        StopCause::Timeout => schedule.is_some_and(|schedule| schedule.timeout.is_some()),
+        StopCause::Replaced => schedule.is_some(),
+        StopCause::Operator
+        | StopCause::Restart
+        | StopCause::Changed
+        | StopCause::Removed
+        | StopCause::ScaleIn
+        | StopCause::Shutdown
+        | StopCause::LeaderEnded => return Ok(()),
+    };
+    if !may_be {
+        return Err(format!("the run {incarnation} of {process} is cut by {cause:?} without a reason"));
+    }
+    let timeout = program.spec.stop.timeout;
+    run.shadow.insist(incarnation, run.now, timeout);
+    Ok(())
+}
+
+/// A process of a schedule belongs to a run, and a run that is due has come to its moment, and no moment comes twice.
+fn no_start_of_a_schedule_before_its_time(run: &mut Run, process: &ProcessId) -> Check {
+    let program = run.machine.world().programs.get(&process.program);
+    let Some((program, schedule)) = program.and_then(|program| Some((program, program.spec.schedule()?)))
+    else {
+        return Ok(());
+    };
+    let Some(current) = program.runs.as_ref().and_then(|runs| runs.current) else {
+        return Err(format!("{process} is started outside of any run"));
+    };
+    let (name, shown) = (process.program.clone(), run.wall.seconds_at(run.now));
+    let Origin::Due(moment) = current.origin else { return Ok(()) };
+    if current.began_at == run.now {
+        if moment > shown.max(run.shadow.latest_shown) {
+            return Err(format!("{process} runs for {moment}, and it is {shown}"));
+        }
+        if schedule.timezone.next(&schedule.cron, moment - 1) != Some(moment) {
+            return Err(format!("{process} runs for {moment}, which its schedule does not name"));
+        }
+    }
+    match run.shadow.runs.insert(name, (moment, current.began_at)) {
+        Some((before, began_at)) if before == moment && began_at != current.began_at => {
+            Err(format!("{process} runs twice for {moment}"))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -75,7 +75,9 @@ impl Remembered {
         for (process, (failures, phase)) in &self.slots {
             let (Phase::Backoff { since, .. } | Phase::Failed { at: since }) = phase else { continue };
             let Some(program) = run.machine.world().programs.get(&process.program) else { continue };
-            let is_over = matches!(phase, Phase::Backoff { until, .. } if *until <= run.now);
+            // A failure that was not written down is dealt with anew, and its wait has another jitter: up to a quarter less.
+            let is_over = matches!(phase, Phase::Backoff { since, until }
+                if *since + until.since(*since).mul_f64(0.75) <= run.now);
             // What is not wanted any more has no past.
             let is_wanted = program.wanted(run.shadow.shutdown.is_some()).slots.contains(process.slot);
             if is_over || !is_wanted || program.wish.forgives(process.slot, *since) {

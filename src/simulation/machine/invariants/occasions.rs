@@ -34,6 +34,10 @@ pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
         if program.retiring {
             return Err(format!("{name} was removed and is still ending: {:?}", program.slots));
         }
+        // A schedule never comes to rest: a run may have begun this moment, or be ending.
+        if program.runs.is_some() {
+            continue;
+        }
         let wanted = program.wanted(false).slots;
         for number in wanted.iter() {
             let phase = program.slots.get(&number).map(|slot| &slot.phase);
