@@ -19,7 +19,7 @@ pub enum EnvFileError {
     /// It is a directory, a pipe or a device.
     #[error("this is not a file")]
     NoFile,
-    /// It is larger than [`BYTES_MAX`].
+    /// It is larger than 1 MiB.
     #[error("this file is larger than 1 MiB")]
     TooLarge,
     /// A line is not what it should be.
