@@ -308,6 +308,8 @@ impl<'a> Planner<'a> {
 
     fn starts(&mut self, program: &Program, wanted: &Slots) {
         let mut alive = program.alive();
+        // The same for all of them, and not to be found out a thousand times.
+        let missing = dependency::missing(self.world, program);
         // Both are in ascending order, so that one walk over the slots serves all.
         let mut slots = program.slots.iter().peekable();
         for number in wanted.iter() {
@@ -316,8 +318,8 @@ impl<'a> Planner<'a> {
             if !self.may_begin(program, number, slot) {
                 continue;
             }
-            if let Some(gap) = dependency::missing(self.world, program) {
-                self.gap(program, Some(number), gap);
+            if let Some(gap) = &missing {
+                self.gap(program, Some(number), gap.clone());
                 continue;
             }
             if let Some(scale) = program.spec.scale() {

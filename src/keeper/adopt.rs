@@ -16,13 +16,13 @@ use super::children::hold;
 use super::protocol::{Fact, Predecessor};
 use super::records::{self, Place, Record};
 use super::run::{Keeper, say};
-use super::shim::cause;
 use super::signals;
 use super::tree::INCARNATION_VARIABLE;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
 use crate::core::words;
+use crate::sys::cause::plain;
 use crate::sys::{clock, process};
 
 /// How soon is looked again whether the last shim of an earlier keeper is done.
@@ -96,7 +96,7 @@ impl Keeper {
         let directory = directory.display();
         say(&format!(
             "cannot keep records in {directory}: {}; if the keeper were killed, its processes would not be known again",
-            cause(error)
+            plain(error)
         ));
         if self.adoption.is_none() {
             self.tell_inventory();
@@ -132,7 +132,7 @@ impl Keeper {
                 say(&format!(
                     "the output of pid {pid} is lost: {}: {}",
                     record.output.display(),
-                    cause(&error)
+                    plain(&error)
                 ));
             });
             if let Some(process) = &process {
@@ -185,7 +185,7 @@ fn find(record: &Record) -> Found {
     let process = match pidfd_open(number, PidfdFlags::empty()) {
         Ok(process) => process,
         Err(Errno::SRCH) => return Found::Gone,
-        Err(error) => return Found::Unproven(cause(&error.into())),
+        Err(error) => return Found::Unproven(plain(error)),
     };
     let is_the_same = process::stat(record.pid)
         .is_ok_and(|stat| stat.start_time_ticks == record.start_time_ticks && !stat.is_zombie());

@@ -16,12 +16,13 @@ use serde_json::Value;
 
 use super::protocol::{InventoryProcess, InventoryState, SpawnOrder};
 use super::records::{self, Place, Record};
-use super::shim::{NOT_RECORDED, ShimOrder, ShimReport, cause};
+use super::shim::{NOT_RECORDED, ShimOrder, ShimReport};
 use super::standby::Standby;
 use super::tree::Tree;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
+use crate::sys::cause::plain;
 use crate::sys::clock;
 
 /// File descriptors that spawns leave free, for a new controller's socket and for reading `/proc`.
@@ -395,7 +396,7 @@ fn start(
     standby: &mut Option<Standby>,
     child: &mut Child,
 ) -> Result<(i32, File), ShimReport> {
-    let failed = |step: String| move |error: io::Error| ShimReport { step, cause: cause(&error) };
+    let failed = |step: String| move |error: io::Error| ShimReport { step, cause: plain(error) };
     if order.argv.is_empty() {
         return Err(ShimReport { step: "order".to_owned(), cause: "there is no command".to_owned() });
     }

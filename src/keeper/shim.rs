@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::protocol::SpawnOrder;
 use super::records::{self, Place};
 use crate::core::spec::{self, Bound};
+use crate::sys::cause::plain;
 use crate::sys::env_file::{self, EnvFileError};
 
 /// The first argument that makes the binary a shim.
@@ -55,14 +56,6 @@ pub(super) struct ShimReport {
     pub(super) cause: String,
 }
 
-/// The system's word for an error, without its number.
-pub(super) fn cause(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
-        None => error.to_string(),
-    }
-}
-
 /// Becomes the program that the order on stdin describes. It returns only if that failed, after reporting on stdout.
 pub fn run() -> ExitCode {
     let closed = close_inherited();
@@ -70,7 +63,7 @@ pub fn run() -> ExitCode {
     if let Ok(report) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3) {
         let failure = match closed.and_then(|()| wait_for_order()).and_then(|()| read_order()) {
             Ok(order) => become_program(&order, &report),
-            Err(error) => ShimReport { step: "take order".to_owned(), cause: cause(&error) },
+            Err(error) => ShimReport { step: "take order".to_owned(), cause: plain(error) },
         };
         let text = serde_json::to_vec(&failure).expect("two texts are always JSON");
         // With nobody to read the report, the exit code has to do.
@@ -141,12 +134,12 @@ fn become_program(order: &ShimOrder<'_>, report: &OwnedFd) -> ShimReport {
             }
             written
         }
-        Err(error) => return ShimReport { step: "start".to_owned(), cause: cause(&error) },
+        Err(error) => return ShimReport { step: "start".to_owned(), cause: plain(error) },
     };
     match prepare(order) {
         Ok(mut command) => {
             let error = command.exec();
-            ShimReport { step: format!("exec {}", order.spawn.argv[0]), cause: cause(&error) }
+            ShimReport { step: format!("exec {}", order.spawn.argv[0]), cause: plain(error) }
         }
         Err(report) => report,
     }
@@ -237,7 +230,7 @@ fn environment(spawn: &SpawnOrder, identity: &Identity) -> Result<BTreeMap<Strin
 }
 
 fn failed<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> ShimReport {
-    move |error| ShimReport { step: step.into(), cause: cause(&error.into()) }
+    move |error| ShimReport { step: step.into(), cause: plain(error.into()) }
 }
 
 /// Makes `/dev/null` stdin and the named pipe stdout and stderr. It is opened for reading as well, so that writing
@@ -440,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_cause_is_the_systems_word_without_a_number() {
-        assert_eq!(cause(&io::Error::from_raw_os_error(2)), "No such file or directory");
-        assert_eq!(cause(&io::Error::other("broken")), "broken");
+        assert_eq!(plain(io::Error::from_raw_os_error(2)), "No such file or directory");
+        assert_eq!(plain(io::Error::other("broken")), "broken");
     }
 }

@@ -163,6 +163,7 @@ fn a_start_that_fails_names_the_step_and_leaves_nothing() {
 
 #[test]
 fn descriptors_are_closed_when_incarnations_are_released() {
+    const ROUNDS: usize = 30;
     let mut rig = Rig::start();
     let mut controller = rig.controller();
     let first = rig.order(&["true"]);
@@ -171,22 +172,26 @@ fn descriptors_are_closed_when_incarnations_are_released() {
     controller.send(&Order::Release { incarnation: first.incarnation });
     standby::wait_for_one(&rig);
     let open_files = rig.open_files();
-    let mut bad = rig.order(&["true"]);
-    bad.directory = Some("/srv/nope".into());
-    controller.spawn(&bad);
-    controller.wait_could_not_spawn(&bad);
-    let good = rig.order(&["true"]);
-    controller.spawned(&good);
-    controller.wait_left(&good, 0);
-    assert!(good.output.exists());
-    controller.send(&Order::Release { incarnation: good.incarnation });
-    // An answer to a later order: the release was done before.
-    let refused = rig.order(&[]);
-    controller.spawn(&refused);
-    controller.wait_could_not_spawn(&refused);
-    assert!(!good.output.exists());
-    standby::wait_for_one(&rig);
-    assert_eq!(rig.open_files(), open_files);
+    for _ in 0..ROUNDS {
+        let mut bad = rig.order(&["true"]);
+        bad.directory = Some("/srv/nope".into());
+        controller.spawn(&bad);
+        controller.wait_could_not_spawn(&bad);
+        let good = rig.order(&["true"]);
+        controller.spawned(&good);
+        controller.wait_left(&good, 0);
+        assert!(good.output.exists());
+        controller.send(&Order::Release { incarnation: good.incarnation });
+        // An answer to a later order: the release was done before.
+        let refused = rig.order(&[]);
+        controller.spawn(&refused);
+        controller.wait_could_not_spawn(&refused);
+        assert!(!good.output.exists());
+    }
+    // Either count may be taken while the keeper starts a shim or looks through `/proc`, so that they differ by a few;
+    // one that is left behind in each round is many.
+    let open_files_now = rig.open_files();
+    assert!(open_files_now < open_files + ROUNDS / 2, "{open_files} at first, {open_files_now} now");
 }
 
 #[test]
