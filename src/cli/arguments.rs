@@ -122,8 +122,9 @@ pub(crate) enum ClientCommand {
     Explain(ExplainArgs),
     /// Read the configuration file again
     ///
-    /// Only what changed is touched. A file with errors changes nothing; they are printed and the exit code is 2.
-    Reload(ConnectionArgs),
+    /// Only what changed is touched, and it is said which keys make processes start anew. A file with errors changes
+    /// nothing; they are printed and the exit code is 2. See docs/lifecycle.md for what each key does.
+    Reload(ReloadArgs),
     /// Stop every program, then Leveret, and wait until it is gone
     Shutdown(ShutdownArgs),
 }
@@ -301,6 +302,20 @@ pub(crate) struct ExplainArgs {
     pub(crate) connection: ConnectionArgs,
 }
 
+/// Of `reload`.
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    /// Only say what a reload would do to each program
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Print JSON, as the API gives it
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where Leveret is.
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
 /// Of `shutdown`.
 #[derive(Debug, Args)]
 pub(crate) struct ShutdownArgs {
@@ -418,7 +433,8 @@ mod tests {
         assert!(matches!(client("logs a:1 -f -n 5"), ClientCommand::Logs(a) if a.lines == 5 && a.follow));
         assert!(matches!(client("explain a --json"), ClientCommand::Explain(a) if a.json));
         assert!(matches!(client("reload --server unix:/x"), ClientCommand::Reload(a)
-            if a.server.as_deref() == Some("unix:/x")));
+            if a.connection.server.as_deref() == Some("unix:/x") && !a.plan && !a.json));
+        assert!(matches!(client("reload --plan --json"), ClientCommand::Reload(a) if a.plan && a.json));
         assert!(matches!(client("shutdown --no-wait"), ClientCommand::Shutdown(a) if a.no_wait));
         assert!(matches!(read("demo").unwrap(), Command::Demo(a) if a.port == 7865 && a.amqp.is_none()));
         assert!(matches!(read("demo --amqp amqp://x --port 9000").unwrap(), Command::Demo(a)

@@ -72,7 +72,9 @@ pub(crate) async fn ask(
         ClientCommand::Explain(arguments) => {
             explain::explain(&arguments, &find(&arguments.connection).await?, console).await
         }
-        ClientCommand::Reload(connection) => reload::reload(&find(&connection).await?, console).await,
+        ClientCommand::Reload(arguments) => {
+            reload::reload(&arguments, &find(&arguments.connection).await?, console).await
+        }
         ClientCommand::Shutdown(arguments) => {
             wait::shutdown(&arguments, &find(&arguments.connection).await?, console).await
         }

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::check::expected;
 use super::{raw, schema};
+use crate::core::difference::{Effect, keys};
+use crate::core::scenario::service;
 
 /// What stands above the keys.
 const HEAD: &str = "\
@@ -65,6 +67,43 @@ fn defaults(text: &mut String, section: &Value) {
         meaning(section),
         keys.join(", ")
     );
+}
+
+/// Keys that are seen through others: what a shell is to run is the command.
+const PART_OF_ANOTHER: [&str; 1] = ["shell"];
+
+/// Where the table of [`effects`] begins and ends in the manual of the lifecycle.
+const BEGIN: &str = "<!-- what a reload does, generated -->";
+const END: &str = "<!-- end of what is generated -->";
+
+/// What a reload does with each key of a program, as a table in Markdown.
+fn effects() -> String {
+    let mut groups: Vec<(Effect, Vec<String>)> = Vec::new();
+    for (name, effect) in effects_by_key() {
+        let name = match name.split_once(' ') {
+            Some((key, rest)) => format!("`{key}` {rest}"),
+            None => format!("`{name}`"),
+        };
+        match groups.iter_mut().find(|(of, _)| *of == effect) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((effect, vec![name])),
+        }
+    }
+    let mut text = "\n| keys | what a change does |\n| --- | --- |\n".to_owned();
+    for (effect, names) in groups {
+        let effect = match effect {
+            Effect::Restart => "**restart**: the processes are replaced",
+            Effect::InPlace(when) => &format!("in place, {when}"),
+        };
+        let _ = writeln!(text, "| {} | {effect} |", names.join(", "));
+    }
+    text.push('\n');
+    text
+}
+
+fn effects_by_key() -> Vec<(String, Effect)> {
+    let any = service("any", 1);
+    keys(&any, &any).into_iter().map(|key| (key.name, key.effect)).collect()
 }
 
 /// The section that stands under each name, where the names are the user's.
@@ -137,6 +176,48 @@ mod tests {
             committed == manual(),
             "docs/configuration.md is stale: write it anew with `LEVERET_UPDATE=1 cargo test --lib manual`"
         );
+    }
+
+    const LIFECYCLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/lifecycle.md");
+
+    #[test]
+    fn the_manual_of_the_lifecycle_says_what_a_reload_does_with_each_key() {
+        let text = std::fs::read_to_string(LIFECYCLE).unwrap();
+        let begin = text.find(BEGIN).expect("the place is marked") + BEGIN.len();
+        let end = text.find(END).expect("the place is marked");
+        let table = effects();
+        if std::env::var_os("LEVERET_UPDATE").is_some() {
+            let text = format!("{}\n{table}{}", &text[..begin], &text[end..]);
+            std::fs::write(LIFECYCLE, text).unwrap();
+        } else {
+            assert!(
+                text[begin..end].trim() == table.trim(),
+                "docs/lifecycle.md is stale: write it anew with `LEVERET_UPDATE=1 cargo test --lib manual`"
+            );
+        }
+    }
+
+    #[test]
+    fn a_reload_knows_what_to_do_with_every_key_of_a_program() {
+        let whole = schema::of::<raw::File>();
+        let program = &whole["properties"]["programs"]["additionalProperties"];
+        let known: Vec<String> = effects_by_key().into_iter().map(|(name, _)| name).collect();
+        let is_known = |path: &str| {
+            let is_above =
+                |name: &String| path.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
+            known.iter().any(|name| name == path || is_above(name))
+        };
+        let mut looked_at = 0;
+        for (key, section) in entries(program) {
+            let below: Vec<String> =
+                entries(section).iter().map(|(inner, _)| format!("{key}.{inner}")).collect();
+            let paths = if below.is_empty() { vec![key.to_owned()] } else { below };
+            for path in paths.iter().filter(|path| !PART_OF_ANOTHER.contains(&path.as_str())) {
+                assert!(is_known(path), "src/core/difference.rs does not know {path}");
+                looked_at += 1;
+            }
+        }
+        assert!(looked_at > 30, "only {looked_at} keys were looked at");
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tracing::{error, info};
+use tracing::info;
 
-use super::control::{Control, limits};
-use super::handle::{Accepted, Action, Histograms, Origin, Refusal, ReloadReport, Request};
+use super::control::Control;
+use super::handle::{Accepted, Action, Histograms, Origin, Refusal, Request};
+use super::reloading::Reading;
 use super::snapshot::{DecisionView, Explanation, Snapshot};
 use super::view::{self, Scene};
-use crate::config;
 use crate::core::command::Scope;
 use crate::core::event::{Edit, EditError};
 use crate::core::ids::{ProgramName, Target};
@@ -38,7 +38,8 @@ impl Control {
             }
             Request::Explain(program, reply) => drop(reply.send(self.explain(&program))),
             Request::Decisions(program, limit, reply) => drop(reply.send(self.decisions(program, limit))),
-            Request::Reload(reply) => drop(reply.send(self.reload())),
+            Request::Reload(reply) => self.read_configuration(Reading::Reload(Some(reply))),
+            Request::PlanReload(reply) => self.read_configuration(Reading::Plan(reply)),
             Request::Histograms(reply) => drop(reply.send(self.histograms())),
         }
     }
@@ -182,69 +183,6 @@ impl Control {
         let message = format!("{} sent to {}", signal_text(signal), signalled.join(", "));
         info!("{message}");
         Ok(Accepted { message, processes: signalled })
-    }
-
-    /// Reads the configuration file again. A file with mistakes changes nothing.
-    pub(super) fn reload(&mut self) -> Result<ReloadReport, Refusal> {
-        let settings = match config::load(&self.configuration, &self.environment) {
-            Ok(settings) => settings,
-            Err(problems) => {
-                let text =
-                    format!("the configuration was not changed, because the file has mistakes:\n{problems}");
-                self.config_error = Some(text.clone());
-                return Err(Refusal::Configuration(text));
-            }
-        };
-        self.config_error = None;
-        let mut warnings = settings.warnings.clone();
-        let fixed = [
-            ("listen", settings.listen == self.settings.listen),
-            ("state_dir", settings.state_dir == self.settings.state_dir),
-            ("runtime_dir", settings.runtime_dir == self.settings.runtime_dir),
-            ("socket", settings.socket == self.settings.socket),
-            ("allowed_hosts", settings.allowed_hosts == self.settings.allowed_hosts),
-        ];
-        for (key, same) in fixed {
-            if !same {
-                warnings.push(format!("`{key}` changed and counts from the next start of Leveret"));
-            }
-        }
-        let changes = self.machine.configure(settings.programs.clone(), limits(&settings));
-        self.brokers.configure(&settings.brokers, &settings.programs, settings.probe_interval);
-        self.settings = config::settings::Settings {
-            listen: self.settings.listen,
-            state_dir: self.settings.state_dir.clone(),
-            runtime_dir: self.settings.runtime_dir.clone(),
-            socket: self.settings.socket.clone(),
-            allowed_hosts: self.settings.allowed_hosts.clone(),
-            ..settings
-        };
-        if let Err(trouble) = self.keep_configuration() {
-            error!(
-                "{}; the next controller would go on with the configuration before",
-                super::control::with_causes(&trouble)
-            );
-        }
-        self.saver.at_once(clock::now());
-        self.reconfigure_logs();
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
-        let report = ReloadReport {
-            added: changes.added,
-            removed: changes.removed,
-            restarted: changes.restarted,
-            adjusted: changes.adjusted,
-            warnings,
-        };
-        info!(
-            "configuration read: {} added, {} removed, {} restarted, {} adjusted",
-            report.added.len(),
-            report.removed.len(),
-            report.restarted.len(),
-            report.adjusted.len()
-        );
-        Ok(report)
     }
 
     fn snapshot(&mut self) -> Snapshot {

@@ -14,6 +14,7 @@ use super::ending::Finishing;
 use super::executor::Executor;
 use super::handle::{Histogram, Request};
 use super::kept::{self, Running};
+use super::reloading::{Configurations, Read, Reading};
 use super::saver::{Saver, Written};
 use super::snapshot::DecisionView;
 use super::start::{StartError, memory_of};
@@ -73,6 +74,7 @@ pub(crate) struct Control {
     pub(super) settings: Settings,
     pub(super) configuration: PathBuf,
     pub(super) config_error: Option<String>,
+    pub(super) configurations: Configurations,
     pub(super) environment: BTreeMap<String, String>,
     pub(super) executor: Executor,
     pub(super) brokers: Brokers,
@@ -109,6 +111,7 @@ enum Input {
     Probe(amqp::fact::Fact),
     Pump(PumpEvent),
     Written(Written),
+    Configuration(Read),
     Time,
 }
 
@@ -128,6 +131,7 @@ impl Control {
             machine: Machine::new(limits(&settings)),
             configuration: parts.configuration,
             config_error: None,
+            configurations: Configurations::default(),
             environment: parts.environment,
             executor,
             brokers: Brokers::new(parts.probe_facts_in),
@@ -252,6 +256,7 @@ impl Control {
             written = self.saver.written() => Input::Written(written),
             Some(request) = self.requests.recv() => Input::Request(request),
             Some(fact) = self.probe_facts.recv() => Input::Probe(fact),
+            read = self.configurations.read() => Input::Configuration(read),
             () = self.usages.read() => Input::Time,
             () = tokio::time::sleep(due) => Input::Time,
         })
@@ -291,6 +296,7 @@ impl Control {
                 self.release_if_done(incarnation);
             }
             Input::Written(written) => self.written(written),
+            Input::Configuration(read) => self.configuration_was_read(read),
             Input::Pump(PumpEvent::Trouble(_, sentence)) => warn!("{sentence}"),
             Input::Pump(PumpEvent::Recovered(_, sentence)) => info!("{sentence}"),
         }
@@ -318,10 +324,7 @@ impl Control {
                     error!("{refused}");
                 }
             }
-            "SIGHUP" => match self.reload() {
-                Ok(_) => {}
-                Err(refused) => error!("{refused}"),
-            },
+            "SIGHUP" => self.read_configuration(Reading::Reload(None)),
             _ => info!("{name} has no meaning for Leveret and is ignored"),
         }
     }
@@ -419,12 +422,14 @@ impl Control {
         Ok(())
     }
 
-    /// Sizes and numbers of log files count for running processes at once; another place counts from the next start.
+    /// Where output goes and how it is kept counts for running processes at once.
     pub(super) fn reconfigure_logs(&self) {
         for program in self.machine.world().programs.values() {
-            let log = &program.spec.log;
-            for life in program.slots.values().filter_map(|slot| slot.phase.life()) {
-                self.pump.configure(life.incarnation, log.max_size, log.keep);
+            for (number, slot) in &program.slots {
+                let present = slot.phase.life().map(|life| life.incarnation);
+                for incarnation in present.into_iter().chain(slot.leftovers.keys().copied()) {
+                    self.pump.configure(self.executor.source(program, *number, incarnation));
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::snapshot::{DecisionView, Explanation, Snapshot};
+use crate::core::configure::Class;
 use crate::core::ids::{ProgramName, Target};
 
 /// A request that the loop answers.
@@ -21,6 +22,8 @@ pub enum Request {
     Decisions(Option<ProgramName>, usize, oneshot::Sender<Result<Vec<DecisionView>, Refusal>>),
     /// Read the configuration file again.
     Reload(oneshot::Sender<Result<ReloadReport, Refusal>>),
+    /// Read the configuration file and say what a reload would do.
+    PlanReload(oneshot::Sender<Result<ReloadReport, Refusal>>),
     /// The measured durations for the metrics.
     Histograms(oneshot::Sender<Histograms>),
 }
@@ -104,7 +107,7 @@ pub enum Refusal {
     Ending,
 }
 
-/// What a reload changed.
+/// What a reload changed, or would change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ReloadReport {
     /// Programs that are new.
@@ -115,8 +118,27 @@ pub struct ReloadReport {
     pub restarted: Vec<String>,
     /// Programs whose treatment changed while their processes go on.
     pub adjusted: Vec<String>,
+    /// Every program: what becomes of it, and which keys are the cause.
+    pub programs: Vec<ProgramChange>,
+    /// Keys outside of the programs that changed and count at once, brokers included: `brokers.default`.
+    pub settings: Vec<String>,
     /// What is worth knowing, a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// What a reload does to a program.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ProgramChange {
+    /// The program.
+    pub name: String,
+    /// What becomes of it.
+    pub change: Class,
+    /// Keys for which its processes are replaced: `environment.APP_ENV`.
+    pub restart: Vec<String>,
+    /// Keys whose change its processes live through.
+    pub in_place: Vec<String>,
+    /// How many processes of it live: those that are replaced or stopped, where that is what becomes of it.
+    pub processes: u32,
 }
 
 /// Measured durations since the controller started, in seconds.
@@ -218,6 +240,14 @@ impl Handle {
     /// [`Refusal::Configuration`] with every mistake of the file; the running configuration stays.
     pub async fn reload(&self) -> Result<ReloadReport, Refusal> {
         self.ask(Request::Reload).await?
+    }
+
+    /// What [`Handle::reload`] would change; nothing is changed.
+    ///
+    /// # Errors
+    /// [`Refusal::Configuration`] with every mistake of the file.
+    pub async fn plan_reload(&self) -> Result<ReloadReport, Refusal> {
+        self.ask(Request::PlanReload).await?
     }
 
     /// The measured durations.

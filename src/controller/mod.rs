@@ -10,6 +10,7 @@ pub mod handle;
 mod kept;
 mod lives;
 mod locks;
+mod reloading;
 mod saver;
 pub mod snapshot;
 pub mod start;

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::desired::StoppedBy;
+use super::difference::{Differences, differences};
 use super::event::RestartReason;
+use super::ids::ProgramName;
 use super::machine::Machine;
 use super::observed::{Phase, StopManners};
 use super::runs::Runs;
@@ -11,38 +15,96 @@ use super::spec::ProgramSpec;
 use super::world::{Limits, Program, Scaler, goal};
 use crate::scaling::input::Learned;
 
-/// What a new configuration changes, by program.
+/// What a new configuration does, program by program, in the order of the file; those that are gone come last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// New programs.
-    pub added: Vec<String>,
-    /// Programs that are gone; their processes are stopped.
-    pub removed: Vec<String>,
-    /// Programs whose processes are replaced.
-    pub restarted: Vec<String>,
-    /// Programs whose treatment changed while their processes go on.
-    pub adjusted: Vec<String>,
+pub struct Changes(pub Vec<Change>);
+
+/// What a new configuration does to a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub program: ProgramName,
+    /// What becomes of it.
+    pub class: Class,
+    /// The keys that differ.
+    pub keys: Differences,
+    /// How many of its processes live; they are replaced or stopped where the class says so.
+    pub processes: u32,
+}
+
+/// What becomes of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Nothing.
+    Unchanged,
+    /// It is treated differently, and its processes go on.
+    InPlace,
+    /// Its processes are replaced.
+    Restart,
+    /// It is new.
+    Added,
+    /// It is gone, and its processes are stopped.
+    Removed,
+}
+
+impl Changes {
+    /// The programs of a class.
+    pub fn of(&self, class: Class) -> Vec<String> {
+        let members = self.0.iter().filter(|change| change.class == class);
+        members.map(|change| change.program.to_string()).collect()
+    }
 }
 
 impl Machine {
-    /// Takes over a new configuration and says what it changes.
+    /// What [`Machine::configure`] would change; nothing is changed here.
+    pub fn changes(&self, specs: &[ProgramSpec]) -> Changes {
+        let world = self.world();
+        let present: BTreeSet<_> = specs.iter().map(|spec| &spec.name).collect();
+        let kept = specs.iter().map(|spec| match world.programs.get(&spec.name) {
+            Some(program) if !program.retiring => {
+                let keys = differences(&program.spec, spec);
+                let class = match (keys.restart.is_empty(), keys.in_place.is_empty()) {
+                    (false, _) => Class::Restart,
+                    (true, false) => Class::InPlace,
+                    (true, true) => Class::Unchanged,
+                };
+                Change { program: spec.name.clone(), class, keys, processes: program.alive() }
+            }
+            Some(_) | None => Change {
+                program: spec.name.clone(),
+                class: Class::Added,
+                keys: Differences::default(),
+                processes: 0,
+            },
+        });
+        let gone =
+            world.programs.iter().filter(|(name, program)| !present.contains(name) && !program.retiring);
+        let gone = gone.map(|(name, program)| Change {
+            program: name.clone(),
+            class: Class::Removed,
+            keys: Differences::default(),
+            processes: program.alive(),
+        });
+        Changes(kept.chain(gone).collect())
+    }
+
+    /// Takes over a new configuration and says what it changes: just what [`Machine::changes`] said.
     pub fn configure(&mut self, specs: Vec<ProgramSpec>, limits: Limits) -> Changes {
+        let changes = self.changes(&specs);
         let world = self.world_mut();
         world.limits = limits;
-        let mut changes = Changes::default();
         let names: Vec<_> = specs.iter().map(|spec| spec.name.clone()).collect();
         let present: BTreeSet<_> = names.iter().cloned().collect();
         for (name, program) in &mut world.programs {
-            if !present.contains(name) && !program.retiring {
+            if !present.contains(name) {
                 program.retiring = true;
-                changes.removed.push(name.to_string());
             }
         }
         for spec in specs {
             match world.programs.get_mut(&spec.name) {
-                Some(program) => change(program, spec, &limits, &mut changes),
+                Some(program) => change(program, spec, &limits),
                 None => {
-                    changes.added.push(spec.name.to_string());
                     world.programs.insert(spec.name.clone(), Program::new(spec, &limits));
                 }
             }
@@ -53,18 +115,8 @@ impl Machine {
     }
 }
 
-fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits, changes: &mut Changes) {
-    let name = spec.name.to_string();
-    if program.retiring {
-        program.retiring = false;
-        changes.added.push(name);
-    } else if program.spec == spec {
-        // Only the interval of the readings may have changed.
-    } else if program.spec.run == spec.run {
-        changes.adjusted.push(name);
-    } else {
-        changes.restarted.push(name);
-    }
+fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits) {
+    program.retiring = false;
     if program.spec.run != spec.run {
         forget_failures(program);
     }

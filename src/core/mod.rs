@@ -12,6 +12,7 @@ pub mod configure;
 pub mod deaths;
 pub mod dependency;
 pub mod desired;
+pub mod difference;
 pub mod edit;
 pub mod event;
 pub mod exit;

@@ -181,6 +181,7 @@ fn describe(report: &ReloadReport) -> String {
     ];
     let changes: Vec<String> = parts
         .iter()
+        .chain([&("changed", &report.settings)])
         .filter(|(_, names)| !names.is_empty())
         .map(|(word, names)| format!("{word} {}", names.join(", ")))
         .collect();

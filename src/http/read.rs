@@ -9,13 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Context;
 use super::error::ApiError;
-use crate::controller::handle::Refusal;
+use crate::controller::handle::{Refusal, ReloadReport};
 use crate::controller::snapshot::{DecisionView, Explanation, Snapshot};
 use crate::core::ids::ProgramName;
 use crate::metrics;
 
 /// The fewest and most decisions that one request may ask for.
 const DECISIONS: std::ops::RangeInclusive<usize> = 1..=1_000;
+
+/// `GET /api/v1/reload/plan`: what a reload would do.
+pub(super) async fn plan_reload(State(context): State<Context>) -> Result<Json<ReloadReport>, ApiError> {
+    Ok(Json(context.handle().plan_reload().await?))
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

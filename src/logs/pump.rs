@@ -55,7 +55,7 @@ pub struct Pump {
 enum Command {
     Open(Source),
     Finish(Incarnation),
-    Configure { incarnation: Incarnation, max_size: u64, keep: u32 },
+    Configure(Source),
     Written(Written),
     Stop,
 }
@@ -118,9 +118,9 @@ impl Pump {
         self.send(Command::Finish(incarnation));
     }
 
-    /// Changes the size in bytes at which the file of `incarnation` is rotated, and how many rotated ones are kept.
-    pub fn configure(&self, incarnation: Incarnation, max_size: u64, keep: u32) {
-        self.send(Command::Configure { incarnation, max_size, keep });
+    /// Changes where the output of a pipe that is open goes, and how: what is in the pipe by then goes there, too.
+    pub fn configure(&self, source: Source) {
+        self.send(Command::Configure(source));
     }
 
     /// Moves what is in the pipes now, and ends the thread. What is printed later stays in the pipes; Leveret's own
@@ -229,14 +229,7 @@ impl Engine {
             match self.commands.try_recv() {
                 Ok(Command::Open(source)) => self.open(source),
                 Ok(Command::Finish(incarnation)) => self.finish(incarnation),
-                Ok(Command::Configure { incarnation, max_size, keep }) => {
-                    for token in self.tokens_of(incarnation) {
-                        if let Some(stream) = self.streams.get_mut(&token) {
-                            stream.source.max_size = max_size;
-                            stream.source.keep = keep;
-                        }
-                    }
-                }
+                Ok(Command::Configure(source)) => self.configure(source),
                 Ok(Command::Written(written)) => self.written(&written),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
@@ -269,6 +262,27 @@ impl Engine {
                 self.streams.insert(token, Stream::new(source, pipe));
             }
             Err(error) => self.tell_unreadable(&source, &error),
+        }
+    }
+
+    fn configure(&mut self, source: Source) {
+        let of_pipe = |stream: &Stream| stream.source.pipe == source.pipe;
+        for token in self.tokens_of(source.incarnation) {
+            let Some(stream) = self.streams.get_mut(&token).filter(|stream| of_pipe(stream)) else {
+                continue;
+            };
+            if stream.source == source {
+                continue;
+            }
+            if let Some(path) = file_of(&source) {
+                self.equipment.files.attach(path);
+            }
+            if let Some(path) = file_of(&stream.source) {
+                self.equipment.files.detach(path);
+            }
+            stream.source = source.clone();
+            // A part of a line that waits in the pipe may go at once now.
+            self.enqueue(token);
         }
     }
 
@@ -416,7 +430,7 @@ impl Engine {
                     self.written(&written);
                     self.take_turns(clock::now());
                 }
-                Ok(Command::Open(_) | Command::Finish(_) | Command::Configure { .. } | Command::Stop) => (),
+                Ok(Command::Open(_) | Command::Finish(_) | Command::Configure(_) | Command::Stop) => (),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }

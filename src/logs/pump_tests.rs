@@ -82,11 +82,33 @@ fn new_limits_hold_from_the_next_line_on() {
     let mut writer = scene.open(1, Sink::Own(log.clone()), 0, 0);
     writer.write_all(b"0123456789\n").unwrap();
     wait_until("it is written", || fs::read(&log).is_ok_and(|log| log.len() == 11));
-    scene.pump.configure(Incarnation(1), 5, 2);
+    scene.pump.configure(source(1, scene.path("1.pipe"), Sink::Own(log.clone()), 5, 2));
     writer.write_all(b"next\n").unwrap();
     scene.drain(1);
     let parts: Vec<_> = parts_of(&log).iter().map(|part| fs::read(part).unwrap()).collect();
     assert_eq!(parts, [b"next\n".to_vec(), b"0123456789\n".to_vec()]);
+}
+
+#[test]
+fn output_goes_elsewhere_from_one_line_to_the_next_where_that_is_configured() {
+    let (mut reader, output) = output_pipe();
+    let scene = Scene::printing_to(output);
+    let [own, shared] = ["own.log", "shared.log"].map(|name| scene.path(name));
+    let mut writer = scene.open(1, Sink::Own(own.clone()), 0, 0);
+    writer.write_all(b"first\nhalf ").unwrap();
+    wait_until("it is written", || fs::read(&own).is_ok_and(|log| log == b"first\nhalf "));
+    let pipe = scene.path("1.pipe");
+    scene.pump.configure(source(1, pipe.clone(), Sink::Shared(shared.clone()), 0, 0));
+    writer.write_all(b"a line\nthird\n").unwrap();
+    wait_until("it is written there", || fs::read(&shared).is_ok_and(|log| log == b"a line\nthird\n"));
+    scene.pump.configure(source(1, pipe, Sink::Stdout, 0, 0));
+    writer.write_all(b"fourth\n").unwrap();
+    assert_eq!(scene.drain(1), [drained(1)]);
+    scene.pump.stop();
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).unwrap();
+    assert_eq!(text, b"orders:1 | fourth\n");
+    assert_eq!(fs::read(&own).unwrap(), b"first\nhalf ");
 }
 
 #[test]

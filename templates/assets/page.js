@@ -135,8 +135,9 @@ function say(text, isError) {
 
 // The answer of a reload.
 function describe(report) {
-  const changes = ["added", "removed", "restarted", "adjusted"].filter((word) => report[word]?.length);
-  const parts = changes.map((word) => `${word} ${report[word].join(", ")}`);
+  const words = { added: "added", removed: "removed", restarted: "restarted", adjusted: "adjusted", settings: "changed" };
+  const changes = Object.entries(words).filter(([key]) => report[key]?.length);
+  const parts = changes.map(([key, word]) => `${word} ${report[key].join(", ")}`);
   const warnings = (report.warnings ?? []).map((warning) => ` Warning: ${warning}`).join("");
   return `The configuration was read again${parts.length ? `: ${parts.join("; ")}.` : "; nothing changed."}${warnings}`;
 }

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::faults_start::{FIVE_MISTAKES, assert_five_errors};
 use crate::support::daemon::Daemon;
-use crate::support::run;
+use crate::support::run::{self, script};
 use crate::support::status::{all_pids, only_pid, pids, text};
+use crate::support::wait::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -38,10 +39,13 @@ fn a_reload_adds_removes_and_changes_programs_and_touches_nothing_else() {
     let daemon = start();
     let before = all_pids(&daemon.status());
     daemon.write_config(AFTER);
-    let said = daemon.cli_exits(0, &["reload"]);
-    for line in ["added      new", "removed    old", "restarted  api", "adjusted   web"] {
-        assert!(said.lines().any(|said| said == line), "{line}: {said}");
-    }
+    let changes = "restart    api: command (1 process)\n\
+                   removed    old (1 process)\n\
+                   in place   web: processes, stop.timeout\n\
+                   added      new\n";
+    assert_eq!(daemon.cli_exits(0, &["reload", "--plan"]), changes);
+    assert_eq!(all_pids(&daemon.status()), before, "a plan changes nothing");
+    assert_eq!(daemon.cli_exits(0, &["reload"]), changes);
     let after = daemon.wait_status("the new configuration in force", LIMIT, |status| {
         let now = all_pids(status);
         let is_new = now.keys().eq(["api", "new", "web:0", "web:1", "web:2"]) && now["api"] != before["api"];
@@ -69,6 +73,8 @@ fn a_reload_of_the_same_file_changes_nothing() {
     let daemon = start();
     let before = all_pids(&daemon.status());
     assert_eq!(daemon.cli_exits(0, &["reload"]), "nothing changed\n");
+    let plan = daemon.cli_exits(0, &["reload", "--plan"]);
+    assert_eq!(plan, "unchanged  web\nunchanged  api\nunchanged  old\nnothing would change\n");
     daemon.write_config(&format!("# A comment.\n{BEFORE}"));
     assert_eq!(daemon.cli_exits(0, &["reload"]), "nothing changed\n");
     daemon.signal(Signal::HUP);
@@ -82,6 +88,9 @@ fn a_broken_file_keeps_the_running_configuration_and_says_so() {
     let before = all_pids(&daemon.status());
     daemon.write_config(FIVE_MISTAKES);
 
+    let said = daemon.cli_exits(2, &["reload", "--plan"]);
+    assert_five_errors(said.strip_prefix("error: ").expect("it is an error"), Daemon::CONFIG_HEAD_LINES);
+    assert_eq!(daemon.status()["config_error"], Value::Null, "a plan leaves no trace");
     let said = daemon.cli_exits(2, &["reload"]);
     assert_five_errors(said.strip_prefix("error: ").expect("it is an error"), Daemon::CONFIG_HEAD_LINES);
     assert!(said.contains("the configuration was not changed, because the file has mistakes"), "{said}");
@@ -129,7 +138,7 @@ fn a_broken_file_does_not_hurt_the_next_controller() {
 #[test]
 fn a_removed_program_that_is_slow_to_end_is_shown_until_it_has_ended() {
     let release = run::directory("slow").join("go");
-    let script = run::script(
+    let script = script(
         &release.with_file_name("slow.sh"),
         &format!(
             "trap 'while [ ! -e {} ]; do sleep 0.05; done; exit 0' TERM\nwhile :; do sleep 0.05; done\n",
@@ -142,7 +151,7 @@ fn a_removed_program_that_is_slow_to_end_is_shown_until_it_has_ended() {
     daemon.write_config("programs: {}\n");
     assert_eq!(
         daemon.cli_exits(0, &["reload"]),
-        "removed    slow\nwarning: there are no programs in this configuration\n"
+        "removed    slow (1 process)\nwarning: there are no programs in this configuration\n"
     );
     let process = daemon.wait_process("slow", "stopping");
     assert!(text(&process, "reason").contains("its program was removed"), "{process}");
@@ -155,4 +164,34 @@ fn a_removed_program_that_is_slow_to_end_is_shown_until_it_has_ended() {
     fs::write(&release, "").expect("the directory is ours");
     daemon
         .wait_status("it has gone", LIMIT, |status| status["programs"].as_array()?.is_empty().then_some(()));
+}
+
+#[test]
+fn what_an_operator_set_survives_and_output_goes_elsewhere_without_a_restart() {
+    let directory = run::directory("elsewhere");
+    let command = script(
+        &directory.join("say.sh"),
+        "trap 'echo again' USR1\necho begin\nwhile :; do sleep 0.05; done\n",
+    );
+    let log = directory.join("new.log");
+    let config = |processes: u32, rest: &str| {
+        format!(
+            "programs:\n  say: {{command: {command}, processes: {processes}{rest}}}\n  other: {{command: sleep 1000, processes: 2}}\n"
+        )
+    };
+    let daemon = Daemon::start(&config(1, ""));
+    daemon.wait_running("say");
+    daemon.wait_running("other");
+    daemon.cli_exits(0, &["stop", "other:1"]);
+    daemon.cli_exits(0, &["scale", "say", "2"]);
+    daemon.wait_status("two of it", LIMIT, |status| (all_pids(status).len() == 3).then_some(()));
+    let before = all_pids(&daemon.status());
+    daemon.write_config(&config(3, &format!(", log: {{path: {}}}, backoff: {{max: 5s}}", log.display())));
+    let said = daemon.cli_exits(0, &["reload"]);
+    assert_eq!(said, "in place   say: processes, log.path, backoff.max\n");
+    daemon.cli_exits(0, &["signal", "say", "USR1"]);
+    wait_for("the words of both in the new file", LIMIT, || {
+        (fs::read_to_string(&log).ok()? == "again\nagain\n").then_some(())
+    });
+    assert_eq!(all_pids(&daemon.status()), before, "the count and the stop are as they were set");
 }

@@ -115,6 +115,18 @@ async fn a_reload_tells_what_changed() {
 }
 
 #[tokio::test]
+async fn what_a_reload_would_do_is_read_and_changes_nothing() {
+    let server = TestServer::start();
+    let answer = server.get("/api/v1/reload/plan").await;
+    assert_eq!(answer.json()["removed"][0], "mail");
+    assert_eq!(server.world.lock().unwrap().reloads, 0);
+    let refusal = Refusal::Configuration("line 3".to_owned());
+    server.world.lock().unwrap().refusal = Some(refusal.clone());
+    let answer = server.get("/api/v1/reload/plan").await;
+    assert_eq!((answer.status.as_u16(), answer.error()), (422, refusal.to_string()));
+}
+
+#[tokio::test]
 async fn a_button_without_javascript_leads_back_to_the_page_that_says_what_came_of_it() {
     let server = TestServer::start();
     let own = format!("http://{}", server.address);

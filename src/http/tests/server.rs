@@ -268,6 +268,10 @@ fn answer(world: &mut World, request: Request) {
             let report = ReloadReport { added: vec!["mail".to_owned()], ..ReloadReport::default() };
             drop(reply.send(refused.map_or(Ok(report), Err)));
         }
+        Request::PlanReload(reply) => {
+            let report = ReloadReport { removed: vec!["mail".to_owned()], ..ReloadReport::default() };
+            drop(reply.send(refused.map_or(Ok(report), Err)));
+        }
         Request::Histograms(reply) => drop(reply.send(fixture::histograms())),
     }
 }

@@ -109,6 +109,11 @@ impl Child {
         }
     }
 
+    /// The fingerprint of what it was made from, as its note says.
+    pub(super) fn made_from(&self) -> Option<u64> {
+        self.note.get("fingerprint")?.as_u64()
+    }
+
     pub(super) fn runs_since(&self) -> Option<Time> {
         match self.state {
             State::Running { at, .. } => Some(at),

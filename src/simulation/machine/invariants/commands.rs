@@ -31,6 +31,7 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
             }
             asked_only_once(run, *incarnation)?;
             a_run_is_cut_only_where_that_is_configured(run, process, *incarnation, stop.cause)?;
+            replaced_only_when_made_from_something_else(run, process, *incarnation, stop.cause)?;
         }
         Command::StopNext { incarnation, stop, .. } => {
             nothing_is_sent_to_the_gone(run, command)?;
@@ -203,6 +204,26 @@ fn a_run_is_cut_only_where_that_is_configured(
     }
     let timeout = program.spec.stop.timeout;
     run.shadow.insist(incarnation, run.now, timeout);
+    Ok(())
+}
+
+/// Keys that do not concern what a process is made from never replace it.
+fn replaced_only_when_made_from_something_else(
+    run: &Run,
+    process: &ProcessId,
+    incarnation: Incarnation,
+    cause: StopCause,
+) -> Check {
+    let configured = run.programs.iter().find(|program| program.name == process.program);
+    let (StopCause::Changed, Some(configured)) = (cause, configured) else { return Ok(()) };
+    let made_from = run.keeper.children.get(&incarnation).and_then(Child::made_from);
+    let is_the_same = made_from == Some(configured.run.fingerprint());
+    // What was not started for a run has no place in a program with a schedule.
+    if is_the_same && configured.schedule().is_none() {
+        return Err(format!(
+            "life {incarnation} of {process} is replaced although it would be made from the same"
+        ));
+    }
     Ok(())
 }
 
