@@ -12,7 +12,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SETUP_STAMP := $(TARGET_DIR)/tests-setup.stamp
 
-.PHONY: help demo test check bench setup cargo
+.PHONY: help demo test check bench soak setup cargo
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,8 @@ demo: | cargo ## Build Leveret and show it at work on its own small broker (need
 
 test: setup check ## Install what the tests need, run the checks, then all tests
 	$(CARGO) test --locked --doc
-	$(CARGO) test --locked --lib --bins --tests --no-fail-fast
+	LEVERET_SIMULATION_SEEDS=300 LEVERET_SIMULATION_ACTIONS=2000 \
+		$(CARGO) test --locked --lib --bins --tests --no-fail-fast
 
 check: | cargo ## Formatting, lints, documentation, licences and sources of the dependencies
 	$(CARGO) fmt --check
@@ -41,6 +42,14 @@ bench: | cargo ## Measure 1,000 processes, beside a bare spawn loop and supervis
 	$(CARGO) build --release --locked
 	LEVERET_BENCH_BINARY=$(abspath $(TARGET_DIR))/release/leveret \
 		$(CARGO) bench --locked --profile dev --bench processes
+
+# Seeds that nobody has seen yet, unless FIRST names them; optimised, because it lives long.
+soak: SEEDS ?= 10000
+soak: ACTIONS ?= 2000
+soak: FIRST ?= $(shell date +%s)
+soak: | cargo ## Simulate faults for hours: 10,000 new seeds, or SEEDS=, ACTIONS= and FIRST=; the first failure ends it
+	LEVERET_SIMULATION_SEEDS=$(SEEDS) LEVERET_SIMULATION_ACTIONS=$(ACTIONS) LEVERET_SIMULATION_FIRST=$(FIRST) \
+		$(CARGO) test --locked --profile soak --lib -- --ignored --nocapture --exact simulation::machine::tests::soak
 
 setup: $(SETUP_STAMP) ## Install the Debian packages that the tests need (as root or with sudo; nothing is left listening)
 

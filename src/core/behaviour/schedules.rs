@@ -12,7 +12,7 @@ use crate::core::observed::{Phase, StopCause};
 use crate::core::plan::plan;
 use crate::core::runs::{RunResult, Runs};
 use crate::core::scenario::{Scenario, scheduled, service, target, with};
-use crate::core::spec::{Missed, Overlap, ProgramSpec, RestartPolicy};
+use crate::core::spec::{Backoff, Missed, Overlap, ProgramSpec, RestartPolicy};
 use crate::core::world::Limits;
 
 const HOUR: f64 = 3_600.0;
@@ -197,6 +197,20 @@ fn a_restart_by_name_ends_the_run_and_begins_another() {
     assert!(scene.ending("report").is_empty(), "a run goes on when all is restarted");
     scene.edit(Edit::Restart(target("report:0"))).unwrap();
     scene.obey("report");
+    assert_eq!((scene.live("report"), scene.spawns(), total(&scene, RunResult::Stopped)), (1, 2, 1));
+}
+
+#[test]
+fn a_run_between_two_attempts_gives_way_at_the_moment_of_the_next_one() {
+    let every_minute = with(report("* * * * *"), |spec| spec.overlap = Overlap::Replace);
+    let long = Duration::from_secs(100);
+    let backoff = Backoff { initial: long, max: long, ..every_minute.backoff };
+    let spec = ProgramSpec { restart: RestartPolicy::OnFailure, backoff, ..every_minute };
+    let mut scene = Scenario::new(vec![spec]);
+    scene.wait(60.0);
+    scene.exit("report:0", ExitStatus::Code(1), 0);
+    assert!(matches!(scene.phase("report:0"), Phase::Backoff { .. }));
+    scene.wait(60.0);
     assert_eq!((scene.live("report"), scene.spawns(), total(&scene, RunResult::Stopped)), (1, 2, 1));
 }
 

@@ -162,6 +162,11 @@ pub(super) fn advance(
     }
     let Some(wall) = wall else { return };
     look_at_the_clock(program, wall, (now, seed), occupied, notices);
+    // The run that waits for its next attempt gives way at once.
+    let gives_way = program.runs.as_ref().is_some_and(|runs| runs.current.is_some() && runs.cut.is_some());
+    if gives_way && !occupied {
+        return advance(program, Some(wall), (now, seed), shutting_down, notices);
+    }
     begin(program, wall, now, occupied, notices);
 }
 

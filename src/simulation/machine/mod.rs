@@ -9,6 +9,7 @@
 mod actions;
 mod configuration;
 mod dice;
+mod flaws;
 mod invariants;
 mod keeper;
 mod queues;

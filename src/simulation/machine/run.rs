@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::configuration::{self, TIMEOUT_MOST};
 use super::dice::Dice;
+use super::flaws::Flaw;
 use super::invariants;
 use super::keeper::{Keeper, incarnation_of};
 use super::queues::Brokers;
@@ -71,12 +72,14 @@ pub(super) struct Run {
     /// Lives that the keeper may forget as soon as their end is written down.
     released: Vec<Incarnation>,
     idle_wakes: (Time, u32),
+    /// What is wrong with the machine, in the runs that show that the rules find it out.
+    pub(super) flaw: Option<Flaw>,
     /// How the wall clock stands.
     pub(super) wall: Wall,
 }
 
 impl Run {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, flaw: Option<Flaw>) -> Self {
         let mut dice = Dice::new(seed);
         let now = Time::from_millis(1_000_000);
         let limits = configuration::limits(&mut dice);
@@ -102,6 +105,7 @@ impl Run {
             drains: BTreeSet::new(),
             released: Vec::new(),
             idle_wakes: (now, 0),
+            flaw,
             wall: Wall {
                 ahead_micros: 1_600_000_000_000_000 + i64::from(dice.below(100_000_000)) * 1_000_000,
             },
@@ -119,18 +123,25 @@ impl Run {
         self.actions.push_back(format!("{:.3} {action}", self.now.as_seconds()));
     }
 
-    /// The program as it is treated now.
+    /// The programs as they are to be treated now.
     pub(super) fn specs(&self) -> BTreeMap<ProgramName, ProgramSpec> {
-        let programs = &self.machine.world().programs;
-        programs.iter().map(|(name, program)| (name.clone(), program.spec.clone())).collect()
+        let programs = self.machine.world().programs.iter();
+        programs
+            .map(|(name, program)| (name.clone(), self.spec(name).unwrap_or(&program.spec).clone()))
+            .collect()
+    }
+
+    /// A program as the configuration has it, unless it was removed.
+    pub(super) fn spec(&self, name: &ProgramName) -> Option<&ProgramSpec> {
+        self.programs.iter().find(|program| program.name == *name)
     }
 
     // ---- the hands
 
     /// Lets the machine plan, carries out what it plans, and holds both against every rule.
     pub(super) fn settle(&mut self) -> Check {
-        let plan = self.machine.step(self.now);
-        let notices = self.machine.take_notices();
+        let plan = self.step();
+        let notices = self.notices();
         invariants::decisions(self, &notices)?;
         let died = self.carry_out(&plan)?;
         self.wake_at = plan.wake_at;
@@ -159,7 +170,8 @@ impl Run {
             writeln!(self.log, "{} {command:?}", self.now.as_micros()).expect("a string takes it");
             invariants::command(self, command)?;
             let process = process_of(command);
-            for order in self.executor.orders(command, self.machine.world()) {
+            let orders = self.executor.orders(command, self.machine.world());
+            for order in orders.into_iter().flat_map(|order| self.ordered(order)).collect::<Vec<_>>() {
                 if let Some(left) = &mut self.dies_after {
                     if *left == 0 {
                         self.dies_after = None;
@@ -211,7 +223,7 @@ impl Run {
             keeper: self.identity(),
             at: self.now,
             wall_seconds: self.wall_seconds(),
-            memory: self.machine.memory(),
+            memory: self.remembered(),
         });
         for incarnation in std::mem::take(&mut self.released) {
             self.keeper.obey(&Order::Release { incarnation }, None, self.now, &mut self.dice);
@@ -220,7 +232,7 @@ impl Run {
 
     /// Whether the next controller would know all that this one knows.
     pub(super) fn is_saved(&self) -> bool {
-        self.disk.as_ref().is_some_and(|saved| saved.memory == self.machine.memory())
+        self.disk.as_ref().is_some_and(|saved| saved.memory == self.remembered())
     }
 
     fn wall_seconds(&self) -> f64 {
@@ -235,7 +247,7 @@ impl Run {
             self.shadow.runs.clear();
         }
         self.wall.ahead_micros += seconds * 1_000_000;
-        self.machine.observe(Fact::Wall(self.wall));
+        self.observe(Fact::Wall(self.understood_wall()));
         self.settle()
     }
 
@@ -246,7 +258,7 @@ impl Run {
     /// A fact of the keeper's, as the controller takes it.
     pub(super) fn keeper_fact(&mut self, fact: &protocol::Fact) {
         if let Some(told) = takeover::told(fact) {
-            self.machine.observe(told);
+            self.observe(told);
             self.save_soon();
         }
         let is_last = match fact {
@@ -271,7 +283,7 @@ impl Run {
             self.brokers_saved = false;
             self.save_soon();
         }
-        self.machine.observe(Fact::Broker { broker, health, at: self.now });
+        self.observe(Fact::Broker { broker, health, at: self.now });
     }
 
     fn release_what_is_read(&mut self) {
@@ -340,7 +352,7 @@ impl Run {
                     readings.note(observation);
                 }
             }
-            self.machine.observe(Fact::Queue { broker: key.0, queue: key.1, observation });
+            self.observe(Fact::Queue { broker: key.0, queue: key.1, observation });
         }
     }
 
@@ -366,7 +378,7 @@ impl Run {
         let specs = self.specs();
         let programs = self.machine.world().programs.iter();
         let counts = programs.map(|(name, program)| (name.clone(), program.count())).collect();
-        let concerned = match self.machine.edit(edit, "somebody", self.now) {
+        let concerned = match self.machine.edit(&self.understood_edit(edit), "somebody", self.now) {
             Ok(concerned) => concerned,
             Err(refused) => {
                 if invariants::wishes(&self.machine) != wishes {
@@ -399,8 +411,10 @@ impl Run {
 
     fn timeout_of(&self, incarnation: Incarnation) -> Duration {
         let process = self.keeper.children.get(&incarnation).and_then(|child| child.process.as_ref());
-        let program = process.and_then(|process| self.machine.world().programs.get(&process.program));
-        program.map_or(Duration::ZERO, |program| program.spec.stop.timeout)
+        let specs = self.specs();
+        process
+            .and_then(|process| specs.get(&process.program))
+            .map_or(Duration::ZERO, |spec| spec.stop.timeout)
     }
 
     /// Everything has to be gone within the longest timeout, once for each program in a row that need each other, and
@@ -431,8 +445,11 @@ impl Run {
                 self.shadow.readings.insert(program.name.clone(), Readings::default());
             }
         }
-        let changes = self.machine.configure(programs.clone(), limits);
-        (self.programs, self.limits) = (programs, limits);
+        // Other bounds are another goal.
+        self.shadow.raised.clear();
+        self.limits = limits;
+        let changes = self.machine.configure(self.understood(&programs), self.understood_limits());
+        self.programs = programs;
         let retiring = self.machine.world().programs.values().filter(|program| program.retiring);
         self.retiring = retiring.map(|program| program.spec.clone()).collect();
         if is_equal {
@@ -504,6 +521,11 @@ impl Run {
         self.shadow.insisted.retain(|incarnation, _| is_kept(incarnation));
         self.shadow.uncertain.retain(&is_kept);
         self.shadow.asked_left.retain(&is_kept);
+        // What never came to its start may be started for the same moment.
+        let unstarted = self.keeper.children.iter().filter(|(incarnation, _)| !is_kept(incarnation));
+        for process in unstarted.filter_map(|(_, child)| child.process.as_ref()) {
+            self.shadow.runs.remove(&process.program);
+        }
         self.keeper = heir;
         // Whoever starts Leveret again does not want it to end.
         (self.shadow.shutdown, self.shadow.shutdown_now, self.shadow.gone_by) = (None, false, None);
@@ -534,8 +556,9 @@ impl Run {
         // Every controller has jitter of its own.
         self.limits.seed = self.limits.seed.wrapping_add(1);
         let inventory = self.keeper.connect();
-        let (programs, retiring) = (self.programs.clone(), self.retiring.clone());
-        let before = Before { programs, retiring, limits: self.limits, memory, wall: self.wall };
+        let (programs, retiring) = (self.understood(&self.programs), self.retiring.clone());
+        let (limits, wall) = (self.understood_limits(), self.understood_wall());
+        let before = Before { programs, retiring, limits, memory, wall };
         self.machine = takeover::machine(before, &inventory, self.now);
         let (steps, complaints) = takeover::steps(&inventory);
         assert!(complaints.is_empty(), "{complaints:?}");

@@ -25,6 +25,8 @@ pub(super) struct Shadow {
     /// Lives whose left-behind processes were asked to end.
     pub(super) asked_left: BTreeSet<Incarnation>,
     pub(super) readings: BTreeMap<ProgramName, Readings>,
+    /// When the engine last raised a target.
+    pub(super) raised: BTreeMap<ProgramName, Time>,
     pub(super) shutdown: Option<Time>,
     pub(super) shutdown_now: bool,
     /// The newest moment that each schedule ran for, and when that run began.

@@ -3,19 +3,29 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::flaws::Flaw;
 use super::run::Run;
 
-/// How many seeds are run; `LEVERET_SIMULATION_SEEDS` asks for more.
-const SEEDS: u64 = 200;
+/// How many seeds are run; `LEVERET_SIMULATION_SEEDS` asks for more, from `LEVERET_SIMULATION_FIRST` on.
+const SEEDS: u64 = 100;
 
-/// How many actions a run has before it comes to rest.
+/// How many actions a run has before it comes to rest; `LEVERET_SIMULATION_ACTIONS` asks for more.
 const ACTIONS: u32 = 300;
+
+/// How many seeds a soak runs before it says how far it is.
+const SEEDS_OF_A_LINE: usize = 20;
+
+/// How many seeds a machine with a defect has to be found out in.
+const SEEDS_TO_FIND_OUT: u64 = 40;
 
 /// The same for the seeds that once failed.
 const ACTIONS_OF_REGRESSIONS: u32 = 1_500;
 
 /// How many failures are told beside the first one.
 const OTHERS_TOLD: usize = 40;
+
+/// How many failures by other rules are told where the one that is meant says nothing.
+const OTHERS_TOLD_OF_A_DEFECT: usize = 4;
 
 const REGRESSIONS: &str = include_str!("regressions.txt");
 
@@ -27,8 +37,8 @@ struct Failure {
 }
 
 /// Runs a seed, and returns its command log or what was wrong.
-fn simulate(seed: u64, actions: u32) -> Result<String, Failure> {
-    let mut run = Run::new(seed);
+fn simulate(seed: u64, actions: u32, flaw: Option<Flaw>) -> Result<String, Failure> {
+    let mut run = Run::new(seed, flaw);
     match live(&mut run, actions) {
         Ok(()) => Ok(run.log),
         Err((step, sentence)) => {
@@ -72,7 +82,7 @@ fn simulate_all(seeds: &[(u64, u32)]) {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed) as usize;
             let Some((seed, actions)) = seeds.get(index) else { return };
-            if let Err(failure) = simulate(*seed, *actions) {
+            if let Err(failure) = simulate(*seed, *actions, None) {
                 failures.lock().unwrap().push((index, failure));
             }
         }
@@ -105,15 +115,66 @@ fn every_rule_holds_in_every_world() {
     }
     let count = asked("LEVERET_SIMULATION_SEEDS").unwrap_or(SEEDS);
     let mut seeds: Vec<_> = regressions().into_iter().map(|seed| (seed, ACTIONS_OF_REGRESSIONS)).collect();
-    seeds.extend((0..count).map(|seed| (seed, actions.unwrap_or(ACTIONS))));
+    let first = asked("LEVERET_SIMULATION_FIRST").unwrap_or(0);
+    seeds.extend((first..first + count).map(|seed| (seed, actions.unwrap_or(ACTIONS))));
     simulate_all(&seeds);
+}
+
+#[test]
+#[ignore = "goes on for as long as one likes: make soak"]
+#[expect(clippy::print_stdout, reason = "somebody sits and waits")]
+fn soak() {
+    let actions =
+        asked("LEVERET_SIMULATION_ACTIONS").map_or(ACTIONS_OF_REGRESSIONS, |actions| actions as u32);
+    let count = asked("LEVERET_SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let first = asked("LEVERET_SIMULATION_FIRST").unwrap_or(0);
+    let mut seeds = first..first + count;
+    loop {
+        let some: Vec<_> = seeds.by_ref().take(SEEDS_OF_A_LINE).map(|seed| (seed, actions)).collect();
+        let Some((next, _)) = some.last() else { return };
+        simulate_all(&some);
+        println!("{} of {count} seeds of {actions} actions hold", next + 1 - first);
+    }
+}
+
+#[test]
+fn every_rule_finds_out_the_machine_that_breaks_it() {
+    let missed: Vec<String> = std::thread::scope(|scope| {
+        let threads = Flaw::ALL.map(|(flaw, words)| scope.spawn(move || find_out(flaw, words)));
+        threads.into_iter().filter_map(|thread| thread.join().unwrap().err()).collect()
+    });
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// Runs a machine with a defect until the rule that it breaks says so.
+fn find_out(flaw: Flaw, words: &str) -> Result<(), String> {
+    let mut others = Vec::new();
+    for seed in 0..SEEDS_TO_FIND_OUT {
+        match simulate(seed, ACTIONS, Some(flaw)) {
+            Err(failure) if failure.sentence.contains(words) => return Ok(()),
+            Err(failure) if others.len() < OTHERS_TOLD_OF_A_DEFECT => {
+                others.push(format!("  seed {seed}: {}", failure.sentence));
+            }
+            Err(_) | Ok(_) => {}
+        }
+    }
+    Err(format!("{flaw:?} is not found out by the rule that says \"{words}\", but:\n{}", others.join("\n")))
+}
+
+#[test]
+fn dice_that_nobody_can_throw_again_are_found_out() {
+    let differs = (0..SEEDS_TO_FIND_OUT).any(|seed| {
+        let [one, other] = [(); 2].map(|()| simulate(seed, ACTIONS, Some(Flaw::ThrowsItsOwnDice)));
+        matches!((one, other), (Ok(one), Ok(other)) if one != other)
+    });
+    assert!(differs, "no two runs of a seed differ");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_commands_to_the_last_byte() {
     for seed in 0..8 {
-        let logs =
-            [(); 2].map(|()| simulate(seed, ACTIONS).unwrap_or_else(|failure| panic!("{}", failure.report)));
+        let logs = [(); 2]
+            .map(|()| simulate(seed, ACTIONS, None).unwrap_or_else(|failure| panic!("{}", failure.report)));
         assert!(!logs[0].is_empty());
         assert!(logs[0] == logs[1], "two runs of seed {seed} differ");
     }

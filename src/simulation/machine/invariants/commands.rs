@@ -82,7 +82,8 @@ fn no_start_of_what_an_operator_stopped(run: &Run, process: &ProcessId) -> Check
 /// As far as the machine can know: what has ended a moment ago may not have been told.
 fn no_start_before_what_it_needs(run: &Run, process: &ProcessId) -> Check {
     let world = run.machine.world();
-    for needed in &world.programs[&process.program].spec.depends_on {
+    let Some(spec) = run.spec(&process.program) else { return Ok(()) };
+    for needed in &spec.depends_on {
         let mut slots =
             world.programs.get(&needed.program).into_iter().flat_map(|program| program.slots.values());
         let is_met = match needed.until {

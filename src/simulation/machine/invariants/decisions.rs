@@ -1,5 +1,7 @@
 //! What the engine may decide.
 
+use std::time::Duration;
+
 use crate::core::event::Notice;
 use crate::core::ids::ProgramName;
 use crate::scaling::input::Observation;
@@ -8,10 +10,14 @@ use crate::simulation::machine::run::{Check, Run};
 /// How many readings may be lost before what is known is stale.
 const STALE_INTERVALS: u32 = 3;
 
+/// The shortest time without need after which fewer will do.
+const WINDOW_LEAST: Duration = Duration::from_secs(10);
+
 /// What the engine decided.
-pub(in crate::simulation::machine) fn decisions(run: &Run, notices: &[Notice]) -> Check {
+pub(in crate::simulation::machine) fn decisions(run: &mut Run, notices: &[Notice]) -> Check {
     for notice in notices {
         let Notice::Decided(name, decision) = notice else { continue };
+        not_up_and_down(run, name, (decision.before, decision.target))?;
         let program = run.machine.world().programs.get(name);
         // A target that nobody followed (the program was stopped) may be lowered by anything.
         let gives_up = program.is_some_and(|program| program.alive() > decision.target);
@@ -20,6 +26,19 @@ pub(in crate::simulation::machine) fn decisions(run: &Run, notices: &[Notice]) -
                 format!("{name} goes from {} to {}: {why}", decision.before, decision.target)
             })?;
         }
+    }
+    Ok(())
+}
+
+/// What was raised for a need stays for as long as a need may come back at the least.
+fn not_up_and_down(run: &mut Run, name: &ProgramName, (before, target): (u32, u32)) -> Check {
+    if target > before {
+        run.shadow.raised.insert(name.clone(), run.now);
+    } else if target < before
+        && let Some(raised_at) = run.shadow.raised.get(name).filter(|at| run.now < **at + WINDOW_LEAST)
+    {
+        let after = run.now.since(*raised_at);
+        return Err(format!("{name} goes from {before} to {target} only {after:?} after it was raised"));
     }
     Ok(())
 }

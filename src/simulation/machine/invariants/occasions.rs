@@ -5,8 +5,8 @@ use crate::core::configure::{Changes, Class};
 use crate::core::dependency;
 use crate::core::ids::ProgramName;
 use crate::core::observed::{Phase, StopManners};
-use crate::core::spec::Kind;
-use crate::core::world::{Program, World};
+use crate::core::spec::ProgramSpec;
+use crate::core::world::Program;
 use crate::simulation::machine::keeper::Child;
 use crate::simulation::machine::run::{Check, Run};
 
@@ -30,6 +30,7 @@ pub(in crate::simulation::machine) fn finished(run: &Run) -> Check {
 
 /// Nothing disturbs any more and time enough has passed: what is wanted is what is.
 pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
+    nothing_is_imagined(run)?;
     for (name, program) in &run.machine.world().programs {
         if program.retiring {
             return Err(format!("{name} was removed and is still ending: {:?}", program.slots));
@@ -58,13 +59,14 @@ pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
                 return Err(format!("{name}:{number} has leftovers: {:?}", slot.leftovers));
             }
         }
-        at_least_the_minimum(run.machine.world(), name, program)?;
+        at_least_the_minimum(run, name, program)?;
     }
-    nothing_is_imagined(run)
+    Ok(())
 }
 
-fn at_least_the_minimum(world: &World, name: &ProgramName, program: &Program) -> Check {
-    let Kind::Scaled(scale) = &program.spec.kind else { return Ok(()) };
+fn at_least_the_minimum(run: &Run, name: &ProgramName, program: &Program) -> Check {
+    let world = run.machine.world();
+    let Some(scale) = run.spec(name).and_then(ProgramSpec::scale) else { return Ok(()) };
     let rests = |phase: &Phase| matches!(phase, Phase::Exited { .. } | Phase::Failed { .. });
     let resting = program.slots.values().filter(|slot| rests(&slot.phase)).count() as u32;
     let held = program.wish.hold.is_some() || program.wish.stopped.is_some();

@@ -8,6 +8,7 @@ use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
 use crate::core::observed::Phase;
 use crate::core::plan::plan;
+use crate::core::spec::ProgramSpec;
 use crate::core::time::Time;
 use crate::core::world::Program;
 use crate::simulation::machine::keeper::Child;
@@ -67,12 +68,12 @@ fn spawned<'a>(run: &'a Run, plan: &Plan) -> BTreeMap<&'a ProgramName, &'a Progr
 
 fn the_maximum_holds(run: &Run, plan: &Plan) -> Check {
     for (name, program) in spawned(run, plan) {
-        let Some(scale) = program.spec.scale() else { continue };
+        let Some(scale) = run.spec(name).and_then(ProgramSpec::scale) else { continue };
         let is_of = |child: &&Child| child.process.as_ref().is_some_and(|process| process.program == *name);
         let living = run.keeper.children.values().filter(|child| child.lives()).filter(is_of).count() as u32;
         let most = living.max(program.alive());
         if most > scale.max {
-            return Err(format!("{name} is started {most} times, {} at most", scale.max));
+            return Err(format!("{name} has {most} processes, {} at most", scale.max));
         }
     }
     Ok(())
