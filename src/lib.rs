@@ -13,6 +13,8 @@ pub mod config;
 pub mod controller;
 pub mod core;
 pub mod demo;
+#[cfg(test)]
+mod formats;
 pub mod http;
 pub mod keeper;
 pub mod logs;

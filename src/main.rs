@@ -9,14 +9,22 @@ use std::process::ExitCode;
 use leveret::cli::{self, Daemon, Exit, Internal};
 use leveret::config::settings::Settings;
 use leveret::sys::cause::plain;
-use leveret::{config, controller, keeper};
+use leveret::{config, controller, keeper, sys};
+
+/// What runs, wherever it was started from and whatever is there now.
+const THIS_BINARY: &str = "/proc/self/exe";
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     // Before anything else: a shim must become its program as fast as it can.
-    match words.next().as_deref().and_then(Internal::of) {
+    let internal = words.next().as_deref().and_then(Internal::of);
+    if internal.is_none() && keeper::is_handover_due() {
+        return resume();
+    }
+    match internal {
         Some(Internal::Shim) => keeper::shim::run(),
         Some(Internal::Controller) => controller(words),
+        Some(Internal::Preflight) => preflight(words),
         Some(Internal::DemoConsumer) => cli::demo_consumer(words),
         None => cli::dispatch(
             std::env::args_os(),
@@ -27,14 +35,38 @@ fn main() -> ExitCode {
 
 /// Becomes the keeper.
 fn run(configuration: PathBuf) -> ExitCode {
-    let controller = [Internal::Controller.argument().into(), configuration.into_os_string()];
+    let role = |internal: Internal| vec![internal.argument().into(), configuration.clone().into_os_string()];
     let options = keeper::KeeperOptions {
-        controller_argv: controller.to_vec(),
-        binary: PathBuf::from("/proc/self/exe"),
-        controller: PathBuf::from("/proc/self/exe"),
+        controller_argv: role(Internal::Controller),
+        binary: THIS_BINARY.into(),
+        controller: THIS_BINARY.into(),
+        path: sys::binary::own_path(),
+        preflight_argv: role(Internal::Preflight),
     };
-    match keeper::run(options) {
+    kept(keeper::run(options))
+}
+
+/// Goes on as the keeper that an earlier version was in this process.
+fn resume() -> ExitCode {
+    kept(keeper::resume(THIS_BINARY.into()))
+}
+
+fn kept(ended: Result<u8, keeper::KeeperError>) -> ExitCode {
+    match ended {
         Ok(code) => ExitCode::from(code),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Says whether this binary can take over from the keeper whose state comes on standard input.
+fn preflight(mut words: impl Iterator<Item = OsString>) -> ExitCode {
+    let Some(file) = words.next() else {
+        return failed(&io::Error::other("this is a part of `leveret upgrade`"));
+    };
+    let verdict = controller::preflight::verdict(Path::new(&file));
+    let text = serde_json::to_string(&verdict).expect("texts and numbers are always JSON");
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => Exit::Done.into(),
         Err(error) => failed(&error),
     }
 }

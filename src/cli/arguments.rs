@@ -125,6 +125,11 @@ pub(crate) enum ClientCommand {
     /// Only what changed is touched, and it is said which keys make processes start anew. A file with errors changes
     /// nothing; they are printed and the exit code is 2. See docs/lifecycle.md for what each key does.
     Reload(ReloadArgs),
+    /// Have another version of Leveret take over without stopping anything, and wait until it has
+    ///
+    /// Put the new binary where the one that runs was started from, then run this. Processes, their output and open
+    /// connections go on. A binary that cannot take over is refused, and the old one goes on. SIGUSR2 does the same.
+    Upgrade(ConnectionArgs),
     /// Stop every program, then Leveret, and wait until it is gone
     Shutdown(ShutdownArgs),
 }

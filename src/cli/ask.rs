@@ -11,7 +11,7 @@ use super::console::Console;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::progress::Verb;
-use super::{act, explain, logs, reload, scale, status, wait};
+use super::{act, explain, logs, reload, scale, status, upgrade, wait};
 use crate::config::settings::Settings;
 use crate::core::ids::Target;
 
@@ -75,6 +75,7 @@ pub(crate) async fn ask(
         ClientCommand::Reload(arguments) => {
             reload::reload(&arguments, &find(&arguments.connection).await?, console).await
         }
+        ClientCommand::Upgrade(connection) => upgrade::upgrade(&find(&connection).await?, console).await,
         ClientCommand::Shutdown(arguments) => {
             wait::shutdown(&arguments, &find(&arguments.connection).await?, console).await
         }

@@ -22,7 +22,11 @@ pub(crate) struct Line {
 impl Line {
     /// Shows how far it has come.
     pub(crate) fn show(&mut self, doing: &str, assessment: &Assessment, console: &mut Console<'_>) {
-        let text = describe(doing, assessment);
+        self.show_text(&describe(doing, assessment), console);
+    }
+
+    /// Shows a text.
+    pub(crate) fn show_text(&mut self, text: &str, console: &mut Console<'_>) {
         self.polls += 1;
         if console.live {
             if text != self.shown {
@@ -31,7 +35,7 @@ impl Line {
                 // Progress that cannot be shown is no reason to give up.
                 drop(write!(console.err, "\r{}\x1b[K", console.style.paint(Colour::Dim, &fitting)));
                 drop(console.err.flush());
-                self.shown = text;
+                self.shown = text.to_owned();
             }
         } else if self.polls.is_multiple_of((REPEAT_INTERVAL.as_millis() / POLL_INTERVAL.as_millis()) as u32)
         {

@@ -25,6 +25,7 @@ mod sse;
 mod status;
 mod table;
 mod text;
+mod upgrade;
 mod wait;
 mod watch;
 
@@ -59,6 +60,8 @@ pub enum Internal {
     Shim,
     /// All of the daemon but the keeper.
     Controller,
+    /// Says whether this binary can take over from a keeper that runs.
+    Preflight,
     /// A consumer of the demo.
     DemoConsumer,
 }
@@ -69,13 +72,14 @@ impl Internal {
         match self {
             Self::Shim => "__exec",
             Self::Controller => "__controller",
+            Self::Preflight => "__preflight",
             Self::DemoConsumer => "__demo-consumer",
         }
     }
 
     /// The role that `argument` means. Cheap: the shim asks this before anything else.
     pub fn of(argument: &OsStr) -> Option<Self> {
-        [Self::Shim, Self::Controller, Self::DemoConsumer]
+        [Self::Shim, Self::Controller, Self::Preflight, Self::DemoConsumer]
             .into_iter()
             .find(|internal| argument == internal.argument())
     }
@@ -87,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_internal_roles_are_told_by_the_first_argument() {
-        for internal in [Internal::Shim, Internal::Controller, Internal::DemoConsumer] {
+        for internal in [Internal::Shim, Internal::Controller, Internal::Preflight, Internal::DemoConsumer] {
             assert_eq!(Internal::of(OsStr::new(internal.argument())), Some(internal));
         }
         assert_eq!(Internal::of(OsStr::new("run")), None);

@@ -40,6 +40,7 @@ impl Control {
             Request::Decisions(program, limit, reply) => drop(reply.send(self.decisions(program, limit))),
             Request::Reload(reply) => self.read_configuration(Reading::Reload(Some(reply))),
             Request::PlanReload(reply) => self.read_configuration(Reading::Plan(reply)),
+            Request::Upgrade(reply) => drop(reply.send(self.begin_upgrade())),
             Request::Histograms(reply) => drop(reply.send(self.histograms())),
         }
     }
@@ -214,6 +215,7 @@ impl Control {
             shutting_down: world.shutdown.is_some(),
             paused,
             config_error: self.config_error.clone(),
+            upgrade: self.upgrade.clone(),
             brokers: self.brokers.views(),
             programs: self.scene().programs(),
         }

@@ -14,6 +14,7 @@ use super::ending::Finishing;
 use super::executor::Executor;
 use super::handle::{Histogram, Request};
 use super::kept::{self, Running};
+use super::leaving::{Leaving, Servers};
 use super::reloading::{Configurations, Read, Reading};
 use super::saver::{Saver, Written};
 use super::snapshot::DecisionView;
@@ -31,7 +32,7 @@ use crate::core::spec::ProgramSpec;
 use crate::core::time::Time;
 use crate::core::world::Limits;
 use crate::keeper::link::ControllerLink;
-use crate::keeper::protocol::{self, Inventory, Order};
+use crate::keeper::protocol::{self, Inventory, Order, Upgrade};
 use crate::logs::Pump;
 use crate::logs::source::PumpEvent;
 use crate::store::journal::Journal;
@@ -102,6 +103,13 @@ pub(crate) struct Control {
     usage_at: Time,
     pub(super) journal_failed: bool,
     pub(super) finishing: Finishing,
+    pub(super) leaving: Leaving,
+    /// What serves the page and the command line, and how it is told to end.
+    pub(super) servers: Servers,
+    /// Whether the keeper knows upgrades.
+    pub(super) can_upgrade: bool,
+    /// The last upgrade that was asked for.
+    pub(super) upgrade: Option<Upgrade>,
 }
 
 /// What came in.
@@ -112,6 +120,8 @@ enum Input {
     Pump(PumpEvent),
     Written(Written),
     Configuration(Read),
+    /// Nobody is being answered any more.
+    Served,
     Time,
 }
 
@@ -156,6 +166,10 @@ impl Control {
             usage_at: now + FIRST_USAGE,
             journal_failed: false,
             finishing: Finishing::No,
+            leaving: Leaving::No,
+            servers: Servers::default(),
+            can_upgrade: parts.inventory.can_upgrade,
+            upgrade: parts.inventory.upgrade.clone(),
             settings,
         };
         control.take_over(retiring, parts.inventory, now);
@@ -240,6 +254,10 @@ impl Control {
             self.take(input);
             self.take_waiting();
             self.settle()?;
+            if self.has_left() {
+                self.pump.stop();
+                return Ok(0);
+            }
         }
     }
 
@@ -258,6 +276,7 @@ impl Control {
             Some(fact) = self.probe_facts.recv() => Input::Probe(fact),
             read = self.configurations.read() => Input::Configuration(read),
             () = self.usages.read() => Input::Time,
+            () = self.servers.ended(), if self.leaving == Leaving::Answering => Input::Served,
             () = tokio::time::sleep(due) => Input::Time,
         })
     }
@@ -297,6 +316,7 @@ impl Control {
             }
             Input::Written(written) => self.written(written),
             Input::Configuration(read) => self.configuration_was_read(read),
+            Input::Served => self.answered(),
             Input::Pump(PumpEvent::Trouble(_, sentence)) => warn!("{sentence}"),
             Input::Pump(PumpEvent::Recovered(_, sentence)) => info!("{sentence}"),
         }
@@ -391,6 +411,7 @@ impl Control {
     }
 
     pub(super) fn written(&mut self, written: Written) {
+        self.left_state(&written);
         // Where nothing can be written down, waiting for it would only fill the keeper's memory.
         if let Err(trouble) = written.result {
             warn!("{}", with_causes(&trouble));

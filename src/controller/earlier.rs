@@ -87,4 +87,12 @@ mod tests {
         write(directory.path(), &all).unwrap();
         assert_eq!(of_lives(directory.path(), &inventory, &[service("web", 1)]), [service("removed", 2)]);
     }
+
+    #[test]
+    fn what_earlier_versions_wrote_is_understood() {
+        for (place, text) in crate::formats::each("programs.json") {
+            let specs: Vec<ProgramSpec> = crate::formats::read(&place, &text);
+            assert_eq!(specs.len(), 6, "{place}");
+        }
+    }
 }

@@ -301,4 +301,13 @@ mod tests {
         spec.log.to = LogTarget::File("/var/log/web.log".into());
         assert_eq!(executor.log(&program(&spec), 3), Some(PathBuf::from("/var/log/web.log")));
     }
+
+    #[test]
+    fn notes_of_earlier_versions_are_understood() {
+        for (place, text) in crate::formats::each("note.json") {
+            let note: Note = crate::formats::read(&place, &text);
+            let Note::Process { process, stop: Some(_), .. } = note else { panic!("{place}: {note:?}") };
+            assert_eq!(process.to_string(), "stubborn:0");
+        }
+    }
 }

@@ -24,6 +24,8 @@ pub enum Request {
     Reload(oneshot::Sender<Result<ReloadReport, Refusal>>),
     /// Read the configuration file and say what a reload would do.
     PlanReload(oneshot::Sender<Result<ReloadReport, Refusal>>),
+    /// Have the binary that is at the place of this one take over.
+    Upgrade(oneshot::Sender<Result<Accepted, Refusal>>),
     /// The measured durations for the metrics.
     Histograms(oneshot::Sender<Histograms>),
 }
@@ -248,6 +250,14 @@ impl Handle {
     /// [`Refusal::Configuration`] with every mistake of the file.
     pub async fn plan_reload(&self) -> Result<ReloadReport, Refusal> {
         self.ask(Request::PlanReload).await?
+    }
+
+    /// Has the binary that is at the place of this one take over; [`Snapshot::upgrade`] tells how it goes.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] if it cannot begin now.
+    pub async fn upgrade(&self) -> Result<Accepted, Refusal> {
+        self.ask(Request::Upgrade).await?
     }
 
     /// The measured durations.

@@ -134,4 +134,12 @@ mod tests {
             assert_eq!(read_memory_file(&descriptor).unwrap(), b"some bytes");
         }
     }
+
+    #[test]
+    fn the_configuration_that_an_earlier_version_keeps_is_understood() {
+        for (place, text) in crate::formats::each("configuration.json") {
+            let running: Running = crate::formats::read(&place, &text);
+            assert_eq!(running.settings.programs.len(), 6, "{place}");
+        }
+    }
 }

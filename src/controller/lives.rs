@@ -25,6 +25,8 @@ impl Control {
             | protocol::Fact::Left { incarnation, left: 0, .. } => self.release(incarnation),
             protocol::Fact::Spawned { .. } | protocol::Fact::Exited { .. } | protocol::Fact::Left { .. } => {}
             protocol::Fact::Signalled { signal } => self.signalled(signal),
+            protocol::Fact::Leave => self.leave(),
+            protocol::Fact::Upgrade(upgrade) => self.upgrade = Some(upgrade),
             protocol::Fact::Inventory(_) | protocol::Fact::Kept { .. } => {
                 error!("the keeper repeated its inventory; it is ignored");
             }

@@ -46,6 +46,8 @@ pub(super) struct Written {
     pub(super) result: Result<(), StateError>,
     /// Lives that the keeper may forget now.
     pub(super) forgettable: Vec<Incarnation>,
+    /// Whether it is one that was asked for by [`Saver::last`].
+    pub(super) is_last: bool,
 }
 
 impl Saver {
@@ -112,7 +114,7 @@ impl Saver {
             // Whoever asked may have gone away meanwhile; then nobody misses the answer.
             let _ = reply.send(Ok(accepted));
         }
-        Written { result, forgettable: cargo.forgettable }
+        Written { result, forgettable: cargo.forgettable, is_last: cargo.is_last }
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::keeper::protocol::Upgrade;
+
 /// Everything that can be shown, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -28,6 +30,9 @@ pub struct Snapshot {
     pub paused: bool,
     /// The last reload that failed, until one succeeds: what stands against the file.
     pub config_error: Option<String>,
+    /// The last upgrade that was asked for since Leveret was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Upgrade>,
     /// The brokers, by name.
     pub brokers: Vec<BrokerView>,
     /// The programs, in the order of the configuration file.

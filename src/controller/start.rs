@@ -17,6 +17,7 @@ use super::control::{Control, Parts};
 use super::earlier;
 use super::handle::Handle;
 use super::kept::{self, Running};
+use super::leaving::Servers;
 use super::locks::{hold_until_the_end, lock_after_a_killed_keeper};
 use super::takeover;
 use crate::config;
@@ -128,7 +129,6 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     let pump = Pump::start(move |event| drop(pump_events_in.send(event)))
         .map_err(StartError::system("start the thread that moves output"))?;
     let handle = Handle::new(requests_in, changes);
-    let ending = CancellationToken::new();
     let state_dir = running.settings.state_dir.clone();
     let journal = Journal::open(&state_dir)
         .map_err(StartError::system(format!("read the journal in {}", state_dir.display())))?;
@@ -164,7 +164,11 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
         // With programs that were removed while there was no Leveret.
         control.keep_configuration()?;
     }
-    serve(tcp, unix, token, listen, &control, &handle, &ending);
+    if control.can_upgrade {
+        control.order(&Order::Up);
+    }
+    serve(tcp, unix, token, listen, &mut control, &handle);
+    let ending = control.servers.ending();
     let code = control.run().await?;
     ending.cancel();
     Ok(code)
@@ -175,23 +179,24 @@ fn serve(
     unix: UnixListener,
     token: Token,
     listen: std::net::SocketAddr,
-    control: &Control,
+    control: &mut Control,
     handle: &Handle,
-    ending: &CancellationToken,
 ) {
+    let mut servers = Servers::new(CancellationToken::new());
     let settings = Arc::new(HttpSettings { allowed_hosts: control.allowed_hosts(), listen });
     let (over_tcp, over_unix) = (handle.clone(), handle.clone());
-    let (tcp_ending, unix_ending) = (ending.clone(), ending.clone());
-    tokio::spawn(async move {
+    let (tcp_ending, unix_ending) = (servers.ending(), servers.ending());
+    servers.spawn(async move {
         if let Err(error) = http::serve_tcp(tcp, over_tcp, settings, token, tcp_ending).await {
             tracing::error!("the page cannot be served any longer: {error}");
         }
     });
-    tokio::spawn(async move {
+    servers.spawn(async move {
         if let Err(error) = http::serve_unix(unix, over_unix, unix_ending).await {
             tracing::error!("the command line cannot be served any longer: {error}");
         }
     });
+    control.servers = servers;
 }
 
 async fn receive_inventory(
@@ -252,8 +257,10 @@ fn remove_other_pipes(pipes: &Path, inventory: &Inventory) {
 }
 
 /// Leveret's own environment; variables that are not UTF-8 cannot be written in a configuration and are left out.
-fn environment() -> BTreeMap<String, String> {
+pub(super) fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
+        // It is about the keeper alone.
+        .filter(|(name, _)| name != crate::keeper::HANDOVER_VARIABLE)
         .filter_map(|(name, value): (OsString, OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         })

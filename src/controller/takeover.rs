@@ -150,6 +150,10 @@ pub(crate) fn told(fact: &protocol::Fact) -> Option<Fact> {
         protocol::Fact::Left { incarnation, left, at } => {
             Some(Fact::Left { incarnation: *incarnation, left: *left, at: *at })
         }
-        protocol::Fact::Inventory(_) | protocol::Fact::Kept { .. } | protocol::Fact::Signalled { .. } => None,
+        protocol::Fact::Inventory(_)
+        | protocol::Fact::Kept { .. }
+        | protocol::Fact::Leave
+        | protocol::Fact::Upgrade(_)
+        | protocol::Fact::Signalled { .. } => None,
     }
 }

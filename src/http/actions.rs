@@ -113,6 +113,21 @@ pub(super) async fn shutdown(State(context): State<Context>, Extension(asked): E
     .await
 }
 
+/// `POST /api/v1/upgrade`: as a shutdown, not for everybody who can reach the port.
+pub(super) async fn upgrade(State(context): State<Context>, Extension(asked): Extension<Asked>) -> Response {
+    answer_page(&context, &asked, async {
+        asked.fields.only(&[])?;
+        if !asked.proven {
+            return Err(ApiError::forbidden(
+                "an upgrade needs the Unix socket (leveret upgrade) or the page's token",
+            ));
+        }
+        let accepted = context.handle().upgrade().await?;
+        Ok(Done { note: accepted.message.clone(), answer: Json(accepted) })
+    })
+    .await
+}
+
 /// What came of it: for a program, and as a sentence for a person.
 struct Done<T> {
     note: String,

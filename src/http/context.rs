@@ -25,6 +25,8 @@ pub(super) struct Limits {
     pub(super) header_timeout: Duration,
     /// For the body of a request, and again for its answer to begin.
     pub(super) request_timeout: Duration,
+    /// For the first request of a connection to begin that was open when the server ends.
+    pub(super) first_request_timeout: Duration,
     /// For open requests to end at a shutdown.
     pub(super) drain_timeout: Duration,
     /// Of a request's head.
@@ -40,7 +42,9 @@ impl Default for Limits {
             streams: 32,
             header_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(5),
+            first_request_timeout: Duration::from_secs(1),
+            // Longer than any answer may take.
+            drain_timeout: Duration::from_secs(15),
             header_bytes: 16 * 1024,
             body_bytes: 64 * 1024,
         }

@@ -29,6 +29,7 @@ pub(super) fn router(context: Context) -> Router {
         .route("/api/v1/all/{verb}", post(actions::on_all))
         .route("/api/v1/reload", post(actions::reload))
         .route("/api/v1/reload/plan", get(read::plan_reload))
+        .route("/api/v1/upgrade", post(actions::upgrade))
         .route("/api/v1/shutdown", post(actions::shutdown))
         .route("/metrics", get(read::metrics))
         .route("/healthz", get(read::healthz))

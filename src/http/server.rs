@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use futures_util::future::{Either, select};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -174,11 +175,14 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let router = self.router.clone();
+        let first_request = CancellationToken::new();
+        let begun = first_request.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
+            begun.cancel();
             request.extensions_mut().insert(door.clone());
             router.clone().call(request.map(Body::new))
         });
-        let limits = self.context.limits();
+        let limits = *self.context.limits();
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
@@ -190,9 +194,16 @@ impl Server {
             let ended = match shutdown.run_until_cancelled(connection.as_mut()).await {
                 Some(ended) => ended,
                 None => {
-                    // An idle one ends at once, a busy one after its answer.
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+                    // One that was accepted a moment ago has its request on the way; closed now, it would be reset.
+                    let is_asked = pin!(timeout(limits.first_request_timeout, first_request.cancelled()));
+                    match select(is_asked, connection.as_mut()).await {
+                        Either::Left(_) => {
+                            // An idle one ends at once, a busy one after its answer.
+                            connection.as_mut().graceful_shutdown();
+                            connection.await
+                        }
+                        Either::Right((ended, _)) => ended,
+                    }
                 }
             };
             if let Err(error) = ended {

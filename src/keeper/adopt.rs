@@ -15,7 +15,8 @@ use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use super::children::hold;
 use super::protocol::{Fact, Predecessor};
 use super::records::{self, Place, Record};
-use super::run::{Keeper, say};
+use super::run::Keeper;
+use super::say::say;
 use super::signals;
 use super::tree::INCARNATION_VARIABLE;
 use crate::core::exit::ExitStatus;
@@ -154,7 +155,7 @@ impl Keeper {
         unproven
     }
 
-    fn watch_adopted(&self, incarnation: Incarnation, process: &OwnedFd) {
+    pub(super) fn watch_adopted(&self, incarnation: Incarnation, process: &OwnedFd) {
         let data = epoll::EventData::new_u64(process.as_raw_fd() as u64);
         if let Err(error) = epoll::add(&self.epoll, process, data, epoll::EventFlags::IN) {
             say(&format!("the end of incarnation {incarnation} will not be seen: {error}"));

@@ -34,7 +34,7 @@ const REPORT_BYTES_MAX: u64 = 4096;
 /// One incarnation, from its order until it is released.
 #[derive(Debug)]
 pub(super) struct Child {
-    note: Note,
+    pub(super) note: Note,
     pub(super) phase: Phase,
     pub(super) tree: Tree,
     /// Whether the whole tree is being killed.
@@ -44,10 +44,10 @@ pub(super) struct Child {
     /// What holds a leader that an earlier keeper started.
     pub(super) adopted: Option<Adopted>,
     /// Where it is written down, if it is.
-    record: Option<PathBuf>,
-    output: PathBuf,
+    pub(super) record: Option<PathBuf>,
+    pub(super) output: PathBuf,
     /// Held so that neither the program nor the controller ever finds the pipe without its other end.
-    held: Option<OwnedFd>,
+    pub(super) held: Option<OwnedFd>,
 }
 
 /// What is held of a life that an earlier keeper started: it is nobody's child here.
@@ -61,7 +61,7 @@ pub(super) struct Adopted {
 
 /// What the controller wrote on an incarnation, as text: a tree of values takes ten times the memory.
 #[derive(Debug, Default)]
-struct Note(Option<Box<str>>);
+pub(super) struct Note(pub(super) Option<Box<str>>);
 
 impl Note {
     fn of(value: &Value) -> Self {
@@ -148,8 +148,31 @@ pub(super) struct Children {
 }
 
 impl Children {
+    /// Those that another keeper knew in this process.
+    pub(super) fn restored(table: BTreeMap<Incarnation, Child>, last_incarnation: Incarnation) -> Self {
+        let mut children = Self { last_incarnation, ..Self::default() };
+        for (incarnation, child) in &table {
+            if let Phase::Spawning { report, .. } = &child.phase {
+                children.by_report.insert(report.as_raw_fd(), *incarnation);
+            }
+            match (&child.adopted, child.leader()) {
+                (Some(Adopted { process: Some(process), .. }), Some(_)) => {
+                    children.by_process.insert(process.as_raw_fd(), *incarnation);
+                }
+                (None, Some(pid)) => drop(children.by_pid.insert(pid, *incarnation)),
+                (Some(_), _) | (None, None) => {}
+            }
+        }
+        children.table = table;
+        children
+    }
+
     pub(super) fn get_mut(&mut self, incarnation: Incarnation) -> Option<&mut Child> {
         self.table.get_mut(&incarnation)
+    }
+
+    pub(super) fn phase(&self, incarnation: Incarnation) -> Option<&Phase> {
+        self.table.get(&incarnation).map(|child| &child.phase)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Incarnation, &Child)> {

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 
 use super::frame::{FrameReader, FrameWriter, WAITING_BYTES_MAX};
+use super::handover::{Arrived, Row};
 use super::protocol::{FRAME_BYTES_MAX, Fact, Order};
 use super::signals;
 use crate::core::exit::{ExitStatus, signal_name};
@@ -43,6 +45,8 @@ pub(super) type Received = (Order, Option<OwnedFd>);
 #[derive(Debug)]
 pub(super) struct Controller {
     program: PathBuf,
+    /// Another program, while it is tried.
+    replacement: Option<PathBuf>,
     arguments: Vec<OsString>,
     state: State,
     /// How many were started.
@@ -70,6 +74,8 @@ struct Life {
     pid: i32,
     started_at: Time,
     was_heard: bool,
+    /// Whether it was told to end.
+    is_to_end: bool,
 }
 
 #[derive(Debug)]
@@ -93,6 +99,7 @@ impl Controller {
     pub(super) fn new(program: PathBuf, arguments: Vec<OsString>, start_at: Time) -> Self {
         Self {
             program,
+            replacement: None,
             arguments,
             state: State::Waiting { start_at },
             started: 0,
@@ -119,14 +126,14 @@ impl Controller {
     fn launch(&mut self, now: Time) -> io::Result<RawFd> {
         let (socket, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        let spawned = Command::new(&self.program)
+        let spawned = Command::new(self.replacement.as_ref().unwrap_or(&self.program))
             .arg0("leveret: controller")
             .args(&self.arguments)
             .stdin(Stdio::from(theirs))
             .spawn()?;
         let descriptor = socket.as_raw_fd();
         self.state = State::Connected(Connection {
-            life: Life { pid: spawned.id() as i32, started_at: now, was_heard: false },
+            life: Life { pid: spawned.id() as i32, started_at: now, was_heard: false, is_to_end: false },
             socket,
             reader: FrameReader::new(FRAME_BYTES_MAX),
             writer: FrameWriter::new(WAITING_BYTES_MAX),
@@ -134,9 +141,45 @@ impl Controller {
         Ok(descriptor)
     }
 
+    /// Has the next ones be of another program, or again of the first; returns whether that changes anything.
+    pub(super) fn use_program(&mut self, replacement: Option<PathBuf>) -> bool {
+        std::mem::replace(&mut self.replacement, replacement) != self.replacement
+    }
+
+    pub(super) fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
+    /// It was told to end: the next one is started at once, however long this one has lived.
+    pub(super) fn expect_end(&mut self) {
+        match &mut self.state {
+            State::Waiting { .. } => {}
+            State::Connected(Connection { life, .. }) | State::Leaving { life, .. } => life.is_to_end = true,
+        }
+    }
+
+    /// Whether any controller ever sent an order.
+    pub(super) fn was_heard(&self) -> bool {
+        self.was_heard
+    }
+
+    /// Whether nothing that was said to or by a controller is only half written or half read.
+    pub(super) fn is_quiet(&self) -> bool {
+        match &self.state {
+            State::Waiting { .. } => true,
+            State::Connected(connection) => connection.writer.is_empty() && connection.reader.is_empty(),
+            State::Leaving { .. } => false,
+        }
+    }
+
     /// How many controllers there were before the one that lives.
     pub(super) fn before(&self) -> u32 {
         self.started.saturating_sub(1)
+    }
+
+    /// How the one before this one ended.
+    pub(super) fn last_end(&self) -> Option<&str> {
+        self.last_end.as_deref()
     }
 
     /// How the one before this one ended, once.
@@ -305,10 +348,10 @@ impl Controller {
             State::Connected(connection) => connection.life,
             State::Leaving { life, .. } => *life,
         };
-        if now.since(life.started_at) >= HEALTHY_LIFE {
+        if now.since(life.started_at) >= HEALTHY_LIFE || life.is_to_end {
             self.short_lives = 0;
         }
-        if !life.was_heard {
+        if !life.was_heard && !life.is_to_end {
             self.silent_lives += 1;
         }
         self.last_end = Some(match status {
@@ -319,7 +362,8 @@ impl Controller {
             ExitStatus::Code(code) => format!("ended with exit code {code}"),
             ExitStatus::Unknown => "ended".to_owned(),
         });
-        self.state = State::Waiting { start_at: now + self.next_wait() };
+        let wait = if life.is_to_end { Duration::ZERO } else { self.next_wait() };
+        self.state = State::Waiting { start_at: now + wait };
         match status {
             ExitStatus::Code(code) if !self.was_heard => Next::End(u8::try_from(code).unwrap_or(1)),
             ExitStatus::Code(_) | ExitStatus::Signal(_) | ExitStatus::Unknown => Next::Again,
@@ -339,6 +383,75 @@ impl Controller {
     }
 }
 
+/// What the next keeper in this process is told of the controller.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PackedController {
+    started: u32,
+    was_heard: bool,
+    short_lives: u32,
+    silent_lives: u32,
+    state: PackedState,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PackedState {
+    Waiting { start_at: Time },
+    Connected { pid: i32, started_at: Time, was_heard: bool, socket: usize },
+}
+
+impl Controller {
+    /// For the next keeper in this process. It must be quiet; one that is leaving is as good as gone.
+    pub(super) fn pack<'a>(&'a self, row: &mut Row<'a>) -> PackedController {
+        let state = match &self.state {
+            State::Waiting { start_at } => PackedState::Waiting { start_at: *start_at },
+            State::Leaving { life, .. } => PackedState::Waiting { start_at: life.started_at },
+            State::Connected(Connection { life, socket, .. }) => PackedState::Connected {
+                pid: life.pid,
+                started_at: life.started_at,
+                was_heard: life.was_heard,
+                socket: row.add(socket),
+            },
+        };
+        PackedController {
+            started: self.started,
+            was_heard: self.was_heard,
+            short_lives: self.short_lives,
+            silent_lives: self.silent_lives,
+            state,
+        }
+    }
+
+    /// As the keeper before knew it.
+    pub(super) fn unpack(
+        packed: PackedController,
+        program: PathBuf,
+        arguments: Vec<OsString>,
+        arrived: &mut Arrived,
+    ) -> io::Result<Self> {
+        let state = match packed.state {
+            PackedState::Waiting { start_at } => State::Waiting { start_at },
+            PackedState::Connected { pid, started_at, was_heard, socket } => State::Connected(Connection {
+                life: Life { pid, started_at, was_heard, is_to_end: false },
+                socket: arrived.take(socket)?,
+                reader: FrameReader::new(FRAME_BYTES_MAX),
+                writer: FrameWriter::new(WAITING_BYTES_MAX),
+            }),
+        };
+        Ok(Self {
+            program,
+            replacement: None,
+            arguments,
+            state,
+            started: packed.started,
+            was_heard: packed.was_heard,
+            short_lives: packed.short_lives,
+            silent_lives: packed.silent_lives,
+            last_end: None,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,7 +464,7 @@ mod tests {
         let mut controller = controller();
         let mut now = Time::from_millis(1);
         let mut one = || {
-            let life_now = Life { pid: 1, started_at: now, was_heard: true };
+            let life_now = Life { pid: 1, started_at: now, was_heard: true, is_to_end: false };
             controller.state = State::Leaving { life: life_now, kill_at: None };
             now = now + life;
             assert_eq!(controller.ended(ExitStatus::Signal(9), now), Next::Again);
@@ -374,7 +487,7 @@ mod tests {
     #[test]
     fn an_exit_code_ends_the_keeper_only_while_no_order_was_ever_heard() {
         let mut controller = controller();
-        let life = Life { pid: 1, started_at: Time::default(), was_heard: false };
+        let life = Life { pid: 1, started_at: Time::default(), was_heard: false, is_to_end: false };
         controller.state = State::Leaving { life, kill_at: None };
         assert_eq!(controller.ended(ExitStatus::Code(2), Time::default()), Next::End(2));
 
@@ -388,7 +501,7 @@ mod tests {
         let mut controller = controller();
         for _ in 0..3 {
             assert!(!controller.is_hopeless());
-            let life = Life { pid: 1, started_at: Time::default(), was_heard: false };
+            let life = Life { pid: 1, started_at: Time::default(), was_heard: false, is_to_end: false };
             controller.state = State::Leaving { life, kill_at: None };
             controller.ended(ExitStatus::Signal(11), Time::default());
         }

@@ -130,6 +130,11 @@ impl FrameReader {
         Ok(Some((frame, Some(descriptor))))
     }
 
+    /// Whether nothing was taken from the socket that is not handed out yet.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.buffer.len() && self.descriptors.is_empty()
+    }
+
     /// Moves the incomplete rest to the front, once for each batch of frames.
     fn compact(&mut self) {
         self.buffer.drain(..self.start);

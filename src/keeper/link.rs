@@ -77,6 +77,11 @@ impl ControllerLink {
         self.flush()
     }
 
+    /// Whether everything that was sent is on its way to the keeper.
+    pub fn is_flushed(&self) -> bool {
+        self.writer.is_empty()
+    }
+
     /// The next fact, with the descriptor of a [`Fact::Kept`]; none once the keeper has closed the connection.
     pub async fn next(&mut self) -> Result<Option<(Fact, Option<OwnedFd>)>, LinkError> {
         loop {

@@ -66,6 +66,12 @@ pub enum Order {
         /// The directory.
         records: PathBuf,
     },
+    /// The controller is up: all that can fail at a start has been done. Only for a keeper that says
+    /// [`Inventory::can_upgrade`].
+    Up,
+    /// Have another binary, which is at the place of this one, take over. Answered by [`Fact::Upgrade`]. Only for a keeper
+    /// that says [`Inventory::can_upgrade`].
+    Upgrade,
     /// End the keeper. Refused, with nothing done, while a process is left.
     Exit {
         /// The exit code.
@@ -166,7 +172,13 @@ pub enum Fact {
         /// When.
         at: Time,
     },
-    /// The keeper received a signal that is meant for Leveret: SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2.
+    /// Another controller is to take this one's place: answer what was asked, write the state down, and end. A controller
+    /// that does not know this ends as well, because it does not understand it.
+    Leave,
+    /// How an upgrade stands.
+    Upgrade(Upgrade),
+    /// The keeper received a signal that is meant for Leveret: SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1. SIGUSR2 is the
+    /// keeper's own matter: it asks for an upgrade.
     Signalled {
         /// The signal's number.
         signal: i32,
@@ -199,6 +211,37 @@ pub struct Inventory {
     /// The keepers, oldest first, whose processes this one took over.
     #[serde(default)]
     pub predecessors: Vec<Predecessor>,
+    /// Whether this keeper knows [`Order::Up`] and [`Order::Upgrade`].
+    #[serde(default)]
+    pub can_upgrade: bool,
+    /// The last upgrade that was asked for.
+    #[serde(default)]
+    pub upgrade: Option<Upgrade>,
+}
+
+/// An upgrade that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// Counted up by each one that is asked for.
+    pub number: u32,
+    /// The version that ran.
+    pub from: String,
+    /// The version that is to run, once that is known.
+    pub to: Option<String>,
+    /// How it stands.
+    pub state: UpgradeState,
+}
+
+/// How an upgrade stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpgradeState {
+    /// It goes on; what is being done.
+    UnderWay(String),
+    /// It is done, as a sentence.
+    Done(String),
+    /// It was refused or failed, and the old version goes on; why, as a sentence.
+    Refused(String),
 }
 
 /// Whether lives are written down.
@@ -275,4 +318,20 @@ pub enum InventoryState {
         /// When it ended.
         at: Time,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats;
+
+    #[test]
+    fn what_earlier_versions_say_is_understood() {
+        for (place, line) in formats::each_line("orders.jsonl") {
+            formats::read::<Order>(&place, &line);
+        }
+        for (place, line) in formats::each_line("facts.jsonl") {
+            formats::read::<Fact>(&place, &line);
+        }
+    }
 }

@@ -332,4 +332,16 @@ mod tests {
             assert!(!directory.path().join("1").exists());
         }
     }
+
+    #[test]
+    fn what_earlier_versions_wrote_is_understood() {
+        for (place, text) in crate::formats::each("record.json") {
+            let record: Record = crate::formats::read(&place, &text);
+            assert_eq!(record.marks.len(), 5, "{place}");
+        }
+        for (place, text) in crate::formats::each("keeper.json") {
+            let lineage: Lineage = crate::formats::read(&place, &text);
+            assert_eq!(lineage.keepers.len(), 1, "{place}");
+        }
+    }
 }

@@ -25,34 +25,45 @@ const RECEIVED: [Name; 7] =
 ///
 /// The mask is inherited: the shim clears it before exec, and the controller keeps it, so that a Ctrl-C or a signal to
 /// the whole group is told once, by the keeper, and does not end the controller.
-pub(super) fn receive() -> io::Result<SignalFd> {
-    catch_ignored()?;
+///
+/// Returns what to read from, and the signals that are caught because Leveret was started to ignore them; `caught` are
+/// those of a keeper before this one in the same process, where exec has made them default again.
+pub(super) fn receive(caught: &[i32]) -> io::Result<(SignalFd, Vec<i32>)> {
+    let caught = catch_ignored(caught)?;
     let mut set = SigSet::empty();
     for signal in RECEIVED {
         set.add(signal);
     }
     set.thread_block()?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+    Ok((SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?, caught))
 }
 
 /// Catches every signal that Leveret was started to ignore (nohup, a shell's background job): exec makes a caught signal
 /// default again, while an ignored one stays ignored in every child.
-fn catch_ignored() -> io::Result<()> {
+fn catch_ignored(further: &[i32]) -> io::Result<Vec<i32>> {
     let never_read = Arc::new(AtomicBool::new(false));
-    for signal in ignored_signals(&std::fs::read_to_string("/proc/self/status")?) {
+    let mut caught = Vec::new();
+    let ignored = ignored_signals(&std::fs::read_to_string("/proc/self/status")?);
+    for signal in ignored.into_iter().chain(further.iter().copied()) {
         // std ignores SIGPIPE for itself and makes it default in what it spawns; 32 and 33 belong to the C library.
         let is_left_alone = signal == Signal::PIPE.as_raw() || matches!(signal, 32 | 33);
         if !is_left_alone && !signal_hook::consts::FORBIDDEN.contains(&signal) {
             signal_hook::flag::register(signal, Arc::clone(&never_read))?;
+            caught.push(signal);
         }
     }
-    Ok(())
+    Ok(caught)
 }
 
 fn ignored_signals(status: &str) -> Vec<i32> {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
     (1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect()
+}
+
+/// Whether a signal to Leveret asks it to end.
+pub(super) fn is_request_to_end(number: i32) -> bool {
+    [Signal::TERM, Signal::INT, Signal::QUIT].iter().any(|signal| signal.as_raw() == number)
 }
 
 /// The signal of a number; real-time signals cannot be sent by safe code and are none.

@@ -9,10 +9,12 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 
 use super::children::{Child, Phase};
 use super::protocol::Fact;
-use super::run::{Keeper, say};
+use super::run::Keeper;
+use super::say::say;
 use super::signals;
 use super::standby::Standby;
 use super::tree::{self, Members, Orphan, Tree};
+use super::upgrade::Upgrading;
 use crate::core::command::Scope;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
@@ -51,7 +53,8 @@ impl Keeper {
 
     /// Everybody who may belong to a life of which something is looked for.
     fn look(&self) -> io::Result<Look> {
-        let own = [self.controller.pid(), self.standby.as_ref().map(Standby::pid)];
+        let asked = self.upgrading.as_ref().and_then(Upgrading::child);
+        let own = [self.controller.pid(), self.standby.as_ref().map(Standby::pid), asked];
         let is_known = |pid| own.contains(&Some(pid)) || self.children.by_pid(pid).is_some();
         let keeper = rustix::process::getpid().as_raw_nonzero().get();
         let is_sought = |incarnation: &Incarnation, child: &Child| {

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::ids::Incarnation;
 use crate::sys::process::{self, Stat};
 
@@ -81,7 +83,7 @@ pub(super) fn everyone(is_known: impl Fn(i32) -> bool) -> io::Result<Vec<Orphan>
 }
 
 /// What is known of the processes of one incarnation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tree {
     incarnation: Incarnation,
     /// The leader, until it is reaped.

@@ -77,6 +77,14 @@ pub enum StateError {
         /// Why.
         source: serde_json::Error,
     },
+    /// The file is not what this version writes. It was left as it is.
+    #[error("cannot understand {path}")]
+    NotUnderstood {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// The file cannot be written.
     #[error("cannot write {path}; what you set would be forgotten at the next start")]
     Write {
@@ -98,7 +106,7 @@ pub fn load(directory: &Path) -> Result<Option<Saved>, StateError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(StateError::Read { path, source }),
     };
-    match serde_json::from_slice::<Saved>(&bytes) {
+    match parse(&bytes) {
         Ok(saved) => Ok(Some(saved)),
         Err(source) => {
             let aside = directory.join("state.json.unreadable");
@@ -106,6 +114,36 @@ pub fn load(directory: &Path) -> Result<Option<Saved>, StateError> {
             Err(StateError::Form { path, aside, source })
         }
     }
+}
+
+/// Whether the state, if there is any, is understood; it stays as it is.
+///
+/// # Errors
+/// [`StateError::Read`] and [`StateError::NotUnderstood`].
+pub fn check(directory: &Path) -> Result<(), StateError> {
+    let path = directory.join(FILE);
+    match fs::read(&path) {
+        Ok(bytes) => match parse(&bytes) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(StateError::NotUnderstood { path, source }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(StateError::Read { path, source }),
+    }
+}
+
+/// What a file says. One of a later version is none, even if it looks the same.
+fn parse(bytes: &[u8]) -> Result<Saved, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Form {
+        version: u32,
+    }
+    let Form { version } = serde_json::from_slice(bytes)?;
+    if version > VERSION {
+        let text = format!("it is of version {version}, and this Leveret knows {VERSION}");
+        return Err(serde::de::Error::custom(text));
+    }
+    serde_json::from_slice(bytes)
 }
 
 /// Replaces the state whole. With `durable` it is on the disk when this returns; otherwise it survives the end of any
@@ -188,5 +226,24 @@ mod tests {
         let missing = Path::new("/nonexistent/leveret");
         let error = save(missing, &saved(), false).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/leveret/state.json"), "{error}");
+    }
+
+    #[test]
+    fn what_earlier_versions_wrote_is_understood() {
+        for (place, text) in crate::formats::each("state.json") {
+            let saved = parse(text.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}"));
+            let web = &saved.memory.programs[&ProgramName::new("orders").unwrap()];
+            assert_eq!(web.wish.hold.as_ref().map(|hold| hold.processes), Some(2), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_later_version_is_not_taken_for_one_of_this() {
+        let later = Saved { version: VERSION + 1, ..saved() };
+        let directory = tempfile::tempdir().unwrap();
+        save(directory.path(), &later, false).unwrap();
+        let error = check(directory.path()).unwrap_err();
+        assert!(matches!(error, StateError::NotUnderstood { .. }), "{error}");
+        assert!(matches!(load(directory.path()), Err(StateError::Form { .. })));
     }
 }

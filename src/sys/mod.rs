@@ -1,5 +1,6 @@
 //! Linux facts without policy: clocks, `/proc`, locks, files of variables.
 
+pub mod binary;
 pub mod cause;
 pub mod clock;
 pub mod env_file;

@@ -27,3 +27,4 @@ mod scaling_hold;
 mod scaling_in;
 mod schedules;
 mod support;
+mod upgrade;

@@ -110,3 +110,21 @@ async fn at_the_end_streams_end_too() {
     (&mut server.task).await.unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
 }
+
+#[tokio::test]
+async fn a_connection_that_was_accepted_before_the_end_is_answered_though_its_request_comes_later() {
+    let server = TestServer::start();
+    let quiet = TcpStream::connect(server.address).await.unwrap();
+    // The second is accepted after the first.
+    assert_eq!(server.get("/healthz").await.status, StatusCode::OK);
+    server.shutdown.cancel();
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let host = server.address.to_string();
+    let answer = super::server::request(quiet, &host, "GET", "/healthz", &[], "").await;
+    assert_eq!(
+        (answer.status(), &answer.headers()["connection"]),
+        (StatusCode::OK, &"close".parse().unwrap())
+    );
+}

@@ -136,6 +136,16 @@ async fn a_shutdown_over_tcp_needs_the_token_even_from_a_script() {
 }
 
 #[tokio::test]
+async fn an_upgrade_over_tcp_needs_the_token_as_well() {
+    let server = TestServer::start();
+    let answer = server.post("/api/v1/upgrade", "").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert!(answer.error().contains("Unix socket"), "{}", answer.error());
+    let answer = server.send("POST", "/api/v1/upgrade", &[("x-leveret-token", &server.token)], "").await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_told_with_its_name() {
     let server = TestServer::start();
     for path in ["/nope", "/api/v1/nope", "/api/v2/status", "/api", "/logs", "/index.php", "/assets/"] {

@@ -272,6 +272,10 @@ fn answer(world: &mut World, request: Request) {
             let report = ReloadReport { removed: vec!["mail".to_owned()], ..ReloadReport::default() };
             drop(reply.send(refused.map_or(Ok(report), Err)));
         }
+        Request::Upgrade(reply) => {
+            let message = "the upgrade begins".to_owned();
+            drop(reply.send(Ok(Accepted { message, processes: Vec::new() })));
+        }
         Request::Histograms(reply) => drop(reply.send(fixture::histograms())),
     }
 }

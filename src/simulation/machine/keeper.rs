@@ -195,6 +195,8 @@ impl Keeper {
             signals: self.signals.clone(),
             recording: Recording::Yes,
             predecessors: Vec::new(),
+            can_upgrade: true,
+            upgrade: None,
         }
     }
 
@@ -276,7 +278,12 @@ impl Keeper {
                 }
             }
             Order::Release { incarnation } => self.release(*incarnation),
-            Order::Keep { .. } | Order::Drop { .. } | Order::Adopt { .. } | Order::Exit { .. } => {}
+            Order::Keep { .. }
+            | Order::Drop { .. }
+            | Order::Adopt { .. }
+            | Order::Up
+            | Order::Upgrade
+            | Order::Exit { .. } => {}
         }
     }
 
@@ -469,7 +476,9 @@ pub(super) fn incarnation_of(fact: &Fact) -> Option<Incarnation> {
         | Fact::CouldNotSpawn { incarnation, .. }
         | Fact::Exited { incarnation, .. }
         | Fact::Left { incarnation, .. } => Some(*incarnation),
-        Fact::Inventory(_) | Fact::Kept { .. } | Fact::Signalled { .. } => None,
+        Fact::Inventory(_) | Fact::Kept { .. } | Fact::Leave | Fact::Upgrade(_) | Fact::Signalled { .. } => {
+            None
+        }
     }
 }
 

@@ -268,6 +268,8 @@ impl Run {
             | protocol::Fact::Exited { .. }
             | protocol::Fact::Inventory(_)
             | protocol::Fact::Kept { .. }
+            | protocol::Fact::Leave
+            | protocol::Fact::Upgrade(_)
             | protocol::Fact::Signalled { .. } => false,
         };
         if let Some(incarnation) = incarnation_of(fact).filter(|_| is_last) {

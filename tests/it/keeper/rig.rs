@@ -383,6 +383,8 @@ pub(super) fn keeper_process() {
         binary: env!("CARGO_BIN_EXE_leveret").into(),
         controller: this,
         controller_argv: arguments.map(Into::into).into(),
+        path: None,
+        preflight_argv: Vec::new(),
     });
     std::process::exit(code.unwrap().into());
 }

@@ -1,5 +1,6 @@
 //! The daemon under test: `leveret run` in a directory of its own, asked over its Unix socket.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
@@ -29,6 +30,8 @@ pub(crate) struct Daemon {
     directory: PathBuf,
     port: ReservedPort,
     environment: Vec<(String, String)>,
+    /// The binary that it is started from.
+    binary: PathBuf,
     /// What the daemon is started by, where it is not started by the test itself.
     wrapper: Vec<String>,
     /// None after a shutdown.
@@ -48,6 +51,25 @@ impl Daemon {
         daemon.start_again();
         daemon
     }
+
+    /// Starts it from a link, [`Daemon::point_binary_to`], that can be pointed to another binary.
+    pub(crate) fn start_from_a_link(yaml: &str) -> Self {
+        let mut daemon = Self::new(yaml, &[]);
+        daemon.binary = daemon.directory.join("leveret");
+        daemon.point_binary_to(Path::new(LEVERET));
+        daemon.start_again();
+        daemon
+    }
+
+    /// Has the link that the daemon was started from lead to another binary, as an installation does.
+    pub(crate) fn point_binary_to(&self, binary: &Path) {
+        let new = self.directory.join("leveret.new");
+        std::os::unix::fs::symlink(binary, &new).expect("the directory is ours");
+        fs::rename(&new, &self.binary).expect("the directory is ours");
+    }
+
+    /// The binary under test, whatever the link leads to.
+    pub(crate) const BINARY: &str = LEVERET;
 
     /// Starts it as process 1 of a pid namespace of its own. None where that is not permitted.
     pub(crate) fn start_as_pid_1(yaml: &str) -> Option<Self> {
@@ -376,6 +398,7 @@ impl Daemon {
             directory: run::directory("daemon"),
             port: ReservedPort::reserve(),
             environment: environment.iter().map(owned).collect(),
+            binary: LEVERET.into(),
             wrapper: Vec::new(),
             keeper: None,
         };
@@ -384,8 +407,9 @@ impl Daemon {
     }
 
     fn run_command(&self) -> std::process::Command {
-        let words: Vec<&str> =
-            self.wrapper.iter().map(String::as_str).chain([LEVERET, "run", "-c"]).collect();
+        let binary = self.binary.as_os_str();
+        let words = self.wrapper.iter().map(OsStr::new).chain([binary, OsStr::new("run"), OsStr::new("-c")]);
+        let words: Vec<&OsStr> = words.collect();
         let mut command = run::command(words[0], &self.id);
         command
             .args(&words[1..])
