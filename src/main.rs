@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use leveret::cli::{self, Daemon, Exit, Internal};
+use leveret::cli::{self, Daemon, Exit, Internal, RunOptions};
 use leveret::config::settings::Settings;
 use leveret::sys::cause::plain;
 use leveret::{config, controller, keeper, sys};
@@ -34,7 +34,17 @@ fn main() -> ExitCode {
 }
 
 /// Becomes the keeper.
-fn run(configuration: PathBuf) -> ExitCode {
+fn run(options: RunOptions) -> ExitCode {
+    let RunOptions { configuration, pid_file, is_detached } = options;
+    if is_detached && let Err(error) = rustix::process::setsid() {
+        return failed(&io::Error::from(error));
+    }
+    if let Some(path) = &pid_file
+        && let Err(error) = sys::pid_file::write(path, std::process::id())
+    {
+        let text = format!("cannot write {}: {error}", path.display());
+        return failed(&io::Error::new(error.kind(), text));
+    }
     let role = |internal: Internal| vec![internal.argument().into(), configuration.clone().into_os_string()];
     let options = keeper::KeeperOptions {
         controller_argv: role(Internal::Controller),
@@ -43,15 +53,21 @@ fn run(configuration: PathBuf) -> ExitCode {
         path: sys::binary::own_path(),
         preflight_argv: role(Internal::Preflight),
     };
-    kept(keeper::run(options))
+    kept(keeper::run(options), pid_file.as_deref())
 }
 
 /// Goes on as the keeper that an earlier version was in this process.
 fn resume() -> ExitCode {
-    kept(keeper::resume(THIS_BINARY.into()))
+    // The arguments are those of the keeper before.
+    kept(keeper::resume(THIS_BINARY.into()), cli::pid_file(std::env::args_os()).as_deref())
 }
 
-fn kept(ended: Result<u8, keeper::KeeperError>) -> ExitCode {
+fn kept(ended: Result<u8, keeper::KeeperError>, pid_file: Option<&Path>) -> ExitCode {
+    let removed = pid_file.map_or(Ok(()), |path| sys::pid_file::remove(path, std::process::id()));
+    if let Err(error) = removed {
+        // There is nowhere left to say that stderr is closed.
+        drop(writeln!(io::stderr(), "leveret: cannot remove the pid file: {}", plain(error)));
+    }
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => failed(&error),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::RunOptions;
 use super::exit::Exit;
 use crate::config::durations::duration as parse_duration;
 use crate::core::exit::{no_signal, signal_hint, signal_name, signal_number};
@@ -152,6 +153,27 @@ pub(crate) struct RunArgs {
     /// The configuration file; else leveret.yaml here, else /etc/leveret/leveret.yaml
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Go on in the background, and return once every program that starts with Leveret runs; exits with 2 if the
+    /// configuration has errors, with 1 if something fails. What Leveret has to say goes to leveret.log in the state
+    /// directory
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// With --detach, wait this long at most; Leveret goes on
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "detach", default_value = "60s")]
+    pub(crate) timeout: Duration,
+    /// Write the process id to this file; it is removed at the end
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// This is what --detach has started.
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub(crate) detached: bool,
+}
+
+impl RunArgs {
+    /// How to run, once the configuration file is known.
+    pub(crate) fn options(&self, configuration: PathBuf) -> RunOptions {
+        RunOptions { configuration, pid_file: self.pid_file.clone(), is_detached: self.detached }
+    }
 }
 
 /// Of `check`.

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 
 use super::Daemon;
 use super::address::Surroundings;
-use super::arguments::{Arguments, CheckArgs, ClientCommand, Command, RunArgs};
+use super::arguments::{Arguments, CheckArgs, ClientCommand, Command};
 use super::ask::ask;
 use super::console::{Colour, Console, Style};
+use super::detach::detach;
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::config::{self, settings::Settings};
@@ -31,18 +32,25 @@ pub fn dispatch(words: impl IntoIterator<Item = OsString>, daemon: &Daemon) -> E
         Err(error) => return usage(&error, &surroundings, &mut console).into(),
     };
     match command {
-        Command::Run(RunArgs { config: Some(file) }) => {
-            drop(out);
-            (daemon.run)(file)
-        }
-        Command::Run(RunArgs { config: None }) => match default_file("leveret run -c FILE") {
-            Ok(file) => {
-                console.note(format_args!("the configuration is {}", file.display()));
-                drop(out);
-                (daemon.run)(file)
+        Command::Run(arguments) => {
+            let file = match arguments.config.clone() {
+                Some(file) => Ok(file),
+                None => default_file("leveret run -c FILE").inspect(|file| {
+                    console.note(format_args!("the configuration is {}", file.display()));
+                }),
+            };
+            match file {
+                Ok(file) if arguments.detach => {
+                    let outcome = detach(&arguments, &file, daemon.load_config, &mut console);
+                    conclude(outcome, &surroundings, &mut console).into()
+                }
+                Ok(file) => {
+                    drop(out);
+                    (daemon.run)(arguments.options(file))
+                }
+                Err(failure) => conclude(Err(failure), &surroundings, &mut console).into(),
             }
-            Err(failure) => conclude(Err(failure), &surroundings, &mut console).into(),
-        },
+        }
         Command::Demo(arguments) => {
             drop(out);
             (daemon.demo)(arguments)

@@ -8,6 +8,7 @@ mod ask;
 mod client;
 mod console;
 mod demo;
+mod detach;
 mod dispatch;
 mod exit;
 mod explain;
@@ -29,11 +30,12 @@ mod upgrade;
 mod wait;
 mod watch;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub use self::arguments::DemoArgs;
+use self::arguments::{Arguments, Command};
 pub use self::demo::{demo, demo_consumer};
 pub use self::dispatch::dispatch;
 pub use self::exit::Exit;
@@ -43,14 +45,33 @@ use crate::config::settings::Settings;
 /// What the binary can be beside a client, as functions, so that this room needs none of the others.
 #[derive(Clone, Copy, Debug)]
 pub struct Daemon {
-    /// `leveret run`: the keeper, with this configuration file.
-    pub run: fn(PathBuf) -> ExitCode,
+    /// `leveret run`: the keeper.
+    pub run: fn(RunOptions) -> ExitCode,
     /// `leveret demo`.
     pub demo: fn(DemoArgs) -> ExitCode,
     /// Reads a configuration file. The error is every mistake in it, rendered for a person, in colour if told so.
     pub load_config: fn(&Path, bool) -> Result<Settings, String>,
     /// The JSON schema of the configuration file.
     pub schema: fn() -> String,
+}
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The configuration file.
+    pub configuration: PathBuf,
+    /// Where the process id is written.
+    pub pid_file: Option<PathBuf>,
+    /// Whether this is the process in the background.
+    pub is_detached: bool,
+}
+
+/// The file that the process id was written to by the `leveret run` of this command line.
+pub fn pid_file(words: impl IntoIterator<Item = OsString>) -> Option<PathBuf> {
+    match Arguments::read(words).ok()?.command {
+        Command::Run(arguments) => arguments.pid_file,
+        Command::Check(_) | Command::Client(_) | Command::Demo(_) | Command::Schema => None,
+    }
 }
 
 /// A role that Leveret gives to a process that it starts itself. No person types these.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+use super::announce::Announcer;
 use super::brokers::Brokers;
 use super::ending::Finishing;
 use super::executor::Executor;
@@ -106,6 +107,8 @@ pub(crate) struct Control {
     pub(super) leaving: Leaving,
     /// What serves the page and the command line, and how it is told to end.
     pub(super) servers: Servers,
+    /// What a service manager is told.
+    pub(super) announcer: Announcer,
     /// Whether the keeper knows upgrades.
     pub(super) can_upgrade: bool,
     /// The last upgrade that was asked for.
@@ -168,6 +171,7 @@ impl Control {
             finishing: Finishing::No,
             leaving: Leaving::No,
             servers: Servers::default(),
+            announcer: Announcer::new(parts.inventory.notifies, parts.inventory.keeper_pid, now),
             can_upgrade: parts.inventory.can_upgrade,
             upgrade: parts.inventory.upgrade.clone(),
             settings,
@@ -265,7 +269,7 @@ impl Control {
         let now = clock::now();
         let last_output = self.finishing.deadline();
         let (usage, learned) = (Some(self.usage_at), Some(self.learned_at));
-        let due = [self.wake_at, self.saver.due(), usage, learned, last_output];
+        let due = [self.wake_at, self.saver.due(), usage, learned, last_output, self.announcer.due()];
         let due = due.into_iter().flatten().min().map_or(USAGE_INTERVAL, |due| due.since(now));
         Ok(tokio::select! {
             biased;
@@ -377,6 +381,7 @@ impl Control {
     }
 
     fn housekeeping(&mut self, now: Time) {
+        self.announce_if_due(now);
         self.save_if_due(now);
         if self.learned_at <= now {
             self.learned_at = now + LEARNED_INTERVAL;

@@ -1,5 +1,6 @@
 //! The one loop that owns the machine, and what stands around it: the executor, the snapshot, the clocks, the signals.
 
+mod announce;
 mod answer;
 mod brokers;
 mod control;

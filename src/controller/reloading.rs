@@ -74,6 +74,9 @@ impl Configurations {
 impl Control {
     /// Begins to read the configuration file.
     pub(super) fn read_configuration(&mut self, purpose: Reading) {
+        if matches!(purpose, Reading::Reload(_)) {
+            self.announce_reloading();
+        }
         self.configurations.ask(purpose);
         self.configurations.begin(self.configuration.clone(), self.environment.clone());
     }
@@ -81,6 +84,7 @@ impl Control {
     /// Takes over a file that was read, or says what would change.
     pub(super) fn configuration_was_read(&mut self, read: Read) {
         let Read { purpose, outcome } = read;
+        let is_reload = matches!(purpose, Reading::Reload(_));
         // Whoever asked may have gone away meanwhile; then nobody misses the answer.
         match (purpose, outcome) {
             (Reading::Plan(reply), Ok(settings)) => drop(reply.send(Ok(self.plan_reload(&settings)))),
@@ -103,6 +107,9 @@ impl Control {
                     None => error!("{text}"),
                 }
             }
+        }
+        if is_reload {
+            self.announce_reloaded();
         }
         self.configurations.begin(self.configuration.clone(), self.environment.clone());
     }

@@ -27,6 +27,7 @@ use crate::keeper::protocol::{self, Fact, Inventory, Order, Recording};
 use crate::logs::Pump;
 use crate::store::journal::Journal;
 use crate::sys::lock::LockError;
+use crate::sys::service;
 
 /// How many requests of the page and the API may wait for the loop.
 const REQUESTS_WAITING_MAX: usize = 256;
@@ -62,6 +63,9 @@ pub enum StartError {
     /// A socket cannot be opened.
     #[error(transparent)]
     Listen(#[from] kept::ListenError),
+    /// What a service manager has opened for the page.
+    #[error("the socket that the service manager passes cannot be the page's: {0}")]
+    Passed(String),
     /// Anything else of the system.
     #[error("cannot {action}")]
     System {
@@ -87,6 +91,7 @@ impl StartError {
             | Self::KeeperGone
             | Self::Lock(_)
             | Self::Listen(_)
+            | Self::Passed(_)
             | Self::System { .. } => 1,
         }
     }
@@ -117,7 +122,7 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     for lock in [kept::STATE_LOCK, kept::RUNTIME_LOCK].into_iter().filter_map(|key| kept.remove(key)) {
         hold_until_the_end(lock);
     }
-    let tcp = tcp_listener(kept.remove(kept::TCP), &running, &mut to_keep)?;
+    let tcp = tcp_listener(kept.remove(kept::TCP), &running, inventory.keeper_pid, &mut to_keep)?;
     let unix = unix_listener(kept.remove(kept::UNIX), &running, &mut to_keep)?;
     let token = token(kept.remove(kept::TOKEN), &mut to_keep)?;
 
@@ -168,6 +173,7 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
         control.order(&Order::Up);
     }
     serve(tcp, unix, token, listen, &mut control, &handle);
+    control.announce_up();
     let ending = control.servers.ending();
     let code = control.run().await?;
     ending.cancel();
@@ -312,16 +318,46 @@ async fn take_directories(
 fn tcp_listener(
     kept: Option<OwnedFd>,
     running: &Running,
+    keeper_pid: i32,
     to_keep: &mut ToKeep,
 ) -> Result<TcpListener, StartError> {
     if let Some(descriptor) = kept {
         return Ok(TcpListener::from(descriptor));
     }
-    let listener = kept::listen_tcp(&running.settings)?;
+    let listener = match passed_listener(keeper_pid)? {
+        Some(listener) => listener,
+        None => kept::listen_tcp(&running.settings)?,
+    };
     let copy = listener.try_clone().map_err(StartError::system("duplicate the page's socket"))?;
     to_keep.push((kept::TCP, copy.into()));
     Ok(listener)
 }
+
+/// The page's socket, if a service manager has opened it: the only one, or the one that it calls `page`.
+fn passed_listener(keeper_pid: i32) -> Result<Option<TcpListener>, StartError> {
+    let mut passed = service::passed(keeper_pid.unsigned_abs())
+        .map_err(StartError::system("take the sockets that the service manager has opened (LISTEN_FDS)"))?;
+    if passed.len() > 1 {
+        passed.retain(|socket| socket.name == PAGE_SOCKET);
+    } else if passed.is_empty() {
+        return Ok(None);
+    }
+    let refuse = |why: &str| Err(StartError::Passed(why.to_owned()));
+    let Some(socket) = passed.pop().filter(|_| passed.is_empty()) else {
+        return refuse("of several sockets, exactly one must be called `page` (FileDescriptorName=page)");
+    };
+    let is_listening = rustix::net::sockopt::socket_acceptconn(&socket.descriptor);
+    let listener = TcpListener::from(socket.descriptor);
+    match (is_listening, listener.local_addr()) {
+        (Ok(true), Ok(_)) => Ok(Some(listener)),
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => {
+            refuse("it is not a listening TCP socket (ListenStream=127.0.0.1:7865)")
+        }
+    }
+}
+
+/// The name of the page's socket where there are several.
+const PAGE_SOCKET: &str = "page";
 
 fn unix_listener(
     kept: Option<OwnedFd>,
@@ -377,6 +413,7 @@ pub fn print(error: &StartError) -> io::Result<()> {
         | StartError::KeeperGone
         | StartError::Lock(_)
         | StartError::Listen(_)
+        | StartError::Passed(_)
         | StartError::System { .. } => {
             let mut text = format!("leveret: {error}");
             let mut source = std::error::Error::source(error);

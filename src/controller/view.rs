@@ -332,7 +332,7 @@ fn as_configured(program: &Program) -> String {
     }
 }
 
-fn is_running(phase: &Phase) -> bool {
+pub(super) fn is_running(phase: &Phase) -> bool {
     matches!(phase, Phase::Starting(..) | Phase::Running(..))
 }
 

@@ -6,7 +6,7 @@
 //! of incarnations), [`shim`] (from spawn to exec), `standby` (a shim ahead of need), `tree` (which processes belong to an
 //! incarnation), `sweep` (what is done with trees), `records` (what is written down of lives), `adopt` (how the lives of a
 //! killed keeper are taken over), `upgrade` (the way to another version), `preflight` (whether it can be gone), `handover`
-//! and `resume` (from one keeper to the next in the same process), `last_resort` (the end without a controller), `signals`,
+//! and `resume` (from one keeper to the next in the same process), `notify` (words to a service manager), `last_resort` (the end without a controller), `signals`,
 //! `say`, `controller` (the keeper's view of its controller) and [`link`] (the controller's view of its keeper).
 
 mod adopt;
@@ -16,6 +16,7 @@ pub mod frame;
 mod handover;
 mod last_resort;
 pub mod link;
+mod notify;
 mod obey;
 mod preflight;
 pub mod protocol;

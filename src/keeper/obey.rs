@@ -51,6 +51,7 @@ impl Keeper {
             Order::Drop { key } => {
                 self.kept.remove(&key);
             }
+            Order::Notify { text } => self.notify(&text),
             Order::Up => self.controller_is_up(),
             Order::Upgrade => self.begin_upgrade(),
             Order::Exit { code } => self.exit(code),

@@ -69,6 +69,11 @@ pub enum Order {
     /// The controller is up: all that can fail at a start has been done. Only for a keeper that says
     /// [`Inventory::can_upgrade`].
     Up,
+    /// Tell the service manager that started Leveret. Only for a keeper that says [`Inventory::notifies`].
+    Notify {
+        /// What, as in sd_notify(3).
+        text: String,
+    },
     /// Have another binary, which is at the place of this one, take over. Answered by [`Fact::Upgrade`]. Only for a keeper
     /// that says [`Inventory::can_upgrade`].
     Upgrade,
@@ -214,6 +219,9 @@ pub struct Inventory {
     /// Whether this keeper knows [`Order::Up`] and [`Order::Upgrade`].
     #[serde(default)]
     pub can_upgrade: bool,
+    /// Whether there is a service manager that wants to be told how Leveret is.
+    #[serde(default)]
+    pub notifies: bool,
     /// The last upgrade that was asked for.
     #[serde(default)]
     pub upgrade: Option<Upgrade>,

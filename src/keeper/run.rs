@@ -17,6 +17,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use super::adopt::Adoption;
 use super::children::{Children, Shim};
 use super::controller::Controller;
+use super::notify::Manager;
 use super::protocol::{Fact, Predecessor, Upgrade};
 use super::records;
 use super::say::say;
@@ -122,6 +123,8 @@ pub(super) struct Keeper {
     pub(super) upgrade: Option<Upgrade>,
     /// Signals that are caught because Leveret was started to ignore them.
     pub(super) caught_signals: Vec<i32>,
+    /// Who is told how Leveret is.
+    pub(super) manager: Option<Manager>,
 }
 
 impl Keeper {
@@ -183,6 +186,7 @@ impl Keeper {
             upgrading: None,
             upgrade: None,
             caught_signals,
+            manager: Manager::of_environment(clock::now()),
         };
         keeper.watch(&keeper.signal_fd).map_err(set_up("epoll"))?;
         Ok(keeper)
@@ -222,8 +226,16 @@ impl Keeper {
         let last_resort = self.last_resort.filter(|_| self.has_left());
         let adoption = self.adoption.as_ref().map(|adoption| adoption.at);
         let upgrade = self.upgrading.as_ref().and_then(Upgrading::deadline);
-        let deadlines =
-            [self.controller_deadline(), self.sweep_at, self.standby_at, last_resort, adoption, upgrade];
+        let sign = self.sign_deadline();
+        let deadlines = [
+            self.controller_deadline(),
+            self.sweep_at,
+            self.standby_at,
+            last_resort,
+            adoption,
+            upgrade,
+            sign,
+        ];
         let timeout = deadlines.into_iter().flatten().min().map(|at| {
             let wait = at.since(clock::now());
             Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() }
@@ -254,6 +266,7 @@ impl Keeper {
     fn do_what_is_due(&mut self, now: Time, is_idle: bool) {
         self.controller.kill_if_due(now);
         self.adopt_if_due(now);
+        self.replace_silent_controller(now);
         if self.goes_on() && self.controller.is_due_to_start(now) {
             self.replace_controller(now);
         }

@@ -46,6 +46,7 @@ impl Keeper {
 
     pub(super) fn start_controller(&mut self, now: Time) -> io::Result<()> {
         self.controller.start(now)?;
+        self.expect_sign(now);
         self.watches_room = false;
         if let Some(socket) = self.controller.socket() {
             self.watch(socket)?;
@@ -71,6 +72,7 @@ impl Keeper {
             recording: if self.shim.records.is_some() { Recording::Yes } else { Recording::No },
             predecessors: self.predecessors.clone(),
             can_upgrade: true,
+            notifies: self.manager.is_some(),
             upgrade: self.upgrade.clone(),
         }));
     }

@@ -5,5 +5,7 @@ pub mod cause;
 pub mod clock;
 pub mod env_file;
 pub mod lock;
+pub mod pid_file;
 pub mod process;
+pub mod service;
 pub mod zone;

@@ -26,5 +26,6 @@ mod scaling_burst;
 mod scaling_hold;
 mod scaling_in;
 mod schedules;
+mod service;
 mod support;
 mod upgrade;

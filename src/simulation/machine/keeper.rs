@@ -196,6 +196,7 @@ impl Keeper {
             recording: Recording::Yes,
             predecessors: Vec::new(),
             can_upgrade: true,
+            notifies: false,
             upgrade: None,
         }
     }
@@ -281,6 +282,7 @@ impl Keeper {
             Order::Keep { .. }
             | Order::Drop { .. }
             | Order::Adopt { .. }
+            | Order::Notify { .. }
             | Order::Up
             | Order::Upgrade
             | Order::Exit { .. } => {}

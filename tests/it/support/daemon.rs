@@ -54,7 +54,12 @@ impl Daemon {
 
     /// Starts it from a link, [`Daemon::point_binary_to`], that can be pointed to another binary.
     pub(crate) fn start_from_a_link(yaml: &str) -> Self {
-        let mut daemon = Self::new(yaml, &[]);
+        Self::start_from_a_link_with(yaml, &[])
+    }
+
+    /// Like [`Daemon::start_from_a_link`], with variables added to the daemon's environment.
+    pub(crate) fn start_from_a_link_with(yaml: &str, environment: &[(&str, &str)]) -> Self {
+        let mut daemon = Self::new(yaml, environment);
         daemon.binary = daemon.directory.join("leveret");
         daemon.point_binary_to(Path::new(LEVERET));
         daemon.start_again();
@@ -70,6 +75,11 @@ impl Daemon {
 
     /// The binary under test, whatever the link leads to.
     pub(crate) const BINARY: &str = LEVERET;
+
+    /// Only writes the configuration: the test starts and ends the daemon by itself.
+    pub(crate) fn prepare(yaml: &str) -> Self {
+        Self::new(yaml, &[])
+    }
 
     /// Starts it as process 1 of a pid namespace of its own. None where that is not permitted.
     pub(crate) fn start_as_pid_1(yaml: &str) -> Option<Self> {
