@@ -14,6 +14,7 @@ use super::source::{Source, path_in};
 use super::{broker, dependencies, directories, include, machine, program, raw};
 use crate::core::spec::{BrokerSpec, ProgramSpec};
 use crate::core::time::human;
+use crate::sys::notify;
 
 /// Where the page and the API listen unless the file says otherwise.
 const LISTEN: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 7865));
@@ -66,6 +67,8 @@ fn read_all(
 
     let main_document = &parts[0].document;
     let (state_dir, runtime_dir) = own_directories(&main, main_document, environment, problems);
+    let programs = all_programs(&parts, &main.defaults.unwrap_or_default(), problems);
+    refuse_unreachable_sockets(&programs, &runtime_dir, main_document, problems);
     let socket = main.socket.unwrap_or_default();
     Some(Settings {
         listen: main.listen.unwrap_or(LISTEN),
@@ -78,7 +81,7 @@ fn read_all(
         },
         probe_interval: probe_interval(main.probe_interval, main_document, problems),
         brokers: all_brokers(&parts, problems),
-        programs: all_programs(&parts, &main.defaults.unwrap_or_default(), problems),
+        programs,
         warnings: Vec::new(),
     })
 }
@@ -139,6 +142,25 @@ fn own_directories(
     let runtime = written(&main.runtime_dir).or_else(|| directories::runtime(environment, root));
     let runtime = runtime.unwrap_or_else(|| state.clone());
     (state, runtime)
+}
+
+/// The path of a socket has its limits, and a program that cannot say that it is ready never is.
+fn refuse_unreachable_sockets(
+    programs: &[ProgramSpec],
+    runtime_dir: &Path,
+    document: &Document,
+    problems: &mut Vec<Problem>,
+) {
+    let needing = programs.iter().find(|program| program.run.notify);
+    if let Some(program) = needing.filter(|_| !notify::fit(runtime_dir)) {
+        let message = format!(
+            "the path {} is too long for the sockets that `notify` of {} needs",
+            runtime_dir.display(),
+            program.name
+        );
+        let problem = document.problem(&["runtime_dir"], message);
+        problems.push(problem.suggest("set `runtime_dir` to a short path, as in /run/leveret"));
+    }
 }
 
 fn probe_interval(written: Option<Duration>, document: &Document, problems: &mut Vec<Problem>) -> Duration {

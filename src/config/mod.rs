@@ -21,6 +21,7 @@ mod manual;
 mod problem;
 mod program;
 mod raw;
+mod ready;
 mod schedule;
 mod schema;
 mod secrets;

@@ -8,9 +8,10 @@ use super::document::{Document, Reported};
 use super::problem::Problem;
 use super::source::path_in;
 use super::suggestion::nearest;
-use super::{raw, schedule};
+use super::{raw, ready, schedule};
 use crate::core::ids::ProgramName;
 use crate::core::plan::signal_text;
+use crate::core::readiness::ReadyBy;
 use crate::core::spec::{
     Backoff, Bound, Dependency, EnvFile, Kind, Limit, LogSpec, LogTarget, OnCode, ProgramSpec, Resource,
     RunSpec, ScaleMode, ScaleSpec, StopSpec, StopStep, StopTarget, digest,
@@ -123,6 +124,10 @@ pub(super) fn program(
             None
         }
     };
+    let ready = match raw.schedule {
+        Some(_) => ready::of_schedule(raw.ready.as_ref(), &mut wrong),
+        None => ready::ready(raw.ready.as_ref().or(defaults.ready.as_ref()), &mut wrong),
+    };
     let mut environment = defaults.environment.clone().unwrap_or_default();
     environment.extend(raw.environment.clone().unwrap_or_default());
     Some(ProgramSpec {
@@ -143,6 +148,7 @@ pub(super) fn program(
             limits,
             oom_score_adj: raw.oom_score_adj.or(defaults.oom_score_adj),
             no_new_privs: raw.no_new_privs.or(defaults.no_new_privs).unwrap_or_default(),
+            notify: ready.as_ref().is_some_and(|ready| ready.by == ReadyBy::Notify),
         },
         kind: kind?,
         autostart: raw.autostart.or(defaults.autostart).unwrap_or(true),
@@ -154,6 +160,7 @@ pub(super) fn program(
         log: log((raw.log.as_ref(), own_directory), (defaults.log.as_ref(), defaults_directory)),
         // Whether they are there is looked at when all programs are known.
         depends_on: raw.depends_on.iter().flatten().filter_map(dependency).collect(),
+        ready,
     })
 }
 

@@ -6,6 +6,7 @@
 //! what other supervisors call our keys, `x-required` the keys that must be there, `x-shorthand` the key that a single
 //! value stands for, `x-list-shorthand` the one that a list stands for.
 
+mod condition;
 mod entries;
 mod run;
 mod treatment;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(super) use condition::Ready;
 pub(super) use entries::Entries;
 pub(super) use run::{Bound, Command, EnvFile, EnvFiles, Limit, Limits, Unlimited};
 pub(super) use treatment::{Backoff, Log, Restart, Stop, StopStep};
@@ -122,7 +124,7 @@ pub(super) struct Broker {
 /// What holds for every program that does not say otherwise.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-not-yet" = ["ready", "health", "recycle"]))]
+#[schemars(extend("x-not-yet" = ["health", "recycle"]))]
 pub(super) struct Defaults {
     /// Whether commands are run by /bin/sh.
     #[schemars(extend("default" = false))]
@@ -165,6 +167,8 @@ pub(super) struct Defaults {
     pub(super) backoff: Option<Backoff>,
     /// How a process is asked to end.
     pub(super) stop: Option<Stop>,
+    /// How it is known that a process is of use.
+    pub(super) ready: Option<Ready>,
     /// Where output goes.
     pub(super) log: Option<Log>,
 }
@@ -175,7 +179,7 @@ pub(super) struct Defaults {
 #[schemars(extend(
     "x-required" = ["command"],
     "x-not-yet" = [
-        "ready", "health", "recycle", "extends", "uses",
+        "health", "recycle", "extends", "uses",
         "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
     ],
     "x-renamed" = {
@@ -245,6 +249,9 @@ pub(super) struct Program {
     pub(super) critical: Option<bool>,
     /// How a process is asked to end.
     pub(super) stop: Option<Stop>,
+    /// How it is known that a process is of use: one of the keys. Until then it is `starting`. Without it, after a second;
+    /// a consumer, once the broker shows it or after the time that the consumers before it took.
+    pub(super) ready: Option<Ready>,
     /// Where output goes.
     pub(super) log: Option<Log>,
     /// Programs that must be there before a process of this one starts; they are stopped after it.

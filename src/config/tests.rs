@@ -5,6 +5,7 @@ mod files;
 mod keys;
 mod mistakes;
 mod programs;
+mod readiness;
 mod secrets;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ use super::brokers::Brokers;
 use super::ending::Finishing;
 use super::executor::Executor;
 use super::handle::{Histogram, Request};
+use super::hearing::{Heard, Hearing};
 use super::kept::{self, Running};
 use super::leaving::{Leaving, Servers};
 use super::reloading::{Configurations, Read, Reading};
@@ -67,6 +68,10 @@ pub(crate) struct Parts {
     pub(crate) pump_events: mpsc::UnboundedReceiver<PumpEvent>,
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) journal: Journal<DecisionView>,
+    pub(crate) hearing: Hearing,
+    pub(crate) heard: mpsc::UnboundedReceiver<Heard>,
+    /// What processes said before.
+    pub(crate) said: Heard,
     pub(crate) first: bool,
 }
 
@@ -89,6 +94,8 @@ pub(crate) struct Control {
     pub(super) link: ControllerLink,
     pub(super) saver: Saver,
     pub(super) pump: Pump,
+    pub(super) hearing: Hearing,
+    heard: mpsc::UnboundedReceiver<Heard>,
     requests: mpsc::Receiver<Request>,
     probe_facts: mpsc::Receiver<amqp::fact::Fact>,
     pump_events: mpsc::UnboundedReceiver<PumpEvent>,
@@ -117,7 +124,7 @@ pub(crate) struct Control {
 
 /// What came in.
 enum Input {
-    Keeper(Option<protocol::Fact>),
+    Keeper(Option<(protocol::Fact, Option<OwnedFd>)>),
     Request(Request),
     Probe(amqp::fact::Fact),
     Pump(PumpEvent),
@@ -125,6 +132,7 @@ enum Input {
     Configuration(Read),
     /// Nobody is being answered any more.
     Served,
+    Heard(Heard),
     Time,
 }
 
@@ -139,7 +147,7 @@ impl Control {
         // With the number of the life it tells a process from those of every other Leveret, now and later.
         inherited
             .insert("LEVERET_KEEPER".to_owned(), format!("{}-{}", keeper.pid, keeper.started_at.as_micros()));
-        let executor = Executor::new(inherited, &settings.state_dir);
+        let executor = Executor::new(inherited, &settings.state_dir, &settings.runtime_dir);
         let mut control = Self {
             machine: Machine::new(limits(&settings)),
             configuration: parts.configuration,
@@ -157,6 +165,8 @@ impl Control {
             link: parts.link,
             saver: Saver::new(&settings.state_dir),
             pump: parts.pump,
+            hearing: parts.hearing,
+            heard: parts.heard,
             requests: parts.requests,
             probe_facts: parts.probe_facts,
             pump_events: parts.pump_events,
@@ -177,6 +187,7 @@ impl Control {
             settings,
         };
         control.take_over(retiring, parts.inventory, now);
+        control.heard(parts.said);
         if parts.first {
             for warning in &control.settings.warnings {
                 warn!("{warning}");
@@ -273,9 +284,10 @@ impl Control {
         let due = due.into_iter().flatten().min().map_or(USAGE_INTERVAL, |due| due.since(now));
         Ok(tokio::select! {
             biased;
-            fact = self.link.next() => Input::Keeper(fact?.map(|(fact, _)| fact)),
+            fact = self.link.next() => Input::Keeper(fact?),
             Some(event) = self.pump_events.recv() => Input::Pump(event),
             written = self.saver.written() => Input::Written(written),
+            Some(heard) = self.heard.recv() => Input::Heard(heard),
             Some(request) = self.requests.recv() => Input::Request(request),
             Some(fact) = self.probe_facts.recv() => Input::Probe(fact),
             read = self.configurations.read() => Input::Configuration(read),
@@ -289,7 +301,7 @@ impl Control {
     fn take_waiting(&mut self) {
         for _ in 0..FACTS_AT_ONCE {
             match self.link.take_ready() {
-                Some((fact, _)) => self.keeper_fact(fact),
+                Some((fact, descriptor)) => self.told(fact, descriptor),
                 None => return,
             }
         }
@@ -297,7 +309,7 @@ impl Control {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Keeper(Some(fact)) => self.keeper_fact(fact),
+            Input::Keeper(Some((fact, descriptor))) => self.told(fact, descriptor),
             Input::Keeper(None) | Input::Time => {}
             Input::Request(request) => self.answer(request),
             Input::Probe(fact) => {
@@ -321,6 +333,7 @@ impl Control {
             Input::Written(written) => self.written(written),
             Input::Configuration(read) => self.configuration_was_read(read),
             Input::Served => self.answered(),
+            Input::Heard(heard) => self.heard(heard),
             Input::Pump(PumpEvent::Trouble(_, sentence)) => warn!("{sentence}"),
             Input::Pump(PumpEvent::Recovered(_, sentence)) => info!("{sentence}"),
         }
@@ -423,6 +436,7 @@ impl Control {
         }
         for incarnation in written.forgettable {
             self.adopted.remove(&incarnation);
+            self.hearing.forget(incarnation);
             self.order(&Order::Release { incarnation });
         }
     }

@@ -14,8 +14,9 @@ use crate::core::runs::Run;
 use crate::core::spec::{LogSpec, LogTarget, RunSpec};
 use crate::core::time::Time;
 use crate::core::world::{Program, World};
-use crate::keeper::protocol::{Order, SpawnOrder};
+use crate::keeper::protocol::{NotifyOrder, Order, SpawnOrder};
 use crate::logs::source::{Sink, Source};
+use crate::sys::notify;
 
 /// What the controller writes on every life that it orders, so that the next controller knows whose it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,13 +66,16 @@ pub(crate) struct Executor {
     environment: BTreeMap<String, String>,
     pipes: PathBuf,
     logs: PathBuf,
+    sockets: PathBuf,
 }
 
 impl Executor {
-    /// An executor whose processes inherit `environment` and whose pipes and logs are in `state_dir`.
-    pub(crate) fn new(environment: BTreeMap<String, String>, state_dir: &Path) -> Self {
+    /// An executor whose processes inherit `environment`, whose pipes and logs are in `state_dir` and whose sockets are in
+    /// `runtime_dir`.
+    pub(crate) fn new(environment: BTreeMap<String, String>, state_dir: &Path, runtime_dir: &Path) -> Self {
         let environment = environment.into_iter().filter(|(name, _)| !concerns_leveret(name)).collect();
-        Self { environment, pipes: state_dir.join("pipes"), logs: state_dir.join("logs") }
+        let (pipes, logs) = (state_dir.join("pipes"), state_dir.join("logs"));
+        Self { environment, pipes, logs, sockets: notify::directory(runtime_dir) }
     }
 
     /// The orders that carry out one command, in their order. `world` is as it is after the command was applied.
@@ -131,6 +135,12 @@ impl Executor {
             given.insert("LEVERET_PROCESS".to_owned(), process.to_string());
             given.insert("LEVERET_SLOT".to_owned(), process.slot.to_string());
         }
+        let notify = process
+            .filter(|_| run.notify)
+            .map(|_| NotifyOrder { path: self.sockets.join(incarnation.to_string()), required: run.notify });
+        if let Some(NotifyOrder { path, .. }) = &notify {
+            given.insert(notify::VARIABLE.to_owned(), path.to_string_lossy().into_owned());
+        }
         let names: BTreeSet<String> = given.keys().cloned().collect();
         let mut environment = self.environment.clone();
         environment.extend(given);
@@ -149,6 +159,7 @@ impl Executor {
             oom_score_adj: run.oom_score_adj,
             no_new_privs: run.no_new_privs,
             output: self.pipe(incarnation),
+            notify,
             note,
         }))
     }
@@ -228,13 +239,14 @@ mod tests {
             stop: StopSpec { timeout: Duration::from_secs(5), ..StopSpec::default() },
             log: LogSpec::default(),
             depends_on: Vec::new(),
+            ready: None,
         }
     }
 
     fn executor() -> Executor {
         let own = ["PATH", "HOME", "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"];
         let environment = own.map(|name| (name.to_owned(), "own".to_owned())).into();
-        Executor::new(environment, Path::new("/var/lib/leveret"))
+        Executor::new(environment, Path::new("/var/lib/leveret"), Path::new("/run/leveret"))
     }
 
     fn carry_out(machine: &mut Machine, now: Time) -> Vec<Order> {

@@ -23,6 +23,8 @@ pub(crate) const UNIX: &str = "unix";
 pub(crate) const STATE_LOCK: &str = "lock.state";
 /// The key of the lock on the runtime directory.
 pub(crate) const RUNTIME_LOCK: &str = "lock.runtime";
+/// The key of what processes said of themselves.
+pub(crate) const HEARD: &str = "heard";
 /// The key of the change token.
 pub(crate) const TOKEN: &str = "token";
 

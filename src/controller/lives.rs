@@ -1,15 +1,37 @@
 //! What the keeper tells of processes, and the end of a life: its output is read to the end, then what became of it is
 //! written down, and only then may the keeper forget it.
 
+use std::os::fd::OwnedFd;
+
 use tracing::error;
 
 use super::control::Control;
+use super::hearing::Heard;
 use super::takeover;
+use crate::core::event::Fact;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::keeper::protocol;
 use crate::sys::clock;
 
 impl Control {
+    /// What the keeper tells, with the descriptor that came with it.
+    pub(super) fn told(&mut self, fact: protocol::Fact, descriptor: Option<OwnedFd>) {
+        let socket = if let protocol::Fact::Kept { key } = &fact { protocol::notified(key) } else { None };
+        match socket.zip(descriptor) {
+            Some((incarnation, socket)) => self.hearing.listen(incarnation, socket),
+            None => self.keeper_fact(fact),
+        }
+    }
+
+    /// What processes have said of themselves.
+    pub(super) fn heard(&mut self, heard: Heard) {
+        let at = clock::now();
+        for (incarnation, voice) in heard {
+            self.machine.observe(Fact::Said { incarnation, voice, at });
+        }
+        self.save_soon();
+    }
+
     pub(super) fn keeper_fact(&mut self, fact: protocol::Fact) {
         if let protocol::Fact::Spawned { incarnation, .. } = &fact
             && let Some(process) = self.machine.process_of(*incarnation)

@@ -188,8 +188,11 @@ pub struct ProcessView {
     pub memory_bytes: Option<u64>,
     /// How the last life ended: `exit code 1`, `killed by SIGKILL`.
     pub exit: Option<String>,
-    /// Why it is not what it should be, as a sentence.
+    /// Why it is not what it should be, or what it says of itself, as a sentence.
     pub reason: Option<String>,
+    /// What it says of itself (`STATUS=`), as it says it.
+    #[serde(default)]
+    pub says: Option<String>,
     /// The file that its output is in; absent where output goes to Leveret's own.
     pub log: Option<PathBuf>,
 }

@@ -16,17 +16,20 @@ use tokio_util::sync::CancellationToken;
 use super::control::{Control, Parts};
 use super::earlier;
 use super::handle::Handle;
+use super::hearing::Hearing;
 use super::kept::{self, Running};
 use super::leaving::Servers;
 use super::locks::{hold_until_the_end, lock_after_a_killed_keeper};
-use super::takeover;
+use super::{sockets, takeover};
 use crate::config;
+use crate::core::ids::Incarnation;
 use crate::http::{self, HttpSettings, Token};
 use crate::keeper::link::{ControllerLink, LinkError};
 use crate::keeper::protocol::{self, Fact, Inventory, Order, Recording};
 use crate::logs::Pump;
 use crate::store::journal::Journal;
 use crate::sys::lock::LockError;
+use crate::sys::notify;
 use crate::sys::service;
 
 /// How many requests of the page and the API may wait for the loop.
@@ -125,6 +128,10 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     let tcp = tcp_listener(kept.remove(kept::TCP), &running, inventory.keeper_pid, &mut to_keep)?;
     let unix = unix_listener(kept.remove(kept::UNIX), &running, &mut to_keep)?;
     let token = token(kept.remove(kept::TOKEN), &mut to_keep)?;
+    let runtime_dir = running.settings.runtime_dir.clone();
+    sockets::make_directory(&runtime_dir)
+        .map_err(StartError::system(format!("make {}", notify::directory(&runtime_dir).display())))?;
+    let said_before = said_before(kept.remove(kept::HEARD), &mut to_keep)?;
 
     let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let (probe_facts_in, probe_facts) = mpsc::channel(PROBE_FACTS_WAITING_MAX);
@@ -133,6 +140,14 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     // The pump's events are few: one for each life that ends. The receiver is gone only when the controller ends.
     let pump = Pump::start(move |event| drop(pump_events_in.send(event)))
         .map_err(StartError::system("start the thread that moves output"))?;
+    let sockets: Vec<(Incarnation, OwnedFd)> = kept
+        .into_iter()
+        .filter_map(|(key, descriptor)| Some((protocol::notified(&key)?, descriptor)))
+        .collect();
+    let (heard_in, heard) = mpsc::unbounded_channel();
+    // They are told together, ten times a second. The receiver is gone only when the controller ends.
+    let (hearing, said) = Hearing::start(said_before, sockets, move |heard| drop(heard_in.send(heard)))
+        .map_err(StartError::system("listen to what processes say"))?;
     let handle = Handle::new(requests_in, changes);
     let state_dir = running.settings.state_dir.clone();
     let journal = Journal::open(&state_dir)
@@ -143,8 +158,9 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     }
     let is_new_keeper = inventory.recording == Recording::No;
     if is_new_keeper {
-        inventory = adopt(&mut link, inventory, running.settings.runtime_dir.join("lives")).await?;
+        inventory = adopt(&mut link, inventory, runtime_dir.join("lives")).await?;
         remove_other_pipes(&state_dir.join("pipes"), &inventory);
+        open_sockets_again(&mut link, &hearing, &runtime_dir, &inventory)?;
         let mut known = running.settings.programs.clone();
         known.extend(running.retiring.iter().cloned());
         running.retiring.extend(earlier::of_lives(&state_dir, &inventory, &known));
@@ -163,6 +179,9 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
         pump_events,
         changed,
         journal,
+        hearing,
+        heard,
+        said,
         first,
     });
     if is_new_keeper {
@@ -247,6 +266,34 @@ async fn adopt(
             // The inventory that follows has it.
             Some(_) => {}
             None => return Err(StartError::KeeperGone),
+        }
+    }
+}
+
+/// Opens the sockets of what an earlier keeper started, and has this one hold them.
+fn open_sockets_again(
+    link: &mut ControllerLink,
+    hearing: &Hearing,
+    runtime_dir: &Path,
+    inventory: &Inventory,
+) -> Result<(), StartError> {
+    for (incarnation, socket) in sockets::open_again(runtime_dir, inventory) {
+        let copy = socket.try_clone().map_err(StartError::system("duplicate a socket"))?;
+        link.send(&Order::Keep { key: protocol::notify_key(incarnation) }, Some(copy))?;
+        hearing.listen(incarnation, socket);
+    }
+    Ok(())
+}
+
+/// The memory of what processes said of themselves.
+fn said_before(kept: Option<OwnedFd>, to_keep: &mut ToKeep) -> Result<OwnedFd, StartError> {
+    let fail = || StartError::system("remember what processes say");
+    match kept {
+        Some(memory) => Ok(memory),
+        None => {
+            let memory = kept::memory_file("leveret heard", &[]).map_err(fail())?;
+            to_keep.push((kept::HEARD, memory.try_clone().map_err(fail())?));
+            Ok(memory)
         }
     }
 }

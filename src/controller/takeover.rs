@@ -32,6 +32,7 @@ pub(crate) struct Before {
 pub(crate) fn machine(before: Before, inventory: &Inventory, now: Time) -> Machine {
     let Before { programs, retiring, limits, memory, wall } = before;
     let mut machine = Machine::new(limits);
+    machine.set_awake_since(now);
     machine.observe(Fact::Wall(wall));
     machine.configure(programs.iter().cloned().chain(retiring).collect(), limits);
     machine.configure(programs, limits);
@@ -112,7 +113,8 @@ fn adopted(process: &InventoryProcess) -> Result<Option<Adopted>, serde_json::Er
         InventoryState::Exited { pid, started_at, .. } => Some((*pid, *started_at)),
     };
     let incarnation = process.incarnation;
-    Ok(Some(Adopted { process: id, incarnation, fingerprint, ordered_at, stop, main, run }))
+    let unheard = process.adopted;
+    Ok(Some(Adopted { process: id, incarnation, fingerprint, ordered_at, stop, main, run, unheard }))
 }
 
 /// What happened to a life while there was no controller.

@@ -65,6 +65,10 @@ impl Control {
                 let by = human(std::time::Duration::from_secs(seconds.unsigned_abs()));
                 info!("the clock was set {how} by {by}; schedules go by the new time");
             }
+            Notice::Unfit(process, unfit, detail) => {
+                let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
+                warn!("{} {}{detail} and is stopped to be started again", label(&process), unfit.words());
+            }
             Notice::Auxiliary(outcome) => {
                 info!("{}: {:?} ended: {:?}", outcome.program, outcome.purpose, outcome.result);
             }

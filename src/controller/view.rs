@@ -37,6 +37,9 @@ pub(crate) struct Scene<'a> {
 /// What is to be known of a process that an earlier keeper started.
 const TAKEN_OVER: &str = "taken over from an earlier Leveret; its exit code will be unknown";
 
+/// What is to be known of a process that said `STOPPING=1`.
+const SAYS_STOPPING: &str = "says that it is about to end";
+
 /// Gaps by program and slot; the program's own are under no slot.
 type Gaps = BTreeMap<ProgramName, BTreeMap<Option<u32>, Vec<Gap>>>;
 
@@ -262,6 +265,8 @@ impl Scene<'_> {
         let usage = main.and_then(|main| self.usages.of(main.pid));
         let stopped_by_hand = program.wish.stopped_slots.contains(&number) && !wanted;
         let reason = gap.map(|gap| gap.sentence(self.now));
+        let voice = slot.voice();
+        let says = voice.and_then(|voice| voice.status.clone());
         let is_adopted = slot.phase.life().is_some_and(|life| self.adopted.contains(&life.incarnation));
         ProcessView {
             id: program.label(number),
@@ -278,7 +283,10 @@ impl Scene<'_> {
             exit: slot.last_exit.map(|status| status.to_string()),
             reason: reason
                 .or_else(|| stopped_by_hand.then(|| "stopped by an operator".to_owned()))
+                .or_else(|| voice.filter(|voice| voice.stopping).map(|_| SAYS_STOPPING.to_owned()))
+                .or_else(|| says.as_ref().map(|says| format!("says: {says}")))
                 .or_else(|| is_adopted.then(|| TAKEN_OVER.to_owned())),
+            says,
             log: self.executor.log(program, number),
         }
     }

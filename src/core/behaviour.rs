@@ -4,6 +4,7 @@ mod brokers;
 mod dependencies;
 mod endings;
 mod lives;
+mod readiness;
 mod reloads;
 mod scaling;
 mod schedules;

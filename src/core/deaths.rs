@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::exit::ExitStatus;
+use super::readiness::Unfit;
 use super::time::Time;
 
 /// The cause under which starts that failed are counted.
 const NOT_STARTED: &str = "could not be started";
 
-/// Ends that nobody asked for, by cause. There are as many causes as exit codes and signals, and two more.
+/// Ends that nobody asked for, by cause. There are as many causes as exit codes and signals, and a few more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Deaths(BTreeMap<String, Death>);
@@ -36,9 +37,13 @@ impl Death {
 }
 
 impl Deaths {
-    /// One more; without a status it could not even be started.
-    pub fn count(&mut self, status: Option<ExitStatus>, at: Time) {
-        let cause = status.map_or_else(|| NOT_STARTED.to_owned(), |status| status.to_string());
+    /// One more; without a status it could not even be started. One that was ended because it was of no use counts as that.
+    pub fn count(&mut self, status: Option<ExitStatus>, unfit: Option<Unfit>, at: Time) {
+        let cause = match (unfit, status) {
+            (Some(unfit), _) => unfit.cause().to_owned(),
+            (None, Some(status)) => status.to_string(),
+            (None, None) => NOT_STARTED.to_owned(),
+        };
         let death = self.0.entry(cause).or_default();
         // An end that is told late is not the last one.
         let last = if death.count == 0 || at >= death.last { at } else { death.last };
@@ -72,11 +77,11 @@ mod tests {
     #[test]
     fn ends_are_counted_by_cause_with_the_last_moment() {
         let mut deaths = Deaths::default();
-        deaths.count(Some(ExitStatus::Code(1)), at(10));
-        deaths.count(Some(ExitStatus::Signal(9)), at(20));
-        deaths.count(Some(ExitStatus::Code(1)), at(30));
-        deaths.count(Some(ExitStatus::Code(1)), at(29));
-        deaths.count(None, at(40));
+        deaths.count(Some(ExitStatus::Code(1)), None, at(10));
+        deaths.count(Some(ExitStatus::Signal(9)), None, at(20));
+        deaths.count(Some(ExitStatus::Code(1)), None, at(30));
+        deaths.count(Some(ExitStatus::Code(1)), None, at(29));
+        deaths.count(None, None, at(40));
         let told: Vec<_> = deaths
             .by_count()
             .into_iter()
@@ -90,10 +95,10 @@ mod tests {
     #[test]
     fn an_end_before_a_restart_of_the_machine_is_as_long_ago_as_it_is() {
         let mut deaths = Deaths::default();
-        deaths.count(Some(ExitStatus::Code(1)), at(9_000));
+        deaths.count(Some(ExitStatus::Code(1)), None, at(9_000));
         deaths.shift(at(10_000), at(5), Duration::from_secs(60));
         assert_eq!(deaths.by_count()[0].1.age(at(8)), Duration::from_secs(1_063));
-        deaths.count(Some(ExitStatus::Code(1)), at(7));
+        deaths.count(Some(ExitStatus::Code(1)), None, at(7));
         assert_eq!(deaths.by_count()[0].1.age(at(8)), Duration::from_secs(1));
     }
 }

@@ -45,7 +45,7 @@ fn is_met(needed: &Program, until: Until) -> bool {
             // One that is about to be started once more has not come so far this time.
             let rests = |number: u32, phase: &Phase| matches!(phase, Phase::Exited { at } if !needed.wish.forgives(number, *at));
             let has_completed = |(number, slot): (&u32, &Slot)| {
-                let ended_well = slot.last_exit.is_some_and(ExitStatus::is_clean);
+                let ended_well = slot.last_exit.is_some_and(ExitStatus::is_clean) && slot.unfit.is_none();
                 slot.is_vacant() && ended_well && rests(*number, &slot.phase)
             };
             !needed.slots.is_empty() && needed.slots.iter().all(has_completed)

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::readiness::{ReadyBy, ReadySpec};
 use super::spec::{Kind, ProgramSpec, RunSpec, ScaleSpec, ScheduleSpec};
 
 /// What a change of a key does to running processes.
@@ -74,6 +75,7 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
         stop,
         log,
         depends_on,
+        ready,
     } = before;
     keys.add("project", AT_ONCE, *project != after.project);
     kind(before, after, &mut keys);
@@ -92,6 +94,7 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
     keys.add("stop.timeout", NEXT_STOP, stop.timeout != after.stop.timeout);
     keys.add("stop.steps", NEXT_STOP, stop.then != after.stop.then);
     keys.add("depends_on", NEXT_TURN, *depends_on != after.depends_on);
+    self::ready(ready.as_ref(), after.ready.as_ref(), &mut keys);
     keys.add("autostart", NEXT_LEVERET, *autostart != after.autostart);
     keys.0
 }
@@ -145,6 +148,7 @@ fn run(before: &ProgramSpec, after: &ProgramSpec, keys: &mut Keys) {
         limits,
         oom_score_adj,
         no_new_privs,
+        notify,
     } = &before.run;
     let after = &after.run;
     keys.add("command", Effect::Restart, *argv != after.argv);
@@ -159,6 +163,18 @@ fn run(before: &ProgramSpec, after: &ProgramSpec, keys: &mut Keys) {
     keys.add_named("limits", limits, &after.limits, |resource| resource.as_str());
     keys.add("oom_score_adj", Effect::Restart, *oom_score_adj != after.oom_score_adj);
     keys.add("no_new_privs", Effect::Restart, *no_new_privs != after.no_new_privs);
+    keys.add("ready.notify", Effect::Restart, *notify != after.notify);
+}
+
+/// What tells that a process is of use. Those that are of use stay so; the others are measured by what is new.
+fn ready(before: Option<&ReadySpec>, after: Option<&ReadySpec>, keys: &mut Keys) {
+    let time = |ready: Option<&ReadySpec>| match ready.map(|ready| &ready.by) {
+        Some(ReadyBy::After(after)) => Some(*after),
+        Some(ReadyBy::Notify) | None => None,
+    };
+    keys.add("ready.after", AT_ONCE, time(before) != time(after));
+    let both = before.zip(after).filter(|(before, after)| before.by == after.by);
+    keys.add("ready.timeout", AT_ONCE, both.is_some_and(|(before, after)| before.timeout != after.timeout));
 }
 
 /// How many processes there are, and when.
@@ -254,6 +270,7 @@ mod tests {
             ("limits.nofile", Box::new(move |run| run.limits.extend([(Resource::Nofile, limit)]))),
             ("oom_score_adj", Box::new(|run| run.oom_score_adj = Some(1))),
             ("no_new_privs", Box::new(|run| run.no_new_privs = true)),
+            ("ready.notify", Box::new(|run| run.notify = true)),
         ];
         for (key, change) in changes {
             let differences = changed(&service("web", 1), |spec| change(&mut spec.run));
@@ -264,6 +281,7 @@ mod tests {
     #[test]
     fn what_does_not_concern_a_running_process_never_replaces_it() {
         let needed = Dependency { program: ProgramName::new("db").unwrap(), until: Until::Ready };
+        let after = ReadySpec { by: ReadyBy::After(std::time::Duration::from_secs(1)), timeout: None };
         let step = StopStep { after: std::time::Duration::from_secs(1), signal: 3 };
         let changes: Vec<(&str, Change<ProgramSpec>)> = vec![
             ("project", Box::new(|spec| spec.project = Some("shop".into()))),
@@ -284,6 +302,7 @@ mod tests {
             ("log.max_size", Box::new(|spec| spec.log.max_size += 1)),
             ("log.keep", Box::new(|spec| spec.log.keep += 1)),
             ("depends_on", Box::new(move |spec| spec.depends_on.push(needed.clone()))),
+            ("ready.after", Box::new(move |spec| spec.ready = Some(after.clone()))),
         ];
         for (key, change) in changes {
             let differences = changed(&service("web", 1), change);

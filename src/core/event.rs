@@ -6,6 +6,7 @@ use super::auxiliary::AuxiliaryOutcome;
 use super::exit::ExitStatus;
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::observed::{BrokerHealth, Stop};
+use super::readiness::{Unfit, Voice};
 use super::runs::Run;
 use super::schedule::Wall;
 use super::time::Time;
@@ -75,6 +76,15 @@ pub enum Fact {
     },
     /// How the wall clock stands to the monotonic one.
     Wall(Wall),
+    /// All that a process has said of itself so far.
+    Said {
+        /// Which life.
+        incarnation: Incarnation,
+        /// What.
+        voice: Voice,
+        /// When.
+        at: Time,
+    },
 }
 
 /// A life that was there before this controller, from the keeper's inventory.
@@ -94,6 +104,8 @@ pub struct Adopted {
     pub main: Option<(i32, Time)>,
     /// The run of a schedule that it is for, where it is for one.
     pub run: Option<Run>,
+    /// Whether an earlier keeper started it; what it said of itself meanwhile was heard by nobody.
+    pub unheard: bool,
 }
 
 /// A change of what is desired.
@@ -162,6 +174,8 @@ pub enum Notice {
     RunLeftOut(ProgramName, String),
     /// The wall clock was set, by so many seconds; schedules go by the new time.
     ClockSet(i64),
+    /// A process is asked to end because it is of no use, and what is known of that.
+    Unfit(ProcessId, Unfit, Option<String>),
     /// An auxiliary process ended.
     Auxiliary(AuxiliaryOutcome),
 }
@@ -180,6 +194,8 @@ pub enum RestartReason {
     Operator,
     /// Its program was changed.
     Changed,
+    /// It did not become ready in time.
+    NotReady,
 }
 
 impl RestartReason {
@@ -191,6 +207,7 @@ impl RestartReason {
             Self::SpawnFailed => "spawn-failed",
             Self::Operator => "operator",
             Self::Changed => "changed",
+            Self::NotReady => "not-ready",
         }
     }
 }

@@ -110,6 +110,13 @@ pub enum Gap {
     },
     /// Just started.
     Starting,
+    /// Started, and not yet known to be of use.
+    NotReady {
+        /// What is waited for: `it says that it is ready (READY=1)`.
+        awaited: String,
+        /// When it is stopped as a failure.
+        until: Option<Time>,
+    },
     /// Leveret shuts down.
     ShuttingDown,
 }
@@ -171,6 +178,9 @@ impl Gap {
                     StopCause::Replaced => {
                         format!("asked to stop {so_far} ago, because its next run is due")
                     }
+                    StopCause::Unfit(unfit) => {
+                        format!("asked to stop {so_far} ago, because it {}", unfit.words())
+                    }
                 };
                 match deadline {
                     Some(deadline) => format!("{stopping}; {}", killed(*deadline, now)),
@@ -214,6 +224,12 @@ impl Gap {
                 format!("{next}; {}", last.as_deref().unwrap_or("it has not run yet"))
             }
             Self::Starting => "starting".to_owned(),
+            Self::NotReady { awaited, until } => match until {
+                Some(until) => {
+                    format!("starting: waits until {awaited}; stopped in {} if not", left(*until))
+                }
+                None => format!("starting: waits until {awaited}"),
+            },
             Self::ShuttingDown => "Leveret shuts down".to_owned(),
         }
     }
@@ -246,6 +262,7 @@ impl Gap {
             | Self::NoStopHandler { .. }
             | Self::WaitsForSchedule { .. }
             | Self::Starting
+            | Self::NotReady { .. }
             | Self::ShuttingDown => format!("{processes}; {first}: {}", self.sentence(now)),
         }
     }
@@ -269,6 +286,7 @@ impl Gap {
             | Self::Draining { .. }
             | Self::WaitsForSchedule { .. }
             | Self::Starting
+            | Self::NotReady { .. }
             | Self::ShuttingDown => None,
         }
     }
@@ -320,6 +338,7 @@ fn round(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::readiness::Unfit;
 
     fn at(seconds: u64) -> Time {
         Time::from_millis(seconds * 1_000)
@@ -447,7 +466,15 @@ mod tests {
                 "runs next at 03:00 Europe/Berlin (in 5h 12m); the last run took 3m and succeeded",
             ),
             (Gap::WaitsForSchedule { next: None, last: None }, "waits for its schedule; it has not run yet"),
+            (
+                draining(StopCause::Unfit(Unfit::NotReady), Some(at(17))),
+                "asked to stop 3s ago, because it was not ready in time; killed in 7s if still there",
+            ),
             (Gap::Starting, "starting"),
+            (
+                Gap::NotReady { awaited: "it says that it is ready (READY=1)".into(), until: Some(at(40)) },
+                "starting: waits until it says that it is ready (READY=1); stopped in 30s if not",
+            ),
             (Gap::ShuttingDown, "Leveret shuts down"),
         ];
         for (gap, text) in cases {

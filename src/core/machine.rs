@@ -3,6 +3,7 @@
 mod adopt;
 mod advance;
 mod apply;
+mod condition;
 mod endings;
 mod schedules;
 mod surroundings;
@@ -23,17 +24,22 @@ use super::world::{Limits, Owner, World};
 const ROUNDS_MAX: usize = 8;
 const ROUNDS_SPACING: Duration = Duration::from_millis(100);
 
+/// Whoever comes this much later than it wanted to be woken was halted.
+const HALTED: Duration = Duration::from_secs(2);
+
 /// The machine.
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
     world: World,
     notices: Vec<Notice>,
+    /// When it wanted to be woken.
+    wake_at: Option<Time>,
 }
 
 impl Machine {
     /// A machine that knows nothing yet.
     pub fn new(limits: Limits) -> Self {
-        Self { world: World { limits, ..World::default() }, notices: Vec::new() }
+        Self { world: World { limits, ..World::default() }, notices: Vec::new(), wake_at: None }
     }
 
     /// Everything it knows.
@@ -51,6 +57,11 @@ impl Machine {
             Owner::Process(process) => Some(process.clone()),
             Owner::Auxiliary(_) | Owner::Stray => None,
         }
+    }
+
+    /// It begins at this moment: what happened before is about to be told.
+    pub fn set_awake_since(&mut self, now: Time) {
+        self.world.awake_since = now;
     }
 
     /// Numbers up to `incarnation` were used before this machine.
@@ -75,6 +86,7 @@ impl Machine {
             Fact::Broker { broker, health, at } => self.broker(broker, health, at),
             Fact::Queue { broker, queue, observation } => self.queue(&broker, &queue, observation),
             Fact::Wall(wall) => self.wall(wall),
+            Fact::Said { incarnation, voice, at } => self.said(incarnation, voice, at),
         }
     }
 
@@ -96,11 +108,15 @@ impl Machine {
     /// Lets time pass up to `now`, and returns what is to be done. What it returns counts as ordered from now on; gaps and
     /// the next wake are those of the world after that.
     pub fn step(&mut self, now: Time) -> Plan {
+        if self.wake_at.take().is_some_and(|wake_at| now.since(wake_at) > HALTED) {
+            self.world.awake_since = now;
+        }
         self.advance(now);
         let mut commands = Vec::new();
         for _ in 0..ROUNDS_MAX {
             let mut round = plan(&self.world, now);
             if round.commands.is_empty() {
+                self.wake_at = round.wake_at;
                 return Plan { commands, ..round };
             }
             for command in &round.commands {

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod observed;
 pub mod plan;
 pub mod random;
+pub mod readiness;
 pub mod restart;
 pub mod runs;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::event::RestartReason;
 use super::exit::ExitStatus;
 use super::ids::Incarnation;
+use super::readiness::{Condition, Unfit, Voice};
 use super::time::Time;
 
 /// One numbered place of a program, over all its lives.
@@ -29,12 +30,39 @@ pub struct Slot {
     pub trouble: Option<String>,
     /// Earlier lives whose end the slot did not wait for: what they left behind, until the keeper says that it is gone.
     pub leftovers: BTreeMap<Incarnation, Leftover>,
+    /// What is known of the newest life beside that it lives.
+    #[serde(default)]
+    pub condition: Condition,
+    /// What was wrong with the last life, where it was ended for that.
+    #[serde(default)]
+    pub unfit: Option<Unfit>,
 }
 
 impl Slot {
     /// Whether nothing lives here any more, of this life or an earlier one.
     pub fn is_vacant(&self) -> bool {
         self.leftovers.is_empty() && self.phase.life().is_none()
+    }
+
+    /// What is known of the life in the slot, if it is this one.
+    pub fn condition_mut(&mut self, incarnation: Incarnation) -> Option<&mut Condition> {
+        let is_present = self.phase.life().is_some_and(|life| life.incarnation == incarnation);
+        if is_present && self.condition.incarnation != incarnation {
+            self.condition = Condition::of(incarnation);
+        }
+        is_present.then_some(&mut self.condition)
+    }
+
+    /// Whether the life in the slot is known to be of use by more than the time that has passed.
+    pub fn is_ready(&self) -> bool {
+        let life = self.phase.life();
+        life.is_some_and(|life| life.incarnation == self.condition.incarnation && self.condition.ready)
+    }
+
+    /// What the life in the slot said of itself.
+    pub fn voice(&self) -> Option<&Voice> {
+        let life = self.phase.life()?;
+        (life.incarnation == self.condition.incarnation).then_some(&self.condition.voice)
     }
 }
 
@@ -204,6 +232,8 @@ pub enum StopCause {
     Timeout,
     /// The next run of its schedule takes its place.
     Replaced,
+    /// It lives and is of no use.
+    Unfit(Unfit),
 }
 
 impl StopCause {
@@ -211,7 +241,7 @@ impl StopCause {
     pub fn has_limit(self) -> bool {
         match self {
             Self::Operator | Self::Restart | Self::Removed | Self::Shutdown | Self::LeaderEnded => true,
-            Self::Timeout | Self::Replaced => true,
+            Self::Timeout | Self::Replaced | Self::Unfit(_) => true,
             Self::Changed | Self::ScaleIn => false,
         }
     }

@@ -7,7 +7,8 @@ use super::desired::StoppedBy;
 use super::exit::signal_name;
 use super::gap::Gap;
 use super::ids::{Incarnation, ProcessId};
-use super::observed::{Phase, Slot, Stop, StopCause, StopManners};
+use super::observed::{Main, Phase, Slot, Stop, StopCause, StopManners};
+use super::readiness::Unfit;
 use super::runs::{LastRun, next_words};
 use super::slots::Slots;
 use super::spec::{ProgramSpec, StopTarget};
@@ -153,7 +154,8 @@ impl<'a> Planner<'a> {
                 | StopCause::Removed
                 | StopCause::ScaleIn
                 | StopCause::Shutdown
-                | StopCause::LeaderEnded => false,
+                | StopCause::LeaderEnded
+                | StopCause::Unfit(_) => false,
             };
             let rest = if of_run && number > 0 { StopCause::Changed } else { rest };
             return Some(if rest == StopCause::ScaleIn && by_hand { StopCause::Operator } else { rest });
@@ -180,9 +182,8 @@ impl<'a> Planner<'a> {
             // A start that is unanswered cannot be taken back; its answer is a matter of milliseconds.
             Phase::Spawning(_) => self.gap(program, Some(number), Gap::Starting),
             Phase::Starting(life, main) => {
-                self.wake(main.started_at + program.startup());
-                self.gap(program, Some(number), Gap::Starting);
-                if let Some(cause) = stop_for {
+                let unfit = self.starting(program, number, main);
+                if let Some(cause) = stop_for.or(unfit) {
                     self.stop(program, number, life.incarnation, cause);
                 }
             }
@@ -217,6 +218,22 @@ impl<'a> Planner<'a> {
             }
             Phase::Empty | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => {}
         }
+    }
+
+    /// What a process that is starting waits for, and whether it has waited for it too long.
+    fn starting(&mut self, program: &Program, number: u32, main: &Main) -> Option<StopCause> {
+        let until = program.ready_by(main, self.world.awake_since);
+        let gap = match (&program.spec.ready, program.of_use_at(main)) {
+            (Some(ready), None) => Gap::NotReady { awaited: ready.by.awaited(), until },
+            (_, of_use_at) => {
+                of_use_at.into_iter().for_each(|at| self.wake(at));
+                Gap::Starting
+            }
+        };
+        self.gap(program, Some(number), gap);
+        let until = until?;
+        self.wake(until);
+        (until <= self.now).then_some(StopCause::Unfit(Unfit::NotReady))
     }
 
     fn stop(&mut self, program: &Program, number: u32, incarnation: Incarnation, cause: StopCause) {
@@ -491,10 +508,11 @@ fn scope(spec: &ProgramSpec) -> Scope {
 }
 
 fn trouble(slot: &Slot) -> String {
-    match (&slot.trouble, slot.last_exit) {
-        (Some(trouble), _) => format!("cannot start: {trouble}"),
-        (None, Some(status)) => status.to_string(),
-        (None, None) => "ended".to_owned(),
+    match (&slot.trouble, slot.unfit, slot.last_exit) {
+        (Some(trouble), ..) => format!("cannot start: {trouble}"),
+        (None, Some(unfit), _) => unfit.words().to_owned(),
+        (None, None, Some(status)) => status.to_string(),
+        (None, None, None) => "ended".to_owned(),
     }
 }
 

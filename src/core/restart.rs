@@ -7,6 +7,7 @@ use super::event::RestartReason;
 use super::exit::ExitStatus;
 use super::observed::{Phase, Slot};
 use super::random::Random;
+use super::readiness::Unfit;
 use super::spec::{Backoff, OnCode, RestartPolicy};
 use super::time::{Time, human};
 use super::words::counted;
@@ -16,6 +17,8 @@ use super::words::counted;
 pub struct Ending<'a> {
     /// How it ended, or nothing when it could not even be started.
     pub status: Option<ExitStatus>,
+    /// What was wrong with it, where it was ended for that.
+    pub unfit: Option<Unfit>,
     /// How long it had lived.
     pub lived: Duration,
     /// When it ended.
@@ -47,9 +50,12 @@ pub enum Excuse {
 
 /// Puts the slot into the phase that follows, and says what follows in a sentence.
 pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
+    slot.unfit = ending.unfit;
     let how = how_it_ended(slot, ending.status, ending.lived);
-    let clean = ending.status.is_some_and(ExitStatus::is_clean);
-    let by_code = ending.status.and_then(ExitStatus::code).and_then(|code| ending.codes.get(&code)).copied();
+    // With what code it ended when it was told to says nothing of what was wrong with it.
+    let status = ending.status.filter(|_| ending.unfit.is_none());
+    let clean = status.is_some_and(ExitStatus::is_clean);
+    let by_code = status.and_then(ExitStatus::code).and_then(|code| ending.codes.get(&code)).copied();
     let (rests, ended_well) = match (by_code, ending.policy) {
         (Some(OnCode::Recycle), _) => (false, true),
         (Some(OnCode::Backoff), _) => (false, false),
@@ -73,13 +79,17 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
         slot.again = Some(RestartReason::CleanExit);
         return format!("{how}; a new one starts at once");
     }
-    slot.again =
-        Some(if ending.status.is_some() { RestartReason::Crash } else { RestartReason::SpawnFailed });
+    slot.again = Some(match (ending.unfit, ending.status) {
+        (Some(Unfit::NotReady), _) => RestartReason::NotReady,
+        (None, Some(_)) => RestartReason::Crash,
+        (None, None) => RestartReason::SpawnFailed,
+    });
     if ending.excuse == Excuse::BrokerAway {
         slot.phase = Phase::Backoff { since: ending.at, until: ending.at };
         return format!("{how}; starts again when its broker can be reached");
     }
-    if ending.lived >= ending.backoff.reset_after {
+    // A life in which it was of no use to anybody is no healthy one, however long.
+    if ending.lived >= ending.backoff.reset_after && ending.unfit != Some(Unfit::NotReady) {
         slot.failures = 0;
     }
     slot.failures += 1;
@@ -100,9 +110,10 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
 
 /// How the last life of a slot ended; without a status it could not even be started.
 pub fn how_it_ended(slot: &Slot, status: Option<ExitStatus>, lived: Duration) -> String {
-    match status {
-        Some(status) => ended(status, lived),
-        None => format!("cannot start: {}", slot.trouble.as_deref().unwrap_or("unknown")),
+    match (slot.unfit, status) {
+        (Some(unfit), _) => format!("{}, stopped after {}", unfit.words(), human(lived)),
+        (None, Some(status)) => ended(status, lived),
+        (None, None) => format!("cannot start: {}", slot.trouble.as_deref().unwrap_or("unknown")),
     }
 }
 
@@ -139,6 +150,7 @@ mod tests {
     fn ending(status: ExitStatus, lived_seconds: u64) -> Ending<'static> {
         Ending {
             status: Some(status),
+            unfit: None,
             lived: Duration::from_secs(lived_seconds),
             at: Time::from_millis(100_000),
             useful_life: Duration::from_secs(10),

@@ -9,6 +9,7 @@ use super::exit::ExitStatus;
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase};
+use super::readiness::Voice;
 use super::schedule::{Wall, Zone};
 use super::spec::{
     Backoff, Kind, LogSpec, Missed, Overlap, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec,
@@ -33,6 +34,7 @@ pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
         stop: StopSpec { timeout: Duration::from_secs(10), ..StopSpec::default() },
         log: LogSpec::default(),
         depends_on: Vec::new(),
+        ready: None,
     }
 }
 
@@ -164,6 +166,12 @@ impl Scenario {
             self.machine.observe(Fact::Left { incarnation, left, at });
         }
         self.settle();
+    }
+
+    /// A process says something of itself; it is all that it has said so far.
+    pub(super) fn say(&mut self, process: &str, voice: Voice) {
+        let (incarnation, at) = (self.incarnation(process).expect("it lives"), self.now);
+        self.observe(Fact::Said { incarnation, voice, at });
     }
 
     pub(super) fn left(&mut self, incarnation: Incarnation, left: u32) {

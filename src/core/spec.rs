@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ids::ProgramName;
+use super::readiness::ReadySpec;
 use super::schedule::{Cron, Zone};
 use super::secret::Secret;
 
@@ -40,6 +41,9 @@ pub struct ProgramSpec {
     /// What must be there before a process starts, and may end only afterwards.
     #[serde(default)]
     pub depends_on: Vec<Dependency>,
+    /// How it is known that a process is of use; by time alone when absent.
+    #[serde(default)]
+    pub ready: Option<ReadySpec>,
 }
 
 impl ProgramSpec {
@@ -119,6 +123,9 @@ pub struct RunSpec {
     /// Whether nothing that it starts can gain rights, as by set-user-id.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_new_privs: bool,
+    /// Whether it has to have a socket over which it says how it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notify: bool,
 }
 
 /// What the system limits for each process, or for its user.

@@ -10,7 +10,8 @@ use super::deaths::Deaths;
 use super::desired::{Hold, StoppedBy, Wish};
 use super::event::RestartReason;
 use super::ids::{Incarnation, ProcessId, ProgramName};
-use super::observed::{BrokerHealth, Phase, Slot, StopCause, StopManners};
+use super::observed::{BrokerHealth, Main, Phase, Slot, StopCause, StopManners};
+use super::readiness::ReadyBy;
 use super::restart::Excuse;
 use super::runs::Runs;
 use super::schedule::Wall;
@@ -29,6 +30,9 @@ pub const USEFUL_LIFE: Duration = Duration::from_secs(10);
 
 /// A drain that takes this long proves that the stop signal is handled.
 pub const MANNERS_PROVEN: Duration = Duration::from_secs(5);
+
+/// How long what was said meanwhile is taken note of before anything is held against anybody.
+const LISTENS_FIRST: Duration = Duration::from_secs(5);
 
 /// How often a tree that outlives a kill is killed again.
 pub const KILL_AGAIN: Duration = Duration::from_secs(2);
@@ -56,6 +60,8 @@ pub struct World {
     pub strays: BTreeMap<Incarnation, Option<Time>>,
     /// How the wall clock stands; absent until somebody tells.
     pub wall: Option<Wall>,
+    /// Since when nothing keeps it from taking note of what happens: from its beginning, or from when it was halted last.
+    pub awake_since: Time,
     /// Limits of the machine.
     pub limits: Limits,
 }
@@ -279,12 +285,12 @@ impl Program {
         present.sort_unstable();
         let mut wanted: BTreeSet<u32> =
             present.iter().take(count as usize).map(|(_, _, slot)| *slot).collect();
-        // A process that is to be replaced, or that ended and left others behind, keeps its place.
+        // A process that is to be replaced, that ended and left others behind, or that failed, keeps its place.
         for (slot, state) in &self.slots {
             let keeps = matches!(
                 &state.phase,
                 Phase::Stopping(_, _, stop) | Phase::LeaderGone(_, _, stop)
-                    if matches!(stop.cause, StopCause::Restart | StopCause::Changed | StopCause::LeaderEnded)
+                    if matches!(stop.cause, StopCause::Restart | StopCause::Changed | StopCause::LeaderEnded | StopCause::Unfit(_))
             );
             if keeps && wanted.len() < count as usize && !self.wish.stopped_slots.contains(slot) {
                 wanted.insert(*slot);
@@ -306,6 +312,22 @@ impl Program {
             }
             None => STARTUP,
         }
+    }
+
+    /// When a process that is starting counts as running, where time alone tells.
+    pub fn of_use_at(&self, main: &Main) -> Option<Time> {
+        match self.spec.ready.as_ref().map(|ready| &ready.by) {
+            None => Some(main.started_at + self.startup()),
+            Some(ReadyBy::After(after)) => Some(main.started_at + *after),
+            Some(ReadyBy::Notify) => None,
+        }
+    }
+
+    /// When a process that is not ready has failed. What it said while nobody listened has to be heard before, so nobody
+    /// who was not awake for a moment says so.
+    pub fn ready_by(&self, main: &Main, awake_since: Time) -> Option<Time> {
+        let timeout = self.spec.ready.as_ref()?.timeout?;
+        Some((main.started_at + timeout).max(awake_since + LISTENS_FIRST))
     }
 
     /// The consumers as the engine wants to know them.

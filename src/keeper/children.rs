@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde_json::Value;
 
-use super::protocol::{InventoryProcess, InventoryState, SpawnOrder};
+use super::protocol::{InventoryProcess, InventoryState, NotifyOrder, SpawnOrder};
 use super::records::{self, Place, Record};
 use super::shim::{NOT_RECORDED, ShimOrder, ShimReport};
 use super::standby::Standby;
@@ -23,7 +23,7 @@ use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
 use crate::sys::cause::plain;
-use crate::sys::clock;
+use crate::sys::{clock, notify};
 
 /// File descriptors that spawns leave free, for a new controller's socket and for reading `/proc`.
 const RESERVED_DESCRIPTORS: u64 = 16;
@@ -48,6 +48,8 @@ pub(super) struct Child {
     pub(super) output: PathBuf,
     /// Held so that neither the program nor the controller ever finds the pipe without its other end.
     pub(super) held: Option<OwnedFd>,
+    /// The socket over which it says how it is, until it is held among what is kept.
+    pub(super) notify: Option<OwnedFd>,
 }
 
 /// What is held of a life that an earlier keeper started: it is nobody's child here.
@@ -122,6 +124,11 @@ impl Child {
     pub(super) fn note(&mut self, note: &Value) -> io::Result<()> {
         self.note = Note::of(note);
         self.record.as_deref().map_or(Ok(()), |record| records::write_note(record, note))
+    }
+
+    /// The socket that was made for it, once.
+    pub(super) fn take_notify(&mut self) -> Option<OwnedFd> {
+        self.notify.take()
     }
 
     /// Removes its record and its pipe.
@@ -255,6 +262,7 @@ impl Children {
             record: shim.records.as_ref().map(|place| place.directory.join(incarnation.to_string())),
             output: order.output.clone(),
             held: None,
+            notify: None,
         };
         let started = start(&order, shim, standby, &mut child);
         child.note = Note::of(&order.note);
@@ -307,6 +315,7 @@ impl Children {
             record: Some(path),
             output,
             held,
+            notify: None,
         };
         self.last_incarnation = self.last_incarnation.max(incarnation);
         self.table.insert(incarnation, child);
@@ -428,10 +437,18 @@ fn start(
         .map_err(|error| failed(format!("make pipe {}", order.output.display()))(error.into()))?;
     let launched = hold(&order.output, shim.open_files_max).map_err(failed(output())).and_then(|held| {
         child.held = Some(held);
+        if let Some(NotifyOrder { path, .. }) = &order.notify {
+            let step = || format!("make socket {}", path.display());
+            child.notify = Some(notify::listen(path).map_err(failed(step()))?);
+        }
         hand_over(order, shim, standby).map_err(failed("start process".to_owned()))
     });
     if launched.is_err() {
         child.remove_traces();
+        if let (Some(_), Some(NotifyOrder { path, .. })) = (child.notify.take(), &order.notify) {
+            // It was made a moment ago.
+            let _ = std::fs::remove_file(path);
+        }
     }
     launched
 }

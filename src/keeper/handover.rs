@@ -223,6 +223,8 @@ impl Child {
             record: packed.record,
             output: packed.output,
             held: packed.held.map(|place| arrived.take(place)).transpose()?,
+            // It is among what is kept.
+            notify: None,
         })
     }
 }

@@ -1,13 +1,17 @@
 //! Orders of the controller, carried out at once. None of them may wait for a process.
 
+use std::ffi::OsStr;
 use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::event::epoll;
+use rustix::net::{SocketAddrUnix, getsockname};
 
-use super::children::Phase;
+use super::children::{Child, Phase};
 use super::controller::Received;
-use super::protocol::{Order, SpawnOrder};
+use super::protocol::{Fact, Order, SpawnOrder, notified, notify_key};
 use super::run::Keeper;
 use super::say::say;
 use super::shim::ShimReport;
@@ -44,7 +48,10 @@ impl Keeper {
                 }
             }
             Order::Adopt { records } => self.begin_adoption(records),
-            Order::Release { incarnation } => self.children.release(incarnation),
+            Order::Release { incarnation } => {
+                self.children.release(incarnation);
+                self.close_notify(&notify_key(incarnation));
+            }
             Order::Keep { key } => {
                 self.kept.extend(descriptor.map(|descriptor| (key, Arc::new(descriptor))));
             }
@@ -65,10 +72,39 @@ impl Keeper {
             return self.could_not_spawn(incarnation, ShimReport { step: "order".to_owned(), cause });
         }
         match self.children.spawn(order, &self.shim, &mut self.standby) {
-            Ok(report) => self.watch_report(incarnation, report),
+            Ok(report) => {
+                self.keep_notify(incarnation);
+                self.watch_report(incarnation, report);
+            }
             Err(failure) => self.could_not_spawn(incarnation, failure),
         }
         self.standby_at = Some(clock::now() + STANDBY_DELAY);
+    }
+
+    /// Holds the socket of a process that is being started, and hands it over.
+    fn keep_notify(&mut self, incarnation: Incarnation) {
+        let Some(socket) = self.children.get_mut(incarnation).and_then(Child::take_notify) else { return };
+        let (key, socket) = (notify_key(incarnation), Arc::new(socket));
+        self.kept.insert(key.clone(), Arc::clone(&socket));
+        self.tell_with(&Fact::Kept { key }, Some(socket));
+    }
+
+    /// Forgets a socket over which nobody has anything more to say, and removes its name.
+    fn close_notify(&mut self, key: &str) {
+        let Some(socket) = self.kept.remove(key) else { return };
+        let address = getsockname(&socket).and_then(SocketAddrUnix::try_from);
+        if let Ok(Some(path)) =
+            address.map(|address| address.path_bytes().map(OsStr::from_bytes).map(PathBuf::from))
+        {
+            // One that somebody else has removed is removed.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// The same for all of them, at the end of everything.
+    pub(super) fn close_all_notify(&mut self) {
+        let keys: Vec<String> = self.kept.keys().filter(|key| notified(key).is_some()).cloned().collect();
+        keys.iter().for_each(|key| self.close_notify(key));
     }
 
     pub(super) fn start_standby(&mut self) {

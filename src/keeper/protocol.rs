@@ -121,9 +121,34 @@ pub struct SpawnOrder {
     pub no_new_privs: bool,
     /// The named pipe that becomes stdout and stderr. The keeper makes it and holds it open.
     pub output: PathBuf,
+    /// The socket over which the process says how it is. The keeper makes it, holds it, and hands it over as
+    /// [`Fact::Kept`] under [`notify_key`], before the answer to this order.
+    #[serde(default)]
+    pub notify: Option<NotifyOrder>,
     /// What the inventory returns for this incarnation, in the controller's own words.
     pub note: serde_json::Value,
 }
+
+/// A socket that a process is to find.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotifyOrder {
+    /// Where.
+    pub path: PathBuf,
+    /// Whether a process that could not use it is not to be started; else it is started without.
+    pub required: bool,
+}
+
+/// The key under which the keeper holds the socket of an incarnation until that is released.
+pub fn notify_key(incarnation: Incarnation) -> String {
+    format!("{NOTIFY_KEY}{incarnation}")
+}
+
+/// The incarnation that a kept socket is of, if it is one.
+pub fn notified(key: &str) -> Option<Incarnation> {
+    key.strip_prefix(NOTIFY_KEY)?.parse().ok().map(Incarnation)
+}
+
+const NOTIFY_KEY: &str = "notify.";
 
 /// What the keeper tells a controller.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,7 +157,7 @@ pub enum Fact {
     /// The first frame to every controller: everything that there is. [`Fact::Kept`] frames follow, one for each kept key.
     /// Told again, without those, as the answer to [`Order::Adopt`].
     Inventory(Inventory),
-    /// A kept file descriptor comes with this frame.
+    /// A kept file descriptor comes with this frame: after the inventory, and when a spawn has made one.
     Kept {
         /// Its name.
         key: String,

@@ -197,6 +197,7 @@ impl Keeper {
         loop {
             if let Some(code) = self.finished {
                 self.children.remove_traces();
+                self.close_all_notify();
                 if let Some(place) = &self.shim.records {
                     records::remove_all(&place.directory);
                 }

@@ -16,7 +16,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Gid, Group, Uid, User, fchown, initgroups, setgid, setgroups, setuid};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags, access};
 use rustix::io::Errno;
 use rustix::process::{
     Resource, Rlimit, Signal, getpid, getpriority_process, getrlimit, kill_process, setpriority_process,
@@ -24,11 +24,12 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::protocol::SpawnOrder;
+use super::protocol::{NotifyOrder, SpawnOrder};
 use super::records::{self, Place};
 use crate::core::spec::{self, Bound};
 use crate::sys::cause::plain;
 use crate::sys::env_file::{self, EnvFileError};
+use crate::sys::notify;
 
 /// The first argument that makes the binary a shim.
 pub const ARGUMENT: &str = "__exec";
@@ -150,8 +151,9 @@ fn prepare(order: &ShimOrder<'_>) -> Result<Command, ShimReport> {
     let spawn = &order.spawn;
     let identity = Identity::of(spawn)?;
     // With Leveret's rights: such a file need not be readable for the program's user.
-    let environment = environment(spawn, &identity)?;
+    let mut environment = environment(spawn, &identity)?;
     connect_output(spawn, &identity)?;
+    give_notify(spawn, &identity)?;
     let limit = Rlimit { current: order.open_files, maximum: getrlimit(Resource::Nofile).maximum };
     setrlimit(Resource::Nofile, limit).map_err(failed("limit open files"))?;
     if let Some(score) = spawn.oom_score_adj {
@@ -171,6 +173,7 @@ fn prepare(order: &ShimOrder<'_>) -> Result<Command, ShimReport> {
         set_limit(*resource, *limit).map_err(failed(format!("limit {}", resource.as_str())))?;
     }
     identity.assume()?;
+    offer_notify(spawn, &mut environment)?;
     if spawn.no_new_privs {
         rustix::thread::set_no_new_privs(true).map_err(failed("no_new_privs"))?;
     }
@@ -249,6 +252,28 @@ fn connect_output(spawn: &SpawnOrder, identity: &Identity) -> Result<(), ShimRep
     rustix::stdio::dup2_stdout(&output).map_err(failed(step()))?;
     rustix::stdio::dup2_stderr(&output).map_err(failed(step()))?;
     Ok(())
+}
+
+/// Gives the socket over which it says how it is to the program's user.
+fn give_notify(spawn: &SpawnOrder, identity: &Identity) -> Result<(), ShimReport> {
+    let Some(NotifyOrder { path, .. }) = spawn.notify.as_ref().filter(|_| identity.uid.is_some()) else {
+        return Ok(());
+    };
+    let (uid, gid) = (identity.uid.map(Uid::as_raw), identity.gid.map(Gid::as_raw));
+    std::os::unix::fs::chown(path, uid, gid).map_err(failed(format!("give socket {}", path.display())))
+}
+
+/// Looks, as the program's user, whether it can be used. Without it nobody would ever hear that the program is ready.
+fn offer_notify(spawn: &SpawnOrder, environment: &mut BTreeMap<String, String>) -> Result<(), ShimReport> {
+    let Some(NotifyOrder { path, required }) = &spawn.notify else { return Ok(()) };
+    match access(path, Access::WRITE_OK) {
+        Ok(()) => Ok(()),
+        Err(error) if *required => Err(failed(format!("write to socket {}", path.display()))(error)),
+        Err(_) => {
+            environment.remove(notify::VARIABLE);
+            Ok(())
+        }
+    }
 }
 
 /// Whom the program runs as; nothing where Leveret's own is kept.

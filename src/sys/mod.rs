@@ -1,10 +1,11 @@
-//! Linux facts without policy: clocks, `/proc`, locks, files of variables.
+//! Linux facts without policy: clocks, `/proc`, locks, files of variables, sockets over which processes say how they are.
 
 pub mod binary;
 pub mod cause;
 pub mod clock;
 pub mod env_file;
 pub mod lock;
+pub mod notify;
 pub mod pid_file;
 pub mod process;
 pub mod service;

@@ -22,6 +22,7 @@ mod harness;
 #[cfg(test)]
 mod keeper;
 mod output;
+mod readiness;
 mod scaling_burst;
 mod scaling_hold;
 mod scaling_in;

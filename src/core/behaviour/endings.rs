@@ -172,6 +172,7 @@ fn the_next_controller_goes_on_at_the_step_that_was_reached() {
         stop: serde_json::from_str(&note).unwrap(),
         main: Some((main.pid, main.started_at)),
         run: None,
+        unheard: false,
     });
     next.wait(8.9);
     assert!(signals(&next).is_empty(), "{:?}", signals(&next));

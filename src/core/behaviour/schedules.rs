@@ -406,6 +406,7 @@ fn the_next_controller_does_not_run_again_what_its_predecessor_began_and_did_not
         stop: None,
         main: Some((7, life.ordered_at)),
         run: program.runs.as_ref().unwrap().current,
+        unheard: false,
     };
     next.adopt(adopted);
     assert_eq!(next.step(scene.now).commands, []);

@@ -28,7 +28,16 @@ fn next_machine(scene: &Scenario, specs: Vec<ProgramSpec>) -> Machine {
                 let (incarnation, stop) = (*incarnation, leftover.stop);
                 let main = Some((7, ordered_at));
                 let process = process.clone();
-                next.adopt(Adopted { process, incarnation, fingerprint, ordered_at, stop, main, run: None });
+                next.adopt(Adopted {
+                    process,
+                    incarnation,
+                    fingerprint,
+                    ordered_at,
+                    stop,
+                    main,
+                    run: None,
+                    unheard: false,
+                });
             }
             let Some(Life { incarnation, fingerprint, ordered_at }) = state.phase.life().copied() else {
                 continue;
@@ -36,7 +45,16 @@ fn next_machine(scene: &Scenario, specs: Vec<ProgramSpec>) -> Machine {
             let stop = state.phase.stop().copied();
             let main = Some((7, ordered_at));
             let run = program.runs.as_ref().and_then(|runs| runs.current);
-            next.adopt(Adopted { process, incarnation, fingerprint, ordered_at, stop, main, run });
+            next.adopt(Adopted {
+                process,
+                incarnation,
+                fingerprint,
+                ordered_at,
+                stop,
+                main,
+                run,
+                unheard: false,
+            });
         }
     }
     next
@@ -116,6 +134,7 @@ fn a_new_machine_goes_on_where_the_one_before_stopped() {
                 stop,
                 main: Some((main.pid, main.started_at)),
                 run: None,
+                unheard: false,
             });
         }
     }
@@ -142,6 +161,7 @@ fn a_restart_that_was_not_written_down_is_counted_by_the_next_machine() {
         stop: None,
         main: Some((40 + incarnation as i32, scene.now)),
         run: None,
+        unheard: false,
     };
     // The machine before saw the exit, started the next one and was gone before it had written that down.
     let mut next = Machine::new(Limits::default());
@@ -180,6 +200,7 @@ fn processes_that_are_newer_than_the_memory_are_kept_until_readings_say_otherwis
             stop: None,
             main: Some((main.pid, main.started_at)),
             run: None,
+            unheard: false,
         });
     }
     for _ in 0..2 {

@@ -2,6 +2,7 @@
 
 use super::Machine;
 use super::apply::count_restart;
+use super::condition::begin_running;
 use crate::core::event::Adopted;
 use crate::core::ids::Incarnation;
 use crate::core::observed::{Leftover, Life, Main, Phase, Slot, Stop};
@@ -11,7 +12,7 @@ impl Machine {
     /// Takes over a life that was there before this machine. Exits that it had meanwhile are told as facts afterwards, but
     /// before the life that followed it in its slot is taken over: that one then counts as the restart that it was.
     pub fn adopt(&mut self, adopted: Adopted) {
-        let Adopted { process, incarnation, fingerprint, ordered_at, stop, main, run } = adopted;
+        let Adopted { process, incarnation, fingerprint, ordered_at, stop, main, run, unheard } = adopted;
         self.world.last_incarnation = self.world.last_incarnation.max(incarnation);
         self.world.lives.insert(incarnation, Owner::Process(process.clone()));
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
@@ -31,6 +32,11 @@ impl Machine {
             (Some((pid, started_at)), None) => Phase::Starting(life, Main { pid, started_at }),
             (Some((pid, started_at)), Some(stop)) => Phase::Stopping(life, Main { pid, started_at }, stop),
         };
+        if let Some(condition) = slot.condition_mut(incarnation) {
+            // It may have said so while there was nobody to hear it, and says it once.
+            condition.ready |= unheard && program.spec.run.notify;
+        }
+        begin_running(slot);
         count_restart(program, process.slot);
         if let (Some(runs), Some(run)) = (&mut program.runs, run) {
             runs.adopt(run);

@@ -3,7 +3,7 @@
 use super::{Machine, schedules};
 use crate::core::auxiliary::{Auxiliary, AuxiliaryPhase, AuxiliaryResult};
 use crate::core::event::Notice;
-use crate::core::observed::{Phase, StopManners};
+use crate::core::observed::{Main, Phase, Slot, StopManners};
 use crate::core::spec::Kind;
 use crate::core::time::Time;
 use crate::core::world::{MANNERS_PROVEN, Program};
@@ -71,13 +71,17 @@ pub(in crate::core) fn release_hold(program: &mut Program) {
 }
 
 fn finish_startups(program: &mut Program, now: Time) {
-    let startup = program.startup();
-    for slot in program.slots.values_mut() {
-        if let Phase::Starting(life, main) = slot.phase
-            && main.started_at + startup <= now
+    let over = |program: &Program, main: &Main| program.of_use_at(main).is_some_and(|at| at <= now);
+    let is_of_use = |slot: &Slot| matches!(&slot.phase, Phase::Starting(_, main) if slot.is_ready() || over(program, main));
+    let of_use = program.slots.iter().filter(|(_, slot)| is_of_use(slot)).map(|(number, _)| *number);
+    for number in of_use.collect::<Vec<u32>>() {
+        if let Some(slot) = program.slots.get_mut(&number)
+            && let Phase::Starting(life, main) = slot.phase
         {
             slot.phase = Phase::Running(life, main);
         }
+    }
+    for slot in program.slots.values_mut() {
         if let Phase::Stopping(_, _, stop) = &slot.phase
             && now.since(stop.since) >= MANNERS_PROVEN
             && program.manners == StopManners::Unknown

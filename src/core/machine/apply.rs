@@ -5,7 +5,8 @@ use crate::core::auxiliary::{Auxiliary, AuxiliaryPhase};
 use crate::core::command::Command;
 use crate::core::event::{Notice, RestartReason};
 use crate::core::ids::{Incarnation, ProcessId};
-use crate::core::observed::{Life, Phase, Stop};
+use crate::core::observed::{Life, Phase, Stop, StopCause};
+use crate::core::readiness::Condition;
 use crate::core::time::Time;
 use crate::core::world::{Owner, Program};
 
@@ -68,6 +69,7 @@ impl Machine {
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
         let slot = program.slots.entry(process.slot).or_default();
         slot.phase = Phase::Spawning(life);
+        slot.condition = Condition::of(life.incarnation);
         if let Some(reason) = count_restart(program, process.slot) {
             self.notices.push(Notice::Restarted(process.clone(), reason));
         }
@@ -83,6 +85,9 @@ impl Machine {
             && life.incarnation == incarnation
         {
             slot.phase = Phase::Stopping(life, main, stop);
+            if let StopCause::Unfit(unfit) = stop.cause {
+                self.notices.push(Notice::Unfit(process.clone(), unfit, None));
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::lifecycle::{self, Change};
 use crate::core::observed::{Gone, Main, Phase, Stop, StopCause, StopManners};
 use crate::core::plan::signal_text;
+use crate::core::readiness::Unfit;
 use crate::core::restart::{Ending, after_ending};
 use crate::core::time::Time;
 use crate::core::world::{MANNERS_PROVEN, Owner, Shutdown, USEFUL_LIFE};
@@ -29,7 +30,7 @@ impl Machine {
                 let Some(slot) = self.slot_mut(&process) else { return };
                 slot.leftovers.remove(&incarnation);
                 if lifecycle::could_not_spawn(slot, incarnation, trouble) == Change::NotStarted {
-                    self.settle_ending(&process, incarnation, None, Duration::ZERO, at);
+                    self.settle_ending(&process, incarnation, (None, None), Duration::ZERO, at);
                 }
             }
             Some(Owner::Auxiliary(id)) => self.auxiliary_ended(id, AuxiliaryResult::CouldNotStart(trouble)),
@@ -54,7 +55,7 @@ impl Machine {
         }
         match change {
             Change::EndedByItself(gone) => {
-                self.settle_ending(&process, incarnation, Some(gone.status), gone.lived, gone.at);
+                self.settle_ending(&process, incarnation, (Some(gone.status), None), gone.lived, gone.at);
             }
             Change::None
             | Change::Started
@@ -103,8 +104,20 @@ impl Machine {
             .programs
             .get(&process.program)
             .is_some_and(|program| program.wish.replace.covers(process.slot, incarnation));
-        if !gone.asked && !restarted {
-            return self.settle_ending(process, incarnation, Some(gone.status), gone.lived, at);
+        let unfit = match stop.cause {
+            StopCause::Unfit(unfit) => Some(unfit),
+            StopCause::Operator
+            | StopCause::Restart
+            | StopCause::Changed
+            | StopCause::Removed
+            | StopCause::ScaleIn
+            | StopCause::Shutdown
+            | StopCause::LeaderEnded
+            | StopCause::Timeout
+            | StopCause::Replaced => None,
+        };
+        if (!gone.asked || unfit.is_some()) && !restarted {
+            return self.settle_ending(process, incarnation, (Some(gone.status), unfit), gone.lived, at);
         }
         if let Some(slot) = self.slot_mut(process) {
             slot.again = match stop.cause {
@@ -117,8 +130,10 @@ impl Machine {
                 | StopCause::Shutdown
                 | StopCause::LeaderEnded
                 | StopCause::Timeout
-                | StopCause::Replaced => None,
+                | StopCause::Replaced
+                | StopCause::Unfit(_) => None,
             };
+            slot.unfit = None;
             slot.failures = 0;
         }
         self.notices.push(Notice::Stopped(process.clone(), at.since(stop.since)));
@@ -129,13 +144,13 @@ impl Machine {
         &mut self,
         process: &ProcessId,
         incarnation: Incarnation,
-        status: Option<ExitStatus>,
+        (status, unfit): (Option<ExitStatus>, Option<Unfit>),
         lived: Duration,
         at: Time,
     ) {
         let seed = self.world.limits.seed ^ incarnation.0;
         if let Some(program) = self.world.programs.get_mut(&process.program) {
-            program.deaths.count(status, at);
+            program.deaths.count(status, unfit, at);
         }
         let Some(program) = self.world.programs.get(&process.program) else { return };
         let excuse = self.world.excuse(program);
@@ -146,7 +161,7 @@ impl Machine {
         let is_critical = program.spec.critical && !program.retiring && program.wish.stopped.is_none();
         let is_run = program.runs.is_some();
         let (codes, backoff) = (&codes, &backoff);
-        let ending = Ending { status, lived, at, useful_life, policy, codes, backoff, excuse, seed };
+        let ending = Ending { status, unfit, lived, at, useful_life, policy, codes, backoff, excuse, seed };
         if is_run {
             return self.settle_run(process, ending);
         }
@@ -214,7 +229,13 @@ fn learn_manners(
     stop_signal: i32,
 ) -> Option<StopManners> {
     let Phase::Stopping(life, main, stop) = phase else { return None };
-    if life.incarnation != incarnation || stop.killed_at.is_some() || status == ExitStatus::Unknown {
+    // One that hangs or has not begun to work says nothing of those that work.
+    let is_unfit = matches!(stop.cause, StopCause::Unfit(_));
+    if life.incarnation != incarnation
+        || stop.killed_at.is_some()
+        || status == ExitStatus::Unknown
+        || is_unfit
+    {
         return None;
     }
     // One that had hardly started may not have come to install its handler.

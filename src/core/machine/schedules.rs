@@ -117,6 +117,7 @@ fn cut_words(cause: StopCause, timeout: Option<Duration>) -> (RunResult, String)
         StopCause::Shutdown => stopped("Leveret shut down"),
         StopCause::Changed | StopCause::ScaleIn => stopped("its configuration changed"),
         StopCause::LeaderEnded => stopped("its main process ended"),
+        StopCause::Unfit(unfit) => (RunResult::Failed, unfit.words().to_owned()),
     }
 }
 

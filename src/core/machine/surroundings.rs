@@ -84,6 +84,10 @@ fn observe_queue(program: &mut Program, observation: Observation) {
     scaler.engine.observe(observation);
     let Observation::Sample { at, consumers, .. } = observation else { return };
     let before = scaler.consumers.replace(consumers);
+    // Where the file says what tells, nothing else does.
+    if program.spec.ready.is_some() {
+        return;
+    }
     let Some(mut risen) = before.map(|before| consumers.saturating_sub(before)) else { return };
     let mut starting: Vec<(Time, u32)> = program
         .slots

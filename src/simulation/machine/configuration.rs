@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use crate::core::ids::ProgramName;
+use crate::core::readiness::{ReadyBy, ReadySpec};
 use crate::core::schedule::Zone;
 use crate::core::spec::{
     Backoff, Dependency, Kind, LogSpec, Missed, OnCode, Overlap, ProgramSpec, RestartPolicy, RunSpec,
@@ -23,11 +24,15 @@ pub(super) const PROJECTS: [&str; 2] = ["shop", "office"];
 /// The longest stop timeout.
 pub(super) const TIMEOUT_MOST: Duration = Duration::from_secs(30);
 
+/// How long a process may take to become ready.
+const READY_MOST: Duration = Duration::from_secs(20);
+
 /// A first configuration.
 pub(super) fn programs(dice: &mut Dice) -> Vec<ProgramSpec> {
     let some = NAMES.iter().filter(|_| dice.chance(0.6)).copied().collect::<Vec<_>>();
     let mut programs: Vec<ProgramSpec> = some.into_iter().map(|name| program(name, dice)).collect();
     set_codes(&mut programs);
+    set_ready(&mut programs);
     connect(&mut programs);
     programs
 }
@@ -77,12 +82,28 @@ pub(super) fn change(programs: &mut Vec<ProgramSpec>, dice: &mut Dice) {
         }
     }
     set_codes(programs);
+    set_ready(programs);
     connect(programs);
 }
 
 fn set_codes(programs: &mut [ProgramSpec]) {
     for program in programs {
         program.codes = codes(program.restart, &program.backoff);
+    }
+}
+
+/// Some say themselves that they are ready, or are so after a time; what they run decides which, so that it changes with
+/// them and older seeds keep their worlds.
+fn set_ready(programs: &mut [ProgramSpec]) {
+    for program in programs {
+        let is_scheduled = matches!(program.kind, Kind::Scheduled(_));
+        let ready = match program.run.argv.last().map(String::as_str) {
+            Some("2") if !is_scheduled => Some((ReadyBy::Notify, Some(READY_MOST))),
+            Some("1") if !is_scheduled => Some((ReadyBy::After(Duration::from_secs(3)), None)),
+            Some(_) | None => None,
+        };
+        program.run.notify = matches!(ready, Some((ReadyBy::Notify, _)));
+        program.ready = ready.map(|(by, timeout)| ReadySpec { by, timeout });
     }
 }
 
@@ -119,6 +140,7 @@ fn program(name: &str, dice: &mut Dice) -> ProgramSpec {
         stop: stop(dice),
         log: LogSpec::default(),
         depends_on: Vec::new(),
+        ready: None,
     }
 }
 

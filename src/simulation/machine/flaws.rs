@@ -17,6 +17,7 @@ use crate::core::exit::ExitStatus;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::memory::Memory;
 use crate::core::observed::{Life, Phase};
+use crate::core::readiness::ReadySpec;
 use crate::core::schedule::Wall;
 use crate::core::spec::{Kind, ProgramSpec};
 use crate::core::world::Limits;
@@ -83,13 +84,17 @@ pub(super) enum Flaw {
     WritesNoFailures,
     /// Its clock is an hour ahead.
     ReadsTheClockWrong,
+    /// It takes whoever has begun for ready.
+    TakesAllForReady,
+    /// It gives a process a tenth of its time to become ready.
+    HurriesTheReady,
     /// It throws dice that nobody can throw again.
     ThrowsItsOwnDice,
 }
 
 impl Flaw {
     /// Each of them, with words that only the rule says that is to find it out.
-    pub(super) const ALL: [(Self, &'static str); 28] = [
+    pub(super) const ALL: [(Self, &'static str); 30] = [
         (Self::StartsBesideALife, "is started although its life"),
         (Self::OrdersTwice, "has two living processes"),
         (Self::UsesANumberAgain, "is ordered although lives up to"),
@@ -118,6 +123,8 @@ impl Flaw {
         (Self::WritesNoWishes, "forgot about"),
         (Self::WritesNoFailures, "forgot that"),
         (Self::ReadsTheClockWrong, " runs for "),
+        (Self::TakesAllForReady, "runs and has not said that it is ready"),
+        (Self::HurriesTheReady, "is stopped as not ready"),
     ];
 }
 
@@ -140,6 +147,11 @@ impl Run {
                 (Flaw::KillsTooEarly, _) => program.stop.timeout /= 10,
                 (Flaw::IgnoresDependencies, _) => program.depends_on.clear(),
                 (Flaw::TakesEqualForChanged, _) => program.run.argv.push(self.log.len().to_string()),
+                _ => {}
+            }
+            match (flaw, &mut program.ready) {
+                (Flaw::TakesAllForReady, ready) => *ready = None,
+                (Flaw::HurriesTheReady, Some(ReadySpec { timeout: Some(timeout), .. })) => *timeout /= 10,
                 _ => {}
             }
         }
@@ -179,7 +191,11 @@ impl Run {
             // Before, the next controller would learn of them.
             Fact::Exited { .. } | Fact::Left { .. } => self.has(Flaw::MissesEnds) && self.keeper.is_quiet,
             Fact::Spawned { .. } => self.has(Flaw::MissesStarts),
-            Fact::CouldNotSpawn { .. } | Fact::Broker { .. } | Fact::Queue { .. } | Fact::Wall(_) => false,
+            Fact::CouldNotSpawn { .. }
+            | Fact::Broker { .. }
+            | Fact::Queue { .. }
+            | Fact::Wall(_)
+            | Fact::Said { .. } => false,
         };
         if is_missed {
             return;

@@ -1,7 +1,7 @@
 //! A keeper without an operating system. It is the truth about which processes exist: what the machine believes is held
 //! against it. It takes the real orders and tells the real facts, late, and never twice of its own accord.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +10,7 @@ use super::dice::Dice;
 use crate::core::command::Scope;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::{Incarnation, ProcessId};
+use crate::core::readiness::Voice;
 use crate::core::time::Time;
 use crate::keeper::protocol::{Fact, Inventory, InventoryProcess, InventoryState, Order, Recording, VERSION};
 
@@ -41,6 +42,9 @@ pub(super) struct Keeper {
     history: VecDeque<Fact>,
     happenings: BTreeMap<(Time, u64), Happening>,
     sequence: u64,
+    /// What processes say, and those whose new words wait for the controller.
+    voices: Dice,
+    said: BTreeSet<Incarnation>,
 }
 
 /// One incarnation, from its order until it is released.
@@ -59,7 +63,11 @@ pub(super) struct Child {
     manner: Manner,
     is_released: bool,
     /// An earlier keeper started it.
-    is_adopted: bool,
+    pub(super) is_adopted: bool,
+    /// Whether it has a socket to say something over.
+    pub(super) has_socket: bool,
+    /// What it has said so far.
+    pub(super) voice: Voice,
 }
 
 /// How far an incarnation got.
@@ -93,6 +101,7 @@ enum Happening {
     Ends(Incarnation, ExitStatus),
     MembersEnd(Incarnation),
     Count(Incarnation),
+    SaysReady(Incarnation),
 }
 
 impl Child {
@@ -138,6 +147,8 @@ impl Keeper {
             history: VecDeque::new(),
             happenings: BTreeMap::new(),
             sequence: 0,
+            voices: Dice::new(started_at.as_micros()),
+            said: BTreeSet::new(),
         }
     }
 
@@ -162,13 +173,16 @@ impl Keeper {
                     State::Exited { pid, started_at, status, at, is_gone: false }
                 }
             };
-            let heirloom = Child { state, told: None, is_released: false, is_adopted: true, ..child.clone() };
+            let known = Child { state, told: None, is_released: false, ..child.clone() };
+            let heirloom = Child { is_adopted: true, voice: Voice::default(), ..known };
             heir.children.insert(*incarnation, heirloom);
             heir.last_incarnation = *incarnation;
         }
         for ((at, _), happening) in &self.happenings {
             match happening {
-                Happening::Ends(..) | Happening::MembersEnd(_) => heir.schedule(*at, *happening),
+                Happening::Ends(..) | Happening::MembersEnd(_) | Happening::SaysReady(_) => {
+                    heir.schedule(*at, *happening);
+                }
                 Happening::Answer(_) | Happening::Count(_) => {}
             }
         }
@@ -178,6 +192,8 @@ impl Keeper {
     /// A controller is there: what was on the way to the one before is lost, and the inventory says it all.
     pub(super) fn connect(&mut self) -> Inventory {
         self.on_the_way.clear();
+        // What was said is remembered beside the controller.
+        self.said = self.children.keys().copied().collect();
         let controllers_before = self.controllers;
         self.controllers += 1;
         Inventory {
@@ -264,6 +280,8 @@ impl Keeper {
                     manner: manner(dice, self.is_quiet),
                     is_released: false,
                     is_adopted: false,
+                    has_socket: order.notify.is_some(),
+                    voice: Voice::default(),
                 };
                 self.children.insert(order.incarnation, child);
                 let slow = dice.chance(0.05) && !self.is_quiet;
@@ -382,6 +400,9 @@ impl Keeper {
                 self.schedule(at + dice.millis(0, 200), Happening::Count(incarnation));
             }
             Happening::Count(incarnation) => self.count(incarnation, at, dice),
+            Happening::SaysReady(incarnation) => {
+                self.say(incarnation, |voice| voice.ready = true);
+            }
         }
     }
 
@@ -402,12 +423,42 @@ impl Keeper {
         }
         let pid = pid_of(incarnation);
         child.state = State::Running { pid, at };
+        let has_socket = child.has_socket;
         self.tell(Fact::Spawned { incarnation, pid, at }, at, dice);
+        if has_socket {
+            self.will_say_ready(incarnation, at);
+        }
         if dice.chance(0.1) && !self.is_quiet {
             let lives = dice.millis(0, 15_000);
             let status = dice.pick(&[ExitStatus::Code(0), ExitStatus::Code(1), ExitStatus::Signal(11)]);
             self.end(incarnation, status, at + lives);
         }
+    }
+
+    /// Most are ready soon, some late, and some never.
+    fn will_say_ready(&mut self, incarnation: Incarnation, at: Time) {
+        let after = match self.voices.below(20) {
+            0 if !self.is_quiet => return,
+            1 | 2 if !self.is_quiet => self.voices.seconds(5, 40),
+            _ => self.voices.millis(0, 3_000),
+        };
+        self.schedule(at + after, Happening::SaysReady(incarnation));
+    }
+
+    /// A process that runs says something.
+    pub(super) fn say(&mut self, incarnation: Incarnation, words: impl FnOnce(&mut Voice)) {
+        let running = self.children.get_mut(&incarnation).filter(|child| child.runs_since().is_some());
+        if let Some(child) = running.filter(|child| child.has_socket) {
+            words(&mut child.voice);
+            self.said.insert(incarnation);
+        }
+    }
+
+    /// Who has said something new, and all that they said so far.
+    pub(super) fn take_said(&mut self) -> Vec<(Incarnation, Voice)> {
+        let said = std::mem::take(&mut self.said);
+        let voice = |incarnation| Some((incarnation, self.children.get(&incarnation)?.voice.clone()));
+        said.into_iter().filter_map(voice).collect()
     }
 
     fn ends(&mut self, incarnation: Incarnation, status: ExitStatus, at: Time, dice: &mut Dice) {

@@ -9,7 +9,7 @@ use super::configuration::{self, TIMEOUT_MOST};
 use super::dice::Dice;
 use super::flaws::Flaw;
 use super::invariants;
-use super::keeper::{Keeper, incarnation_of};
+use super::keeper::{Keeper, State, incarnation_of};
 use super::queues::Brokers;
 use super::shadow::{Readings, Shadow};
 use crate::controller::executor::Executor;
@@ -97,7 +97,7 @@ impl Run {
             actions: VecDeque::new(),
             retiring: Vec::new(),
             predecessors: Vec::new(),
-            executor: Executor::new(BTreeMap::new(), Path::new("state")),
+            executor: Executor::new(BTreeMap::new(), Path::new("state"), Path::new("run")),
             disk: None,
             wake_at: None,
             save_at: None,
@@ -312,6 +312,7 @@ impl Run {
             for fact in self.keeper.advance(self.now, &mut self.dice) {
                 self.keeper_fact(&fact);
             }
+            self.hear();
             self.release_what_is_read();
             self.settle()?;
             if next.is_none() || self.finished {
@@ -517,6 +518,11 @@ impl Run {
         }
         self.now = happens_until;
         let is_kept = |incarnation: &Incarnation| heir.children.contains_key(incarnation);
+        // What never came to be may be begun again.
+        for (_, child) in self.keeper.children.iter().filter(|(incarnation, _)| !is_kept(incarnation)) {
+            let process = child.process.as_ref().filter(|_| matches!(child.state, State::Ordered));
+            process.map(|process| self.shadow.runs.remove(&process.program));
+        }
         let last = heir.last_incarnation;
         // What was said of a life that is still written down is to be said again, and unwritten numbers may be used again.
         self.shadow.told_gone.retain(|incarnation| !is_kept(incarnation) && *incarnation <= last);
@@ -570,6 +576,14 @@ impl Run {
                 Step::Auxiliary(incarnation) => self.machine.adopt_auxiliary(incarnation),
                 Step::Tell(fact) => self.keeper_fact(&fact),
             }
+        }
+        self.hear();
+    }
+
+    /// What processes have said of themselves, as the controller takes it.
+    pub(super) fn hear(&mut self) {
+        for (incarnation, voice) in self.keeper.take_said() {
+            self.observe(Fact::Said { incarnation, voice, at: self.now });
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::core::command::Command;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Slot, Stop, StopCause};
+use crate::core::readiness::Unfit;
 use crate::core::runs::Origin;
 use crate::core::spec::Until;
 use crate::simulation::machine::keeper::{Child, State};
@@ -30,6 +31,7 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
                 no_end_before_those_that_need_it(run, process)?;
             }
             asked_only_once(run, *incarnation)?;
+            unfit_only_when_it_is(run, process, *incarnation, stop.cause)?;
             a_run_is_cut_only_where_that_is_configured(run, process, *incarnation, stop.cause)?;
             replaced_only_when_made_from_something_else(run, process, *incarnation, stop.cause)?;
         }
@@ -179,6 +181,28 @@ fn a_ladder_is_climbed_step_by_step_when_somebody_insists(
     Ok(())
 }
 
+/// A process is stopped for not being ready only when it has not said so within its time; then somebody insists.
+fn unfit_only_when_it_is(
+    run: &mut Run,
+    process: &ProcessId,
+    incarnation: Incarnation,
+    cause: StopCause,
+) -> Check {
+    let StopCause::Unfit(Unfit::NotReady) = cause else { return Ok(()) };
+    let Some(spec) = run.programs.iter().find(|spec| spec.name == process.program) else { return Ok(()) };
+    let timeout = spec.ready.as_ref().and_then(|ready| ready.timeout);
+    let child = run.keeper.children.get(&incarnation);
+    let is_late = child
+        .zip(timeout)
+        .is_some_and(|(child, timeout)| child.runs_since().is_none_or(|at| at + timeout <= run.now));
+    if !is_late || child.is_some_and(|child| child.voice.ready) {
+        return Err(format!("life {incarnation} of {process} is stopped as not ready: {child:?}"));
+    }
+    let limit = spec.stop.timeout;
+    run.shadow.insist(incarnation, run.now, limit);
+    Ok(())
+}
+
 /// A run ends its predecessor, or is ended, only where the configuration says so; then somebody insists.
 fn a_run_is_cut_only_where_that_is_configured(
     run: &mut Run,
@@ -198,7 +222,8 @@ fn a_run_is_cut_only_where_that_is_configured(
         | StopCause::Removed
         | StopCause::ScaleIn
         | StopCause::Shutdown
-        | StopCause::LeaderEnded => return Ok(()),
+        | StopCause::LeaderEnded
+        | StopCause::Unfit(_) => return Ok(()),
     };
     if !may_be {
         return Err(format!("the run {incarnation} of {process} is cut by {cause:?} without a reason"));
@@ -264,7 +289,8 @@ fn killed_only_when_somebody_insists(run: &Run, incarnation: Incarnation) -> Che
         State::Exited { at, .. } => child.asked_at.is_none_or(|asked| asked >= at),
         State::Ordered | State::Running { .. } | State::CouldNotSpawn { .. } => false,
     };
-    if ended_by_itself {
+    // Of the gone nothing is killed; the word may be on its way.
+    if ended_by_itself || child.is_gone() {
         return Ok(());
     }
     if let Some(insisted) = run.shadow.insisted.get(&incarnation) {

@@ -8,6 +8,7 @@ use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
 use crate::core::observed::Phase;
 use crate::core::plan::plan;
+use crate::core::readiness::ReadyBy;
 use crate::core::spec::ProgramSpec;
 use crate::core::time::Time;
 use crate::core::world::Program;
@@ -18,6 +19,7 @@ use crate::simulation::machine::run::{Check, Run, process_of};
 pub(in crate::simulation::machine) fn after_step(run: &mut Run, plan: &Plan) -> Check {
     one_life_in_a_slot(run)?;
     nothing_that_lives_is_forgotten(run)?;
+    nobody_runs_who_has_not_said_so(run)?;
     the_maximum_holds(run, plan)?;
     the_start_limit_holds(run, plan)?;
     planning_again_gives_nothing(run)?;
@@ -51,6 +53,26 @@ fn nothing_that_lives_is_forgotten(run: &Run) -> Check {
             return Err(format!(
                 "life {incarnation} of {process} is not gone and the machine does not know it"
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Where its own word counts, nothing else makes a process run; what an earlier keeper started may have said it unheard.
+fn nobody_runs_who_has_not_said_so(run: &Run) -> Check {
+    for spec in &run.programs {
+        let name = &spec.name;
+        if spec.ready.as_ref().is_none_or(|ready| ready.by != ReadyBy::Notify) {
+            continue;
+        }
+        let Some(program) = run.machine.world().programs.get(name) else { continue };
+        for (number, slot) in &program.slots {
+            let Phase::Running(life, _) = &slot.phase else { continue };
+            // What runs since before a reload that asks for its word is being replaced.
+            let child = run.keeper.children.get(&life.incarnation).filter(|child| child.has_socket);
+            if child.is_some_and(|child| !child.voice.ready && !child.is_adopted) {
+                return Err(format!("{name}:{number} runs and has not said that it is ready: {child:?}"));
+            }
         }
     }
     Ok(())

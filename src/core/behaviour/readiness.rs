@@ -1,0 +1,227 @@
+//! When a process counts as running, where the file says what tells.
+
+use std::time::Duration;
+
+use crate::core::event::{Edit, Notice, RestartReason};
+use crate::core::exit::ExitStatus;
+use crate::core::gap::Gap;
+use crate::core::machine::Machine;
+use crate::core::memory::Memory;
+use crate::core::observed::{Phase, StopCause};
+use crate::core::plan::plan;
+use crate::core::readiness::{ReadyBy, ReadySpec, Unfit, Voice};
+use crate::core::scenario::{Scenario, scaled, service, target};
+use crate::core::spec::{Backoff, Dependency, ProgramSpec, RestartPolicy, Until};
+use crate::core::time::Time;
+use crate::core::world::Limits;
+
+fn ready(spec: ProgramSpec, by: ReadyBy, timeout: Option<u64>) -> ProgramSpec {
+    let timeout = timeout.map(Duration::from_secs);
+    let mut spec = ProgramSpec { ready: Some(ReadySpec { by, timeout }), ..spec };
+    spec.run.notify = true;
+    spec
+}
+
+fn notify(spec: ProgramSpec) -> ProgramSpec {
+    ready(spec, ReadyBy::Notify, Some(30))
+}
+
+fn says_ready() -> Voice {
+    Voice { ready: true, ..Voice::default() }
+}
+
+fn is_running(scene: &Scenario, process: &str) -> bool {
+    matches!(scene.phase(process), Phase::Running(..))
+}
+
+/// What is said of a process.
+fn gap(scene: &Scenario, process: &str) -> Option<String> {
+    let gaps = plan(scene.machine.world(), scene.now).gaps;
+    let of_process = |(name, slot, gap): &(_, Option<u32>, Gap)| {
+        let is_it = slot.is_some_and(|slot| format!("{name}:{slot}") == process);
+        is_it.then(|| gap.sentence(scene.now))
+    };
+    gaps.iter().find_map(of_process)
+}
+
+#[test]
+fn it_is_running_so_long_after_its_start() {
+    let mut scene =
+        Scenario::new(vec![ready(service("web", 1), ReadyBy::After(Duration::from_secs(5)), None)]);
+    scene.wait(4.9);
+    assert!(!is_running(&scene, "web:0"));
+    assert_eq!(gap(&scene, "web:0").as_deref(), Some("starting"));
+    scene.wait(0.1);
+    assert!(is_running(&scene, "web:0"));
+}
+
+#[test]
+fn it_is_running_when_it_says_so_and_whoever_needs_it_starts_then() {
+    let program = crate::core::ids::ProgramName::new("database").unwrap();
+    let until = Until::Ready;
+    let web = ProgramSpec { depends_on: vec![Dependency { program, until }], ..service("web", 1) };
+    let mut scene = Scenario::new(vec![notify(service("database", 1)), web]);
+    scene.wait(10.0);
+    let said = "starting: waits until it says that it is ready (READY=1); stopped in 20s if not";
+    assert_eq!(gap(&scene, "database:0").as_deref(), Some(said));
+    assert_eq!(scene.live("web"), 0);
+    scene.say("database:0", Voice { status: Some("loading".into()), ..Voice::default() });
+    assert!(!is_running(&scene, "database:0"));
+    scene.say("database:0", says_ready());
+    assert!(is_running(&scene, "database:0"));
+    assert_eq!(scene.live("web"), 1);
+    scene.wait(3_600.0);
+    assert!(scene.ending("database").is_empty(), "it has no limit any more");
+}
+
+#[test]
+fn one_that_is_not_ready_in_time_is_stopped_and_has_failed() {
+    let mut scene = Scenario::new(vec![notify(service("web", 1))]);
+    scene.wait(30.0);
+    let Phase::Stopping(_, _, stop) = scene.phase("web:0") else { panic!("{:?}", scene.phase("web:0")) };
+    assert_eq!(
+        (stop.cause, stop.deadline),
+        (StopCause::Unfit(Unfit::NotReady), Some(scene.now + Duration::from_secs(10)))
+    );
+    assert!(scene.notices.iter().any(|notice| matches!(notice, Notice::Unfit(..))));
+    scene.exit("web:0", ExitStatus::Code(0), 0);
+    assert!(matches!(scene.phase("web:0"), Phase::Backoff { .. }));
+    let said = gap(&scene, "web:0").unwrap();
+    assert!(said.starts_with("was not ready in time; starts again in "), "{said}");
+    let ended = scene.notices.iter().find_map(|notice| {
+        let Notice::Ended(_, sentence) = notice else { return None };
+        Some(sentence.as_str())
+    });
+    assert!(
+        ended.is_some_and(|said| said.starts_with("was not ready in time, stopped after 30s; starts again")),
+        "{ended:?}"
+    );
+    let program = scene.machine.world().programs.values().next().unwrap();
+    assert_eq!(program.deaths.by_count()[0].0, "not ready in time");
+    scene.wait(2.0);
+    let program = scene.machine.world().programs.values().next().unwrap();
+    assert_eq!(program.restarts[&RestartReason::NotReady], 1);
+}
+
+#[test]
+fn one_that_ignores_its_stop_is_killed_at_the_limit() {
+    let mut scene = Scenario::new(vec![notify(service("web", 1))]);
+    scene.wait(39.9);
+    assert_eq!(scene.kills(), 0);
+    scene.wait(0.2);
+    assert_eq!(scene.kills(), 1);
+}
+
+#[test]
+fn failures_to_become_ready_add_up_however_long_each_took() {
+    let backoff = Backoff { give_up_after: Some(2), ..Backoff::default() };
+    let mut scene = Scenario::new(vec![notify(ProgramSpec { backoff, ..service("web", 1) })]);
+    scene.wait(30.0);
+    scene.exit("web:0", ExitStatus::Code(0), 0);
+    scene.wait(32.0);
+    scene.exit("web:0", ExitStatus::Code(0), 0);
+    assert!(matches!(scene.phase("web:0"), Phase::Failed { .. }), "{:?}", scene.phase("web:0"));
+}
+
+#[test]
+fn one_that_rests_after_it_was_not_ready_has_not_completed() {
+    let program = crate::core::ids::ProgramName::new("migrate").unwrap();
+    let until = Until::Completed;
+    let web = ProgramSpec { depends_on: vec![Dependency { program, until }], ..service("web", 1) };
+    let migrate = ProgramSpec { restart: RestartPolicy::Never, ..service("migrate", 1) };
+    let mut scene = Scenario::new(vec![notify(migrate), web]);
+    scene.wait(30.0);
+    scene.exit("migrate:0", ExitStatus::Code(0), 0);
+    assert!(matches!(scene.phase("migrate:0"), Phase::Exited { .. }), "{:?}", scene.phase("migrate:0"));
+    assert_eq!(scene.live("web"), 0);
+}
+
+#[test]
+fn whoever_asks_for_a_new_one_meanwhile_does_not_wait_for_a_backoff() {
+    let mut scene = Scenario::new(vec![notify(service("web", 1))]);
+    scene.wait(30.0);
+    scene.edit(Edit::Restart(target("web"))).unwrap();
+    scene.exit("web:0", ExitStatus::Code(0), 0);
+    assert_eq!(scene.live("web"), 1);
+}
+
+#[test]
+fn a_machine_that_was_halted_hears_what_was_said_meanwhile_before_it_holds_anything_against_anybody() {
+    let mut scene = Scenario::new(vec![notify(service("web", 1))]);
+    scene.now = scene.now + Duration::from_secs(100);
+    scene.settle();
+    assert!(scene.ending("web").is_empty());
+    scene.say("web:0", says_ready());
+    assert!(is_running(&scene, "web:0"));
+
+    let mut silent = Scenario::new(vec![notify(service("web", 1))]);
+    silent.now = silent.now + Duration::from_secs(100);
+    silent.settle();
+    silent.wait(5.0);
+    assert_eq!(silent.ending("web").len(), 1, "and then it does");
+}
+
+/// The machine that comes after this one, with the same processes.
+fn succeed(scene: &Scenario, specs: Vec<ProgramSpec>, unheard: bool) -> Machine {
+    let memory = serde_json::to_string(&scene.machine.memory()).unwrap();
+    let memory: Memory = serde_json::from_str(&memory).unwrap();
+    let mut next = Machine::new(Limits::default());
+    next.set_awake_since(scene.now);
+    next.configure(specs, Limits::default());
+    next.recall(memory, true, scene.now);
+    for (name, program) in &scene.machine.world().programs {
+        for (number, slot) in &program.slots {
+            let (life, main) = (slot.phase.life().unwrap(), slot.phase.main().unwrap());
+            next.adopt(crate::core::event::Adopted {
+                process: crate::core::ids::ProcessId::new(name.clone(), *number),
+                incarnation: life.incarnation,
+                fingerprint: life.fingerprint,
+                ordered_at: life.ordered_at,
+                stop: None,
+                main: Some((main.pid, main.started_at)),
+                run: None,
+                unheard,
+            });
+        }
+    }
+    next
+}
+
+#[test]
+fn the_next_machine_knows_who_was_ready_and_gives_the_others_their_time() {
+    let specs = vec![notify(service("web", 2))];
+    let mut scene = Scenario::new(specs.clone());
+    scene.say("web:0", says_ready());
+    scene.wait(29.0);
+    scene.now = scene.now + Duration::from_secs(60);
+    let mut next = succeed(&scene, specs.clone(), false);
+    let is_running = |machine: &Machine, slot: u32| {
+        let program = machine.world().programs.values().next().unwrap();
+        matches!(program.slots[&slot].phase, Phase::Running(..))
+    };
+    let first = next.step(scene.now);
+    assert!(first.commands.is_empty(), "{:?}", first.commands);
+    assert!(is_running(&next, 0) && !is_running(&next, 1));
+    let later = next.step(Time::from_seconds(scene.now.as_seconds() + 5.0));
+    assert_eq!(later.commands.len(), 1, "{:?}", later.commands);
+
+    // With a killed keeper its socket was gone, and what it said was heard by nobody.
+    let mut heir = succeed(&scene, specs, true);
+    assert!(heir.step(scene.now).commands.is_empty());
+    assert!(is_running(&heir, 0) && is_running(&heir, 1));
+}
+
+#[test]
+fn a_consumer_is_running_when_it_says_so_and_not_when_the_broker_shows_one() {
+    let mut scene = Scenario::new(vec![notify(scaled("orders", 1, 5))]);
+    scene.sample("orders", 0, 0);
+    scene.wait(1.0);
+    scene.sample("orders", 0, 1);
+    scene.wait(1.0);
+    assert!(!is_running(&scene, "orders:0"));
+    scene.say("orders:0", says_ready());
+    assert!(is_running(&scene, "orders:0"));
+    let program = scene.machine.world().programs.values().next().unwrap();
+    let startup = program.startup();
+    assert!(startup > Duration::from_secs(1) && startup <= Duration::from_secs(2), "{startup:?}");
+}

@@ -1,0 +1,43 @@
+//! What a process says of itself, and what that means for whether it is of use.
+
+use super::Machine;
+use crate::core::ids::Incarnation;
+use crate::core::observed::{Phase, Slot};
+use crate::core::readiness::{ReadyBy, Voice};
+use crate::core::time::Time;
+use crate::core::world::Program;
+
+impl Machine {
+    /// All that a process has said so far. A word that came late counts all the same.
+    pub(super) fn said(&mut self, incarnation: Incarnation, voice: Voice, at: Time) {
+        let Some(process) = self.process_of(incarnation) else { return };
+        let Some(program) = self.world.programs.get_mut(&process.program) else { return };
+        let Some(slot) = program.slots.get_mut(&process.slot) else { return };
+        let Some(condition) = slot.condition_mut(incarnation) else { return };
+        let says_ready = voice.ready;
+        condition.voice = voice;
+        if says_ready && program.spec.ready.as_ref().is_some_and(|ready| ready.by == ReadyBy::Notify) {
+            became_ready(program, process.slot, at);
+        }
+    }
+}
+
+/// It is of use from now on, as something other than time tells.
+fn became_ready(program: &mut Program, number: u32, at: Time) {
+    let Some(slot) = program.slots.get_mut(&number) else { return };
+    slot.condition.ready = true;
+    // How long consumers take to begin is what the engine reckons with.
+    if let (Phase::Starting(life, _), Some(scaler)) = (&slot.phase, &mut program.scaler) {
+        scaler.engine.observe_started(at.since(life.ordered_at));
+    }
+    begin_running(slot);
+}
+
+/// Whoever is starting and is known to be of use runs.
+pub(super) fn begin_running(slot: &mut Slot) {
+    if let Phase::Starting(life, main) = slot.phase
+        && slot.is_ready()
+    {
+        slot.phase = Phase::Running(life, main);
+    }
+}

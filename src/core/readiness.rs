@@ -1,0 +1,93 @@
+//! When a process is of use, and what it says of itself while it lives.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::Incarnation;
+
+/// How long a process may take to become ready unless the file says otherwise.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How it is known that a process is of use, and how long that may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadySpec {
+    /// What tells.
+    pub by: ReadyBy,
+    /// How long it may take; without a limit where time alone tells.
+    pub timeout: Option<Duration>,
+}
+
+/// What tells that a process is of use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadyBy {
+    /// The time since its start.
+    After(Duration),
+    /// Its own word, `READY=1`.
+    Notify,
+}
+
+impl ReadyBy {
+    /// What is waited for, after "waits until".
+    pub fn awaited(&self) -> String {
+        match self {
+            Self::After(_) => "it has run for a while".to_owned(),
+            Self::Notify => "it says that it is ready (READY=1)".to_owned(),
+        }
+    }
+}
+
+/// What is known of a life beside that it lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Whose this is; what is known of an older life means nothing.
+    pub incarnation: Incarnation,
+    /// Whether it is known to be of use, where something other than time tells.
+    pub ready: bool,
+    /// What it said of itself. Whoever hears it remembers it for the next controller.
+    #[serde(skip)]
+    pub voice: Voice,
+}
+
+impl Condition {
+    /// Nothing is known yet.
+    pub fn of(incarnation: Incarnation) -> Self {
+        Self { incarnation, ..Self::default() }
+    }
+}
+
+/// What a process said of itself over its socket, the newest of each kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Voice {
+    /// `READY=1`: it is of use.
+    pub ready: bool,
+    /// `STOPPING=1`: it is about to end.
+    pub stopping: bool,
+    /// `STATUS=`: one line for people.
+    pub status: Option<String>,
+}
+
+/// Why a process that lives is of no use and is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unfit {
+    /// It did not become ready in time.
+    NotReady,
+}
+
+impl Unfit {
+    /// What is wrong, after the process's name: `was not ready in time`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NotReady => "was not ready in time",
+        }
+    }
+
+    /// The cause under which such ends are counted.
+    pub fn cause(self) -> &'static str {
+        match self {
+            Self::NotReady => "not ready in time",
+        }
+    }
+}
