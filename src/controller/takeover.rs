@@ -1,10 +1,12 @@
 //! How a new machine comes to know what was there before it: configuration, requests to end, memory, and then the keeper's
 //! lives with what happened to them meanwhile, in this order. Nothing is decided here, and nothing done.
 
+use std::collections::BTreeMap;
+
 use super::executor::Note;
 use crate::core::event::{Adopted, Edit, Fact};
 use crate::core::exit::signal_name;
-use crate::core::ids::{Incarnation, ProgramName};
+use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
 use crate::core::memory::Memory;
 use crate::core::schedule::Wall;
@@ -63,12 +65,22 @@ pub(crate) enum Step {
 
 /// What a new machine learns, in this order, and sentences about what is not understood.
 ///
-/// A life that is over comes before the one that followed it in its slot, with all that is to be said of it.
+/// A life that has ended comes before the one that followed it in its slot, with its end.
 pub(crate) fn steps(inventory: &Inventory) -> (Vec<Step>, Vec<String>) {
     let (mut steps, mut of_the_others, mut complaints) = (Vec::new(), Vec::new(), Vec::new());
+    // Numbers rise, so that the last one is the newest.
+    let newest: BTreeMap<ProcessId, Incarnation> = inventory
+        .processes
+        .iter()
+        .filter_map(|process| Some((adopted(process).ok()??.process, process.incarnation)))
+        .collect();
     for process in &inventory.processes {
+        let mut is_followed = false;
         match adopted(process) {
-            Ok(Some(adopted)) => steps.push(Step::Adopt(adopted)),
+            Ok(Some(adopted)) => {
+                is_followed = newest.get(&adopted.process) > Some(&process.incarnation);
+                steps.push(Step::Adopt(adopted));
+            }
             Ok(None) => steps.push(Step::Auxiliary(process.incarnation)),
             Err(trouble) => complaints.push(format!(
                 "life {} carries a note that is not understood and is left alone: {trouble}",
@@ -76,10 +88,23 @@ pub(crate) fn steps(inventory: &Inventory) -> (Vec<Step>, Vec<String>) {
             )),
         }
         let facts = missed(process).into_iter().map(Step::Tell);
-        if is_over(&process.state) { steps.extend(facts) } else { of_the_others.extend(facts) }
+        if is_over(&process.state) {
+            steps.extend(facts);
+        } else if is_followed {
+            steps.extend(end_that_was_followed(process).map(Step::Tell));
+        } else {
+            of_the_others.extend(facts);
+        }
     }
     steps.append(&mut of_the_others);
     (steps, complaints)
+}
+
+/// The end of a life that another one follows in its slot. What followed was started because nothing was seen to be left;
+/// the keeper has not looked for more since, or has found some that left their session, and will say so.
+fn end_that_was_followed(process: &InventoryProcess) -> Option<protocol::Fact> {
+    let InventoryState::Exited { status, at, .. } = process.state else { return None };
+    Some(protocol::Fact::Exited { incarnation: process.incarnation, status, left: 0, at })
 }
 
 /// Whose life it is, if its note says so.
@@ -157,5 +182,66 @@ pub(crate) fn told(fact: &protocol::Fact) -> Option<Fact> {
         | protocol::Fact::Leave
         | protocol::Fact::Upgrade(_)
         | protocol::Fact::Signalled { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::exit::ExitStatus;
+    use crate::core::scenario::service;
+    use crate::keeper::protocol::VERSION;
+
+    const AT: Time = Time::from_millis(5_000);
+
+    fn life(number: u64, state: InventoryState) -> InventoryProcess {
+        let process = ProcessId::new(ProgramName::new("web").unwrap(), 0);
+        let note = Note::Process { process, fingerprint: 1, ordered_at: AT, stop: None, run: None };
+        let note = serde_json::to_value(note).unwrap();
+        let output = "life.out".into();
+        InventoryProcess { incarnation: Incarnation(number), output, note, state, adopted: false }
+    }
+
+    fn taken_over(processes: Vec<InventoryProcess>) -> Machine {
+        let inventory = serde_json::json!({
+            "version": VERSION,
+            "keeper_pid": 1,
+            "started_at": Time::default(),
+            "controllers_before": 1,
+            "last_incarnation": 2,
+            "processes": processes,
+            "kept": [],
+            "signals": [],
+        });
+        let inventory: Inventory = serde_json::from_value(inventory).unwrap();
+        let programs = vec![service("web", 1)];
+        let wall = Wall { ahead_micros: 0 };
+        let before = Before { programs, retiring: Vec::new(), limits: Limits::default(), memory: None, wall };
+        let mut machine = machine(before, &inventory, AT);
+        for step in steps(&inventory).0 {
+            match step {
+                Step::Adopt(adopted) => machine.adopt(adopted),
+                Step::Auxiliary(incarnation) => machine.adopt_auxiliary(incarnation),
+                Step::Tell(fact) => machine.observe(told(&fact).unwrap()),
+            }
+        }
+        machine
+    }
+
+    #[test]
+    fn an_end_is_counted_also_where_the_keeper_has_not_looked_yet_whether_something_is_left() {
+        for left in [0, 1] {
+            let (status, started_at) = (ExitStatus::Code(3), Time::from_millis(1_000));
+            let machine = taken_over(vec![
+                life(1, InventoryState::Exited { pid: 10, started_at, status, left, at: AT }),
+                life(2, InventoryState::Running { pid: 11, at: AT }),
+            ]);
+            let program = machine.world().programs.values().next().unwrap();
+            let deaths: Vec<_> =
+                program.deaths.by_count().iter().map(|(cause, death)| (*cause, death.count)).collect();
+            assert_eq!(deaths, [("exit code 3", 1)], "{left} left");
+            assert_eq!(program.slots[&0].restarts, 1, "{left} left");
+            assert_eq!(program.slots[&0].phase.main().map(|main| main.pid), Some(11), "{left} left");
+        }
     }
 }

@@ -21,7 +21,7 @@ use super::signals;
 use crate::core::exit::{ExitStatus, signal_name};
 use crate::core::time::Time;
 
-/// A controller that lived this long was healthy: the next one is started at once.
+/// A controller that lived this long was healthy: the next one is started at once, as it is after a kill from outside.
 const HEALTHY_LIFE: Duration = Duration::from_secs(2);
 
 /// The wait after the second short life in a row; it doubles with each further one.
@@ -348,7 +348,9 @@ impl Controller {
             State::Connected(connection) => connection.life,
             State::Leaving { life, .. } => *life,
         };
-        if now.since(life.started_at) >= HEALTHY_LIFE || life.is_to_end {
+        // One that was at work and was killed from outside has done nothing that the next one would do again.
+        let was_killed = life.was_heard && status == ExitStatus::Signal(Signal::KILL.as_raw());
+        if now.since(life.started_at) >= HEALTHY_LIFE || life.is_to_end || was_killed {
             self.short_lives = 0;
         }
         if !life.was_heard && !life.is_to_end {
@@ -460,14 +462,15 @@ mod tests {
         Controller::new("/bin/true".into(), Vec::new(), Time::default())
     }
 
-    fn waits_after_lives_of(life: Duration, count: usize) -> Vec<u128> {
+    /// How long is waited after each of several lives, all ended by this signal.
+    fn waits_after_lives_of(life: Duration, count: usize, signal: i32) -> Vec<u128> {
         let mut controller = controller();
         let mut now = Time::from_millis(1);
         let mut one = || {
             let life_now = Life { pid: 1, started_at: now, was_heard: true, is_to_end: false };
             controller.state = State::Leaving { life: life_now, kill_at: None };
             now = now + life;
-            assert_eq!(controller.ended(ExitStatus::Signal(9), now), Next::Again);
+            assert_eq!(controller.ended(ExitStatus::Signal(signal), now), Next::Again);
             controller.deadline().unwrap().since(now).as_millis()
         };
         (0..count).map(|_| one()).collect()
@@ -475,13 +478,18 @@ mod tests {
 
     #[test]
     fn the_first_one_that_dies_is_replaced_at_once_and_later_ones_ever_later() {
-        let waits = waits_after_lives_of(Duration::from_millis(10), 10);
+        let waits = waits_after_lives_of(Duration::from_millis(10), 10, 6);
         assert_eq!(waits, [0, 50, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
     }
 
     #[test]
-    fn one_that_is_killed_every_three_seconds_is_replaced_at_once_each_time() {
-        assert_eq!(waits_after_lives_of(Duration::from_secs(3), 20), [0; 20]);
+    fn one_that_dies_every_three_seconds_is_replaced_at_once_each_time() {
+        assert_eq!(waits_after_lives_of(Duration::from_secs(3), 20, 6), [0; 20]);
+    }
+
+    #[test]
+    fn one_that_is_killed_from_outside_is_replaced_at_once_each_time() {
+        assert_eq!(waits_after_lives_of(Duration::from_millis(10), 20, 9), [0; 20]);
     }
 
     #[test]

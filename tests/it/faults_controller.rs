@@ -3,73 +3,126 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use leveret::core::random::Random;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::daemon::Daemon;
+use crate::support::http::{Request, send_tcp};
 use crate::support::proc::{self, Process};
 use crate::support::run::{self, script, victim};
-use crate::support::status::{self, id, only_pid, pids, text};
-use crate::support::wait::{wait_for, wait_for_state};
+use crate::support::status::{self, id, pids, text};
+use crate::support::wait::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Kills come in bursts: within one the controllers die young and the next ones wait a little; between them one lives
-/// long enough to count as healthy.
-const BURSTS: usize = 4;
-const KILLS_IN_A_BURST: usize = 5;
-const PRINTERS: u32 = 18;
-const MORTALS: usize = BURSTS + 1;
-const LINES_PER_SECOND: usize = 20;
-/// A healthy controller is one of 2 s.
-const LINES_BETWEEN_BURSTS: usize = 5 * LINES_PER_SECOND / 2;
+const KILLS: usize = 100;
+const PRINTERS: u32 = 25;
+const MORTALS: usize = 6;
+const BY_HAND: u32 = 9;
+const CYCLERS: u32 = 10;
+const LINES_PER_SECOND: usize = 10;
 
 #[test]
-fn a_controller_killed_twenty_times_costs_no_process_no_line_and_no_exit() {
+fn a_controller_killed_a_hundred_times_costs_no_process_no_line_no_exit_and_no_connection() {
     let stage = Stage::start();
     let daemon = &stage.daemon;
     let printers = pids(&daemon.wait_running("printer"));
     let mortals = pids(&daemon.wait_running("mortal"));
-    daemon.wait_running("phoenix");
+    daemon.wait_running("by-hand");
     let keeper = daemon.keeper_pid();
-
-    for burst in 0..BURSTS {
-        stage.wait_lines(LINES_BETWEEN_BURSTS);
-        for kill in 0..KILLS_IN_A_BURST {
-            if kill == 2 {
-                let mortal = mortals[&format!("mortal:{burst}")];
-                kill_while_processes_end(daemon, mortal, only_pid(&daemon.wait_running("phoenix")));
-            } else {
-                daemon.kill_controller();
+    let mut random = Random::new(7);
+    let is_over = AtomicBool::new(false);
+    let asked = thread::scope(|scope| {
+        let over = AtItsEnd(&is_over);
+        let asking = scope.spawn(|| ask_until(&is_over, daemon.port()));
+        for kill in 0..KILLS {
+            stage.wait_a_moment(&mut random);
+            match kill % 20 {
+                3 => kill_while_one_ends(daemon, mortals[&format!("mortal:{}", kill / 20)]),
+                7 | 17 => stop_by_hand_and_kill(daemon, &format!("by-hand:{}", kill / 10 % BY_HAND as usize)),
+                _ => daemon.kill_controller(),
             }
             assert_eq!(pids(&daemon.program("printer")), printers, "the same processes");
         }
-    }
+        drop(over);
+        asking.join().expect("it asks to the end")
+    });
+    assert!(asked.answered > KILLS, "{asked:?}");
+    assert_eq!(asked.refused, 0, "{asked:?}");
     assert_eq!(daemon.keeper_pid(), keeper);
-    assert_eq!(daemon.status()["controller_restarts"], BURSTS * KILLS_IN_A_BURST);
-    stage.wait_lines(LINES_PER_SECOND);
+    assert_eq!(daemon.status()["controller_restarts"], KILLS);
 
     stage.assert_exits_are_known(&mortals);
     daemon.cli_exits(0, &["stop", "all"]);
-    stage.assert_nothing_was_started_twice();
-    stage.assert_no_line_is_missing_or_doubled();
+    let lives = stage.lives();
+    stage.assert_nothing_was_started_twice(&lives);
+    stage.assert_ends_are_counted(&lives);
+    stage.assert_no_line_is_missing_or_doubled(&lives);
 }
 
-/// Holds the controller, ends two processes, and kills it before it can have heard of that.
-fn kill_while_processes_end(daemon: &Daemon, exits: i32, is_killed: i32) {
+/// Holds the controller, ends a process, and kills it before it can have heard of that.
+fn kill_while_one_ends(daemon: &Daemon, exits: i32) {
     let controller = daemon.controller_pid();
     proc::signal(controller, Signal::STOP);
     wait_for("the controller held", LIMIT, || (Process::read(controller)?.state == 'T').then_some(()));
     proc::signal(exits, Signal::TERM);
-    proc::signal(is_killed, Signal::KILL);
-    wait_for("the keeper to reap", LIMIT, || {
-        [exits, is_killed].iter().all(|pid| Process::read(*pid).is_none()).then_some(())
-    });
+    wait_for("the keeper to reap", LIMIT, || Process::read(exits).is_none().then_some(()));
     proc::signal(controller, Signal::KILL);
     daemon.wait_next_controller(controller);
+}
+
+/// Somebody stops a process, and the controller dies before it is over; then somebody starts it again.
+fn stop_by_hand_and_kill(daemon: &Daemon, process: &str) {
+    let stopping = daemon.cli_exits(0, &["stop", process, "--no-wait"]);
+    daemon.kill_controller();
+    daemon.wait_process(process, "stopped");
+    let starting = daemon.cli_exits(0, &["start", process]);
+    assert!(!stopping.is_empty() && !starting.is_empty());
+}
+
+/// Says that it is over, also when an assertion ends it.
+struct AtItsEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtItsEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What became of requests.
+#[derive(Debug, Default)]
+struct Asked {
+    answered: usize,
+    /// No connection was made.
+    refused: usize,
+    /// The controller that had the request was killed.
+    broken: usize,
+}
+
+/// Asks over TCP, one request after the other.
+fn ask_until(is_over: &AtomicBool, port: u16) -> Asked {
+    let host = format!("127.0.0.1:{port}");
+    let headers = [("Host", host.as_str())];
+    let mut asked = Asked::default();
+    while !is_over.load(Ordering::Relaxed) {
+        let request = Request { method: "GET", path: "/healthz", headers: &headers, body: "" };
+        match send_tcp(port, request) {
+            Ok(response) => {
+                assert_eq!(response.status, 200, "{response:?}");
+                asked.answered += 1;
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => asked.refused += 1,
+            Err(_) => asked.broken += 1,
+        }
+    }
+    asked
 }
 
 struct Stage {
@@ -77,8 +130,12 @@ struct Stage {
     directory: PathBuf,
 }
 
+/// How often each process was started: by process, the numbers of its lives.
+type Lives = BTreeMap<String, Vec<u64>>;
+
 impl Stage {
-    /// Printers that live throughout, mortals that are not started again, and one that is at once.
+    /// Printers that live throughout, mortals that are not started again, some that people stop and start, and some
+    /// that end by themselves all the time.
     fn start() -> Self {
         let directory = run::directory("printers");
         let shown = directory.display();
@@ -86,45 +143,60 @@ impl Stage {
             "--pids {shown}/starts --role $LEVERET_PROGRAM:$LEVERET_SLOT/$LEVERET_INCARNATION --rate {LINES_PER_SECOND} \
              --print-until-term {shown}/printed.$LEVERET_PROGRAM.$LEVERET_SLOT --term-exit-code $((10 + LEVERET_SLOT))"
         ));
-        let command = script(&directory.join("print.sh"), &format!("exec {printer}\n"));
+        let printer = script(&directory.join("print.sh"), &format!("exec {printer}\n"));
+        let cycler = script(
+            &directory.join("cycle.sh"),
+            &format!(
+                "echo $LEVERET_PROGRAM:$LEVERET_SLOT/$LEVERET_INCARNATION $$ >> {shown}/starts
+for number in 1 2 3 4 5; do echo line $number; sleep 0.2; done
+exit $((20 + LEVERET_SLOT))
+"
+            ),
+        );
         let daemon = Daemon::start(&format!(
             "programs:
-  printer: {{command: {command}, processes: {PRINTERS}}}
-  mortal: {{command: {command}, processes: {MORTALS}, restart: never}}
-  phoenix: {{command: {command}, backoff: {{initial: 0s}}}}
+  printer: {{command: {printer}, processes: {PRINTERS}}}
+  mortal: {{command: {printer}, processes: {MORTALS}, restart: never}}
+  by-hand: {{command: {printer}, processes: {BY_HAND}}}
+  cycler: {{command: {cycler}, processes: {CYCLERS}, backoff: {{initial: 0s}}}}
 "
         ));
         Self { daemon, directory }
     }
 
-    /// Waits until every process that lives has printed so many more lines.
-    fn wait_lines(&self, more: usize) {
-        let alive = status::all_pids(&self.daemon.status());
-        let count = |name: &String| self.log(name).lines().count();
-        let before: BTreeMap<&String, usize> = alive.keys().map(|name| (name, count(name))).collect();
-        wait_for_state("more lines of everybody", LIMIT, || {
-            let late: Vec<&&String> = before
-                .iter()
-                .filter(|(name, before)| count(name) < **before + more)
-                .map(|(name, _)| name)
-                .collect();
-            if late.is_empty() { Ok(()) } else { Err(format!("nothing yet of {late:?}")) }
-        });
+    /// Waits until a process has printed some more lines: none, or up to half a second's.
+    fn wait_a_moment(&self, random: &mut Random) {
+        let more = (random.next_u64() % (LINES_PER_SECOND as u64 / 2 + 1)) as usize;
+        let count = || self.log("printer:0").lines().count();
+        let before = count();
+        wait_for("some more lines", LIMIT, || (count() >= before + more).then_some(()));
     }
 
-    /// The file that a process's output is in; of a program with one process its slot is 0.
+    /// The file that a process's output is in.
     fn log(&self, process: &str) -> String {
-        let (program, slot) = process.split_once(':').unwrap_or((process, "0"));
+        let (program, slot) = process.split_once(':').expect("all have several processes");
         fs::read_to_string(self.daemon.logs_directory().join(format!("{program}.{slot}.log")))
             .unwrap_or_default()
     }
 
     /// What a process says that it has printed in its last life.
     fn printed(&self, process: &str) -> usize {
-        let (program, slot) = process.split_once(':').unwrap_or((process, "0"));
+        let (program, slot) = process.split_once(':').expect("all have several processes");
         let path = self.directory.join(format!("printed.{program}.{slot}"));
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        text.trim_end().parse().expect("it wrote a number, once")
+        text.lines().last().and_then(|last| last.parse().ok()).expect("it wrote a number")
+    }
+
+    /// What the processes themselves wrote down at their starts.
+    fn lives(&self) -> Lives {
+        let text = fs::read_to_string(self.directory.join("starts")).expect("they wrote");
+        let mut lives = Lives::new();
+        for line in text.lines() {
+            let (role, _) = line.split_once(' ').expect("a role and a pid");
+            let (process, life) = role.split_once('/').expect("the role has both");
+            lives.entry(process.to_owned()).or_default().push(life.parse().expect("a number"));
+        }
+        lives
     }
 
     fn assert_exits_are_known(&self, before: &BTreeMap<String, i32>) {
@@ -132,70 +204,76 @@ impl Stage {
         let of = |name: &str| -> Value {
             status::processes(&program).find(|process| id(process) == name).expect("it is shown").clone()
         };
-        for burst in 0..BURSTS {
-            let process = of(&format!("mortal:{burst}"));
+        let ended = KILLS / 20;
+        for slot in 0..ended {
+            let process = of(&format!("mortal:{slot}"));
             assert_eq!(
                 (text(&process, "state"), text(&process, "exit")),
-                ("exited", &*format!("exit code {}", 10 + burst))
+                ("exited", &*format!("exit code {}", 10 + slot))
             );
         }
-        let last = format!("mortal:{BURSTS}");
+        let last = format!("mortal:{ended}");
         assert_eq!((text(&of(&last), "state"), pids(&program)[&last]), ("running", before[&last]));
-        let phoenix = self.daemon.wait_running("phoenix");
-        let process = status::processes(&phoenix).next().expect("it has one").clone();
-        assert_eq!(
-            (text(&process, "exit"), &process["restarts"]),
-            ("killed by SIGKILL", &Value::from(BURSTS))
-        );
     }
 
-    fn assert_nothing_was_started_twice(&self) {
-        let text = fs::read_to_string(self.directory.join("starts")).expect("they wrote");
-        let mut lives: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for line in text.lines() {
-            let (process, life) = line.split_once('/').expect("the role has both");
-            lives.entry(process).or_default().push(life);
-        }
-        assert_eq!(lives.len(), PRINTERS as usize + MORTALS + 1);
+    fn assert_nothing_was_started_twice(&self, lives: &Lives) {
+        assert_eq!(lives.len(), (PRINTERS + BY_HAND + CYCLERS) as usize + MORTALS);
+        let mut all: Vec<u64> = lives.values().flatten().copied().collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count, "a life was started twice: {lives:?}");
         for (process, lives) in lives {
-            let expected = if process == "phoenix:0" { BURSTS + 1 } else { 1 };
-            assert_eq!(lives.len(), expected, "{process}: {lives:?}");
+            if process.starts_with("printer:") || process.starts_with("mortal:") {
+                assert_eq!(lives.len(), 1, "{process}: {lives:?}");
+            }
         }
     }
 
-    fn assert_no_line_is_missing_or_doubled(&self) {
-        for slot in 0..PRINTERS {
-            self.assert_lines(&format!("printer:{slot}"), 1);
+    /// Every life of those that end by themselves is counted with its code; the last one was stopped, or just ended.
+    fn assert_ends_are_counted(&self, lives: &Lives) {
+        let explanation = self.daemon.api_get("/api/v1/explain/cycler");
+        let deaths = explanation["deaths"].as_array().expect("a list");
+        for slot in 0..CYCLERS {
+            let cause = format!("exit code {}", 20 + slot);
+            let of_slot = deaths.iter().find(|death| text(death, "cause") == cause);
+            let count = of_slot.and_then(|death| death["count"].as_u64()).unwrap_or_default();
+            let lives = lives[&format!("cycler:{slot}")].len() as u64;
+            assert!(lives > 5, "{lives}");
+            assert!(count == lives || count + 1 == lives, "cycler:{slot}: {count} of {lives}: {explanation}");
         }
-        for slot in 0..MORTALS {
-            self.assert_lines(&format!("mortal:{slot}"), 1);
-        }
-        self.assert_lines("phoenix", BURSTS + 1);
     }
 
-    /// Every life counts from 1 without a gap, and the last one as far as it says itself.
-    fn assert_lines(&self, process: &str, lives: usize) {
+    fn assert_no_line_is_missing_or_doubled(&self, lives: &Lives) {
+        for (process, lives) in lives {
+            let numbers = self.numbers(process);
+            let last = match process.starts_with("cycler:") {
+                true => numbers.last().copied(),
+                false => Some(self.printed(process)),
+            };
+            let mut begun = 0;
+            let mut before = 0;
+            for number in &numbers {
+                begun += usize::from(*number == 1);
+                assert!(*number == 1 || *number == before + 1, "{process}: {number} follows {before}");
+                let is_whole = *number > 1 || before == 0 || before == 5 || !process.starts_with("cycler:");
+                assert!(is_whole, "{process}: a life ends with line {before}");
+                before = *number;
+            }
+            // One that was stopped in its first moment has printed nothing.
+            let silent = usize::from(process.starts_with("cycler:") && begun + 1 == lives.len());
+            assert_eq!(
+                (begun + silent, Some(before)),
+                (lives.len(), last),
+                "{process}: lives, and lines of the last"
+            );
+        }
+    }
+
+    fn numbers(&self, process: &str) -> Vec<usize> {
+        let number = |line: &str| line.strip_prefix("line ")?.parse().ok();
         let log = self.log(process);
-        let numbers: Vec<usize> = log
-            .lines()
-            .map(|line| {
-                line.strip_prefix("line ")
-                    .and_then(|number| number.parse().ok())
-                    .unwrap_or_else(|| panic!("{process}: {line:?}"))
-            })
-            .collect();
-        let mut begun = 0;
-        let mut before = 0;
-        for number in &numbers {
-            begun += usize::from(*number == 1);
-            assert!(*number == 1 || *number == before + 1, "{process}: {number} follows {before}");
-            before = *number;
-        }
-        assert_eq!(
-            (begun, before),
-            (lives, self.printed(process)),
-            "{process}: lives, and lines of the last one"
-        );
+        log.lines().map(|line| number(line).unwrap_or_else(|| panic!("{process}: {line:?}"))).collect()
     }
 }
 
