@@ -31,10 +31,10 @@ pub enum DurationError {
     #[error("a duration cannot be negative")]
     Negative,
     /// Longer than [`DURATION_MAX`].
-    #[error("a duration is at most 366 days, which is 8784h")]
+    #[error("a duration is at most 366d")]
     TooLong,
-    /// Days, weeks or longer, whose length depends on the calendar.
-    #[error("the largest unit is h: write 72h for three days")]
+    /// Weeks or longer, where people differ.
+    #[error("the largest unit is d, 24 hours: write 14d for two weeks")]
     Calendar,
     /// Something else.
     #[error("a duration is written as in 250ms, 5s, 2m or 1h30m")]
@@ -55,7 +55,7 @@ pub enum SizeError {
     Malformed,
 }
 
-/// Reads `250ms`, `5s`, `2m`, `1h30m`, `1.5h`, `1 h 30 min`.
+/// Reads `250ms`, `5s`, `2m`, `1h30m`, `1.5h`, `1 h 30 min`, `7d`, `1d 12h`. A day has 24 hours.
 ///
 /// # Errors
 /// Says what is missing. A number without a unit is refused, as are negative durations and those above
@@ -72,12 +72,32 @@ pub fn duration(text: &str) -> Result<Duration, DurationError> {
     if !text.starts_with(|c: char| c.is_ascii_digit()) || text.contains(':') {
         return Err(DurationError::Malformed);
     }
+    let (days, text) = leading_days(text)?;
     if text.contains(['d', 'w', 'y']) || text.contains("mo") {
         return Err(DurationError::Calendar);
     }
-    let signed = SpanParser::new().parse_duration(text).map_err(|_| DurationError::Malformed)?;
-    let duration = Duration::try_from(signed).map_err(|_| DurationError::Negative)?;
+    let below = match text {
+        "" => Duration::ZERO,
+        text => {
+            let signed = SpanParser::new().parse_duration(text).map_err(|_| DurationError::Malformed)?;
+            Duration::try_from(signed).map_err(|_| DurationError::Negative)?
+        }
+    };
+    let duration = days + below;
     if duration > DURATION_MAX { Err(DurationError::TooLong) } else { Ok(duration) }
+}
+
+/// Whole days at the beginning, and what follows them.
+fn leading_days(text: &str) -> Result<(Duration, &str), DurationError> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim_start();
+    let rest = ["days", "day", "d"].iter().find_map(|name| unit.strip_prefix(name));
+    let Some(rest) = rest.filter(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic())) else {
+        return Ok((Duration::ZERO, text));
+    };
+    let days: u32 = number.parse().map_err(|_| DurationError::TooLong)?;
+    Ok((Duration::from_secs(24 * 60 * 60) * days, rest.trim_start()))
 }
 
 /// Reads `256MiB`, `50MB`, `1GiB` or a number of bytes.
@@ -120,6 +140,10 @@ mod tests {
             ("1.5h", 5_400_000),
             ("0s", 0),
             ("8784h", 31_622_400_000),
+            ("1d", 86_400_000),
+            ("366 days", 31_622_400_000),
+            ("1d 12h", 129_600_000),
+            ("1d12h", 129_600_000),
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
@@ -138,7 +162,12 @@ mod tests {
             ("5s ago", DurationError::Negative),
             ("8785h", DurationError::TooLong),
             ("99999999999999999999h", DurationError::Malformed),
-            ("3d", DurationError::Calendar),
+            ("367d", DurationError::TooLong),
+            ("99999999999999999999d", DurationError::TooLong),
+            ("1.5d", DurationError::Calendar),
+            ("1h 3d", DurationError::Calendar),
+            ("2w", DurationError::Calendar),
+            ("3decades", DurationError::Calendar),
             ("2mo", DurationError::Calendar),
             ("1:30:00", DurationError::Malformed),
             ("PT5S", DurationError::Malformed),

@@ -399,6 +399,11 @@ pub(super) fn scale_mode(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["auto", "dry-run"]})
 }
 
+/// What lines look like.
+pub(super) fn log_format(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["raw", "prefixed", "json"]})
+}
+
 /// What happens when a run is due while another one goes on.
 pub(super) fn overlap(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["skip", "queue", "replace"]})

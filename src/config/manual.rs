@@ -23,7 +23,7 @@ that is not here is a mistake. [config/leveret.yaml](../config/leveret.yaml) is 
 - In every value `${NAME}` is replaced by the variable of Leveret's environment, `${NAME:-default}` by a default where it
   is not set, `${file:PATH}` by a file's content; `$${` is a literal `${`.
 - Relative paths begin in the directory of the file that they are written in.
-- Durations are written as `250ms`, `5s`, `1h30m`, sizes as `50MiB` or `1GB`.
+- Durations are written as `250ms`, `5s`, `1h30m`, `7d`, sizes as `50MiB` or `1GB`.
 - What is set under `defaults` holds for every program that does not say otherwise.
 ";
 

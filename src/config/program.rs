@@ -115,6 +115,10 @@ pub(super) fn program(
             wrong(&["limits", resource.as_str(), "soft"], message, None);
         }
     }
+    if raw.log.as_ref().and_then(|log| log.max_age).is_some_and(|age| age.is_zero()) {
+        let message = "`max_age` must be longer than nothing".to_owned();
+        wrong(&["log", "max_age"], message, Some("write an age as in 1d".to_owned()));
+    }
     let env_files =
         env_files([(defaults.env_file.as_ref(), defaults_directory), (raw.env_file.as_ref(), own_directory)]);
     let env_files_digest = match contents(&env_files) {
@@ -406,7 +410,10 @@ fn log(own: (Option<&raw::Log>, &Path), shared: (Option<&raw::Log>, &Path)) -> L
     LogSpec {
         to: target(own).or_else(|| target(shared)).unwrap_or(usual.to),
         max_size: first(own.0, shared.0, |raw| raw.max_size).unwrap_or(usual.max_size),
+        max_age: first(own.0, shared.0, |raw| raw.max_age),
         keep: first(own.0, shared.0, |raw| raw.keep).unwrap_or(usual.keep),
+        compress: first(own.0, shared.0, |raw| raw.compress).unwrap_or(usual.compress),
+        format: first(own.0, shared.0, |raw| raw.format),
     }
 }
 

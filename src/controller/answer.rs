@@ -228,6 +228,7 @@ impl Control {
             usages: &self.usages,
             executor: &self.executor,
             adopted: &self.adopted,
+            dropped_bytes: self.pump.dropped_bytes(),
             now: clock::now(),
             wall_seconds: clock::wall_seconds(),
         }

@@ -334,8 +334,8 @@ impl Control {
             Input::Configuration(read) => self.configuration_was_read(read),
             Input::Served => self.answered(),
             Input::Heard(heard) => self.heard(heard),
-            Input::Pump(PumpEvent::Trouble(_, sentence)) => warn!("{sentence}"),
-            Input::Pump(PumpEvent::Recovered(_, sentence)) => info!("{sentence}"),
+            Input::Pump(PumpEvent::Trouble(sentence)) => warn!("{sentence}"),
+            Input::Pump(PumpEvent::Recovered(sentence)) => warn!("{sentence}"),
         }
     }
 
@@ -360,6 +360,10 @@ impl Control {
                 if let Err(refused) = self.machine.edit(&edit, "signal", clock::now()) {
                     error!("{refused}");
                 }
+            }
+            "SIGUSR1" => {
+                info!("SIGUSR1: log files are opened anew");
+                self.pump.reopen();
             }
             "SIGHUP" => self.read_configuration(Reading::Reload(None)),
             _ => info!("{name} has no meaning for Leveret and is ignored"),

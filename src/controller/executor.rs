@@ -11,11 +11,11 @@ use crate::core::exit::signal_number;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Life, Stop};
 use crate::core::runs::Run;
-use crate::core::spec::{LogSpec, LogTarget, RunSpec};
+use crate::core::spec::{LogFormat, LogSpec, LogTarget, RunSpec};
 use crate::core::time::Time;
 use crate::core::world::{Program, World};
 use crate::keeper::protocol::{NotifyOrder, Order, SpawnOrder};
-use crate::logs::source::{Sink, Source};
+use crate::logs::source::{Format, Keeping, Sink, Source};
 use crate::sys::notify;
 
 /// What the controller writes on every life that it orders, so that the next controller knows whose it is.
@@ -170,19 +170,27 @@ impl Executor {
 
     /// Where the output of a life is to be moved.
     pub(crate) fn source(&self, program: &Program, slot: u32, incarnation: Incarnation) -> Source {
-        let LogSpec { to, max_size, keep } = &program.spec.log;
+        let LogSpec { to, max_size, max_age, keep, compress, format } = &program.spec.log;
+        let format = match (format, to) {
+            (Some(LogFormat::Raw), _) | (None, LogTarget::PerProcess | LogTarget::File(_)) => Format::Raw,
+            (None, LogTarget::Stdout) => Format::Labelled,
+            (Some(LogFormat::Prefixed), _) => Format::Prefixed,
+            (Some(LogFormat::Json), _) => Format::Json,
+        };
         let sink = match to {
-            LogTarget::PerProcess => Sink::Own(self.own_log(program, slot)),
-            LogTarget::File(path) => Sink::Shared(path.clone()),
+            LogTarget::PerProcess if format == Format::Raw => Sink::Own(self.own_log(program, slot)),
+            LogTarget::PerProcess => Sink::Lines(self.own_log(program, slot)),
+            LogTarget::File(path) => Sink::Lines(path.clone()),
             LogTarget::Stdout => Sink::Stdout,
         };
         Source {
             incarnation,
             pipe: self.pipe(incarnation),
+            program: program.spec.name.to_string(),
             label: program.label(slot),
             sink,
-            max_size: *max_size,
-            keep: *keep,
+            format,
+            keeping: Keeping { max_size: *max_size, max_age: *max_age, keep: *keep, compress: *compress },
         }
     }
 
@@ -309,7 +317,13 @@ mod tests {
         assert_eq!(own, Some(PathBuf::from("/var/lib/leveret/logs/web.3.log")));
         spec.log.to = LogTarget::Stdout;
         assert_eq!(executor.log(&program(&spec), 3), None);
-        assert_eq!(executor.source(&program(&spec), 3, Incarnation(9)).sink, Sink::Stdout);
+        let source = |spec: &ProgramSpec| executor.source(&program(spec), 3, Incarnation(9));
+        assert_eq!((source(&spec).sink, source(&spec).format), (Sink::Stdout, Format::Labelled));
+        spec.log.format = Some(LogFormat::Raw);
+        assert_eq!((source(&spec).sink, source(&spec).format), (Sink::Stdout, Format::Raw));
+        spec.log = LogSpec { format: Some(LogFormat::Json), ..LogSpec::default() };
+        let own = PathBuf::from("/var/lib/leveret/logs/web.3.log");
+        assert_eq!((source(&spec).sink, source(&spec).format), (Sink::Lines(own), Format::Json));
         spec.log.to = LogTarget::File("/var/log/web.log".into());
         assert_eq!(executor.log(&program(&spec), 3), Some(PathBuf::from("/var/log/web.log")));
     }

@@ -88,6 +88,9 @@ pub struct ProgramView {
     /// The schedule, where the program has one.
     #[serde(default)]
     pub schedule: Option<ScheduleView>,
+    /// How many bytes of output this controller has dropped, because they could not be written.
+    #[serde(default)]
+    pub log_dropped_bytes: u64,
     /// Its processes, by slot.
     pub processes: Vec<ProcessView>,
     /// Restarts since the keeper started, by reason: `crash`, `clean-exit`, `operator`, `changed`, `spawn-failed`.

@@ -30,6 +30,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) executor: &'a Executor,
     /// Lives that an earlier keeper started.
     pub(crate) adopted: &'a BTreeSet<Incarnation>,
+    /// Bytes of output that were dropped, by program.
+    pub(crate) dropped_bytes: BTreeMap<String, u64>,
     pub(crate) now: Time,
     pub(crate) wall_seconds: f64,
 }
@@ -118,6 +120,7 @@ impl Scene<'_> {
                 .iter()
                 .map(|(reason, count)| (reason.as_str().to_owned(), *count))
                 .collect(),
+            log_dropped_bytes: self.dropped_bytes.get(program.spec.name.as_str()).copied().unwrap_or(0),
             decisions_by_direction: directions
                 .into_iter()
                 .flatten()

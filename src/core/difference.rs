@@ -81,7 +81,10 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
     kind(before, after, &mut keys);
     keys.add("log.path", AT_ONCE, log.to != after.log.to);
     keys.add("log.max_size", AT_ONCE, log.max_size != after.log.max_size);
+    keys.add("log.max_age", AT_ONCE, log.max_age != after.log.max_age);
     keys.add("log.keep", AT_ONCE, log.keep != after.log.keep);
+    keys.add("log.compress", AT_ONCE, log.compress != after.log.compress);
+    keys.add("log.format", AT_ONCE, log.format != after.log.format);
     keys.add("restart.policy", NEXT_END, *restart != after.restart);
     keys.add("restart.codes", NEXT_END, *codes != after.codes);
     keys.add("backoff.initial", NEXT_END, backoff.initial != after.backoff.initial);
@@ -301,6 +304,9 @@ mod tests {
             ("log.path", Box::new(|spec| spec.log.to = LogTarget::Stdout)),
             ("log.max_size", Box::new(|spec| spec.log.max_size += 1)),
             ("log.keep", Box::new(|spec| spec.log.keep += 1)),
+            ("log.max_age", Box::new(|spec| spec.log.max_age = Some(std::time::Duration::from_secs(1)))),
+            ("log.compress", Box::new(|spec| spec.log.compress = true)),
+            ("log.format", Box::new(|spec| spec.log.format = Some(crate::core::spec::LogFormat::Json))),
             ("depends_on", Box::new(move |spec| spec.depends_on.push(needed.clone()))),
             ("ready.after", Box::new(move |spec| spec.ready = Some(after.clone()))),
         ];

@@ -385,13 +385,41 @@ pub struct LogSpec {
     pub to: LogTarget,
     /// The size in bytes at which a file is rotated, at the end of a line; 0 never rotates.
     pub max_size: u64,
+    /// The age at which a file is rotated, at the end of a line.
+    #[serde(default)]
+    pub max_age: Option<Duration>,
     /// How many rotated files are kept beside the current one.
     pub keep: u32,
+    /// Whether rotated files are compressed.
+    #[serde(default)]
+    pub compress: bool,
+    /// What lines look like; as the destination has them when absent.
+    #[serde(default)]
+    pub format: Option<LogFormat>,
+}
+
+/// What lines look like where output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// As they were printed.
+    Raw,
+    /// With time and process in front.
+    Prefixed,
+    /// A JSON object each.
+    Json,
 }
 
 impl Default for LogSpec {
     fn default() -> Self {
-        Self { to: LogTarget::PerProcess, max_size: 50 * 1024 * 1024, keep: 5 }
+        Self {
+            to: LogTarget::PerProcess,
+            max_size: 50 * 1024 * 1024,
+            max_age: None,
+            keep: 5,
+            compress: false,
+            format: None,
+        }
     }
 }
 

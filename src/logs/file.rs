@@ -5,14 +5,17 @@
 //! a new controller must go on exactly where a killed one ended. Nobody else of Leveret writes to these files.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use super::compress::{Complain, Compressor, Names};
 use super::rotate::rotate;
+use super::source::Keeping;
 use crate::core::time::Time;
+use crate::sys::clock;
 
 /// How many files are held open; beyond it, the one that was not written to for the longest time is closed.
 const OPEN_FILES_MAX: usize = 256;
@@ -23,13 +26,25 @@ pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);
 /// How often it is checked whether the path still leads to the open file, and how often a failed rotation is tried.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The size of a file and the number of rotated ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
-    /// In bytes; 0 never rotates.
+/// What is in force for a file at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// The size in bytes at which it is rotated; 0 never.
     pub(super) max_size: u64,
-    /// How many rotated files are kept.
-    pub(super) keep: u32,
+    /// Whether it is rotated because of its age, whatever its size.
+    pub(super) is_old: bool,
+}
+
+impl Bounds {
+    /// Whether a file of `size` bytes is to be rotated.
+    pub(super) fn are_reached(self, size: u64) -> bool {
+        size > 0 && (self.is_old || (self.max_size > 0 && size >= self.max_size))
+    }
+
+    /// The size that is not exceeded even by a line without an end.
+    fn hard_cap(self) -> u64 {
+        if self.max_size == 0 { u64::MAX } else { self.max_size.saturating_mul(2) }
+    }
 }
 
 /// Where the next bytes go.
@@ -53,6 +68,8 @@ pub(super) struct LogFile {
     written: Time,
     /// The size after the last write of whole lines, which spares a look at the last byte.
     whole_until: u64,
+    /// When its first line was written, in seconds since 1970.
+    begun: f64,
 }
 
 impl LogFile {
@@ -65,7 +82,7 @@ impl LogFile {
         let file = match options.open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(folder) = path.parent() {
-                    fs::create_dir_all(folder)?;
+                    DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
                 }
                 options.open(path)?
             }
@@ -76,7 +93,8 @@ impl LogFile {
         if !kind.is_file() && !kind.is_char_device() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
         }
-        Ok(Self { file, identity: identity(&metadata), checked: now, written: now, whole_until: 0 })
+        let (identity, begun) = (identity(&metadata), begun(&metadata));
+        Ok(Self { file, identity, checked: now, written: now, whole_until: 0, begun })
     }
 
     /// The size in bytes, which is where to write; always 0 for a device.
@@ -85,19 +103,27 @@ impl LogFile {
     }
 
     /// Where bytes that are not cut into lines go next.
-    pub(super) fn place(&self, max_size: u64) -> io::Result<Place> {
+    pub(super) fn place(&self, bounds: Bounds) -> io::Result<Place> {
         let offset = self.size()?;
-        if max_size == 0 {
-            return Ok(Place::Here { offset, room: u64::MAX });
+        if !bounds.are_reached(offset) {
+            let room = if bounds.max_size == 0 { u64::MAX } else { bounds.max_size - offset };
+            return Ok(Place::Here { offset, room });
         }
-        if offset < max_size {
-            return Ok(Place::Here { offset, room: max_size - offset });
-        }
-        let hard_cap = max_size.saturating_mul(2);
+        let hard_cap = bounds.hard_cap();
         if offset >= hard_cap || self.ends_line(offset)? {
             return Ok(Place::Rotate);
         }
         Ok(Place::ToLineEnd { offset, room: hard_cap - offset })
+    }
+
+    /// Whether it has reached an age. An empty file has none: its first line is about to be written.
+    fn is_old(&mut self, max_age: Option<Duration>) -> io::Result<bool> {
+        let Some(max_age) = max_age else { return Ok(false) };
+        let now = clock::wall_seconds();
+        if self.size()? == 0 {
+            self.begun = now;
+        }
+        Ok(now - self.begun >= max_age.as_secs_f64())
     }
 
     /// Whether the file, which has `size` bytes, ends with a whole line.
@@ -132,6 +158,16 @@ impl LogFile {
     }
 }
 
+/// When a file was begun: its birth where the file system knows it, else its last change.
+fn begun(metadata: &Metadata) -> f64 {
+    let moment = metadata.created().or_else(|_| metadata.modified()).ok();
+    let since_1970 = moment.and_then(|moment| moment.duration_since(UNIX_EPOCH).ok());
+    match since_1970 {
+        Some(since_1970) if metadata.len() > 0 => since_1970.as_secs_f64(),
+        Some(_) | None => clock::wall_seconds(),
+    }
+}
+
 fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
@@ -139,6 +175,10 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 /// All files that output may go to.
 #[derive(Debug, Default)]
 pub(super) struct Files {
+    /// Held while files are renamed.
+    names: Names,
+    /// What compresses rotated files; absent in tests that have none.
+    compressor: Option<Compressor>,
     entries: BTreeMap<PathBuf, Entry>,
     open: usize,
 }
@@ -163,9 +203,21 @@ pub(super) enum Rotation {
 }
 
 impl Files {
+    /// No file yet; what cannot be compressed is told to `complain`.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn new(complain: Complain) -> io::Result<Self> {
+        let names = Names::default();
+        let compressor = Some(Compressor::start(names.clone(), complain)?);
+        Ok(Self { names, compressor, ..Self::default() })
+    }
+
     /// Says that one more source writes to `path`.
-    pub(super) fn attach(&mut self, path: &Path) {
+    pub(super) fn attach(&mut self, path: &Path, keeping: Keeping) {
         self.entries.entry(path.to_owned()).or_default().users += 1;
+        // An earlier controller may have been killed before it had compressed all.
+        self.compress(path, keeping);
     }
 
     /// Says that one source fewer writes to `path`; the last one closes the file.
@@ -200,20 +252,31 @@ impl Files {
         Ok(file)
     }
 
-    /// The limit of size that is in force: none while rotating fails, so that nothing is lost.
-    pub(super) fn max_size(&self, path: &Path, limits: Limits, now: Time) -> u64 {
+    /// What is in force for the file at `path`, which is opened: no bounds while rotating fails, so that nothing is lost.
+    ///
+    /// # Errors
+    /// As for [`Files::file`].
+    pub(super) fn bounds(&mut self, path: &Path, keeping: Keeping, now: Time) -> io::Result<Bounds> {
+        let is_old = self.file(path, now)?.is_old(keeping.max_age)?;
         let after = self.entries.get(path).and_then(|entry| entry.rotation_after);
-        if after.is_some_and(|after| now < after) { 0 } else { limits.max_size }
+        if after.is_some_and(|after| now < after) {
+            return Ok(Bounds::default());
+        }
+        Ok(Bounds { max_size: keeping.max_size, is_old })
     }
 
     /// Moves the file at `path` out of the way.
-    pub(super) fn rotate(&mut self, path: &Path, keep: u32, now: Time) -> Rotation {
-        let done = rotate(path, keep);
+    pub(super) fn rotate(&mut self, path: &Path, keeping: Keeping, now: Time) -> Rotation {
+        let done = {
+            let _names = self.names.lock();
+            rotate(path, keeping.keep)
+        };
         self.close(path);
         let entry = self.entries.entry(path.to_owned()).or_default();
         match done {
             Ok(()) => {
                 entry.rotation_after = None;
+                self.compress(path, keeping);
                 Rotation::Done
             }
             Err(error) => match entry.rotation_after.replace(now + CHECK_INTERVAL) {
@@ -221,6 +284,20 @@ impl Files {
                 Some(_) => Rotation::StillFailing,
             },
         }
+    }
+
+    fn compress(&self, path: &Path, keeping: Keeping) {
+        if let Some(compressor) = self.compressor.as_ref().filter(|_| keeping.compress) {
+            compressor.look_at(path, keeping.keep);
+        }
+    }
+
+    /// Closes all files: the next line of each goes to whatever its path leads to by then.
+    pub(super) fn reopen(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.open = None;
+        }
+        self.open = 0;
     }
 
     /// Closes what was not written to for a minute.
@@ -288,7 +365,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/web.log");
         let mut files = Files::default();
-        files.attach(&path);
+        files.attach(&path, Keeping::default());
         files.file(&path, at(1.0)).unwrap();
         let mode = fs::metadata(&path).unwrap().mode();
         assert_eq!(mode & 0o137, 0, "{mode:o}");
@@ -300,7 +377,7 @@ mod tests {
         let mut files = Files::default();
         let path = |number: u32| folder.path().join(number.to_string());
         for number in 0..1_000 {
-            files.attach(&path(number));
+            files.attach(&path(number), Keeping::default());
             files.file(&path(number), at(f64::from(number) / 1e3)).unwrap();
         }
         assert_eq!(files.open_count(), OPEN_FILES_MAX);
@@ -327,7 +404,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("web.log");
         let mut files = Files::default();
-        files.attach(&path);
+        files.attach(&path, Keeping::default());
         files.file(&path, at(0.0)).unwrap().write_lines(b"old\n", 0).unwrap();
         fs::rename(&path, folder.path().join("web.log-20260101")).unwrap();
         files.file(&path, at(0.5)).unwrap();
@@ -343,13 +420,37 @@ mod tests {
         let mut files = Files::default();
         let mut place = |text: &str| {
             fs::write(&path, text).unwrap();
-            files.file(&path, at(0.0)).unwrap().place(8).unwrap()
+            files.file(&path, at(0.0)).unwrap().place(Bounds { max_size: 8, is_old: false }).unwrap()
         };
         assert_eq!(place(""), Place::Here { offset: 0, room: 8 });
         assert_eq!(place("1234567"), Place::Here { offset: 7, room: 1 });
         assert_eq!(place("12345678"), Place::ToLineEnd { offset: 8, room: 8 });
         assert_eq!(place("1234567\n"), Place::Rotate);
         assert_eq!(place("0123456789abcdef"), Place::Rotate);
+    }
+
+    #[test]
+    fn an_old_file_is_rotated_at_the_end_of_a_line_and_an_empty_one_is_young() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.log");
+        let mut files = Files::default();
+        let keeping = Keeping { max_age: Some(Duration::from_secs(60)), keep: 1, ..Keeping::default() };
+        fs::write(&path, "begun\n").unwrap();
+        assert_eq!(files.bounds(&path, keeping, at(0.0)).unwrap(), Bounds::default());
+        files.file(&path, at(0.0)).unwrap().begun -= 61.0;
+        let bounds = files.bounds(&path, keeping, at(0.0)).unwrap();
+        assert_eq!(files.file(&path, at(0.0)).unwrap().place(bounds).unwrap(), Place::Rotate);
+        fs::write(&path, "half").unwrap();
+        let place = files.file(&path, at(0.0)).unwrap().place(bounds).unwrap();
+        assert_eq!(place, Place::ToLineEnd { offset: 4, room: u64::MAX - 4 });
+        fs::write(&path, "").unwrap();
+        assert_eq!(
+            files.bounds(&path, keeping, at(0.0)).unwrap(),
+            Bounds::default(),
+            "somebody truncated it"
+        );
+        fs::write(&path, "anew\n").unwrap();
+        assert_eq!(files.bounds(&path, keeping, at(0.0)).unwrap(), Bounds::default());
     }
 
     #[test]
@@ -364,18 +465,18 @@ mod tests {
     fn a_rotation_that_fails_is_told_once_and_tried_again_each_second_while_the_file_grows() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("web.log");
-        let limits = Limits { max_size: 1, keep: 1 };
+        let keeping = Keeping { max_size: 1, keep: 1, ..Keeping::default() };
         fs::write(&path, "text\n").unwrap();
         let in_the_way = folder.path().join("web.log.1");
         fs::create_dir(&in_the_way).unwrap();
         let mut files = Files::default();
-        files.attach(&path);
-        assert!(matches!(files.rotate(&path, 1, at(0.0)), Rotation::Failed(_)));
-        assert_eq!(files.max_size(&path, limits, at(0.5)), 0);
-        assert_eq!(files.max_size(&path, limits, at(1.0)), 1);
-        assert!(matches!(files.rotate(&path, 1, at(1.0)), Rotation::StillFailing));
+        files.attach(&path, Keeping::default());
+        assert!(matches!(files.rotate(&path, keeping, at(0.0)), Rotation::Failed(_)));
+        assert_eq!(files.bounds(&path, keeping, at(0.5)).unwrap().max_size, 0);
+        assert_eq!(files.bounds(&path, keeping, at(1.0)).unwrap().max_size, 1);
+        assert!(matches!(files.rotate(&path, keeping, at(1.0)), Rotation::StillFailing));
         fs::remove_dir(&in_the_way).unwrap();
-        assert!(matches!(files.rotate(&path, 1, at(2.0)), Rotation::Done));
+        assert!(matches!(files.rotate(&path, keeping, at(2.0)), Rotation::Done));
         assert_eq!(fs::read(&in_the_way).unwrap(), b"text\n");
     }
 }

@@ -1,5 +1,7 @@
 //! Bytes cut into lines of bounded length. Values only.
 
+use super::dress::Dress;
+
 /// The longest line that is kept whole, in bytes without its newline; a longer one is cut into pieces of this size.
 pub(super) const LINE_BYTES_MAX: usize = 16 * 1024;
 
@@ -30,7 +32,7 @@ pub(super) fn next_piece(bytes: &[u8]) -> Option<Piece<'_>> {
 /// What was taken from the front of a pipe's content, and how it is to be written.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Gathered {
-    /// Whole lines, each with the prefix in front and a newline at the end.
+    /// Whole lines as they are to be written, each with a newline at the end.
     pub(super) text: Vec<u8>,
     /// How many bytes of the pipe's content this is.
     pub(super) consumed: usize,
@@ -38,10 +40,10 @@ pub(super) struct Gathered {
 
 /// Takes whole lines from the front of `bytes` until the text has reached `text_bytes_max`: at least one, if there is
 /// a whole one.
-pub(super) fn gather(bytes: &[u8], prefix: &[u8], text_bytes_max: usize) -> Gathered {
+pub(super) fn gather(bytes: &[u8], dress: &Dress, text_bytes_max: usize) -> Gathered {
     let mut gathered = Gathered::default();
     while let Some(piece) = next_piece(&bytes[gathered.consumed..]) {
-        gathered.push(prefix, piece);
+        gathered.push(dress, piece);
         if gathered.text.len() >= text_bytes_max {
             break;
         }
@@ -50,19 +52,17 @@ pub(super) fn gather(bytes: &[u8], prefix: &[u8], text_bytes_max: usize) -> Gath
 }
 
 /// Takes all of `bytes` as one line: for what will never get its newline.
-pub(super) fn gather_unfinished(bytes: &[u8], prefix: &[u8]) -> Gathered {
+pub(super) fn gather_unfinished(bytes: &[u8], dress: &Dress) -> Gathered {
     let mut gathered = Gathered::default();
     if !bytes.is_empty() {
-        gathered.push(prefix, Piece { text: bytes, bytes: bytes.len(), cut: true });
+        gathered.push(dress, Piece { text: bytes, bytes: bytes.len(), cut: true });
     }
     gathered
 }
 
 impl Gathered {
-    fn push(&mut self, prefix: &[u8], piece: Piece<'_>) {
-        self.text.extend_from_slice(prefix);
-        self.text.extend_from_slice(piece.text);
-        self.text.push(b'\n');
+    fn push(&mut self, dress: &Dress, piece: Piece<'_>) {
+        dress.put(piece.text, &mut self.text);
         self.consumed += piece.bytes;
     }
 }
@@ -105,17 +105,19 @@ mod tests {
 
     #[test]
     fn every_line_gets_the_prefix_and_a_part_of_a_line_is_left() {
-        let gathered = gather(b"one\n\ntwo\nthr", b"p | ", usize::MAX);
+        let dress = Dress::Prefix(b"p | ".to_vec());
+        let gathered = gather(b"one\n\ntwo\nthr", &dress, usize::MAX);
         assert_eq!(gathered.text, b"p | one\np | \np | two\n");
         assert_eq!(gathered.consumed, 9);
-        assert_eq!(gather_unfinished(b"thr", b"p | ").text, b"p | thr\n");
-        assert_eq!(gather_unfinished(b"", b"p | "), Gathered::default());
+        assert_eq!(gather_unfinished(b"thr", &dress).text, b"p | thr\n");
+        assert_eq!(gather_unfinished(b"", &dress), Gathered::default());
     }
 
     #[test]
     fn gathering_ends_with_the_line_that_reaches_the_bound() {
-        let gathered = gather(b"one\ntwo\nthree\n", b"", 5);
+        let dress = Dress::Prefix(Vec::new());
+        let gathered = gather(b"one\ntwo\nthree\n", &dress, 5);
         assert_eq!((gathered.text.as_slice(), gathered.consumed), (b"one\ntwo\n".as_slice(), 8));
-        assert_eq!(gather(b"one\ntwo\n", b"", 0).consumed, 4, "one line is always taken");
+        assert_eq!(gather(b"one\ntwo\n", &dress, 0).consumed, 4, "one line is always taken");
     }
 }

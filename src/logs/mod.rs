@@ -5,11 +5,14 @@
 //! file itself. Nothing here may wait for a process, for a reader or for a slow terminal, or grow with what a
 //! process prints.
 
+mod compress;
+mod dress;
 mod file;
 mod lines;
 mod plumbing;
 mod pump;
 mod reason;
+mod refusals;
 mod rotate;
 pub mod source;
 mod stdout;

@@ -20,6 +20,7 @@ use rustix::io::{fcntl_dupfd_cloexec, read, retry_on_intr, write};
 use super::file::{Files, IDLE_MAX};
 use super::plumbing::{Plumbing, open_pipe};
 use super::reason::reason;
+use super::refusals::{Dropped, Refusals};
 use super::source::{PumpEvent, Sink, Source};
 use super::stdout::{Stdout, Written};
 use super::stream::{Equipment, Flow, Stream};
@@ -49,6 +50,7 @@ const WAKE: u64 = 0;
 pub struct Pump {
     commands: Sender<Command>,
     waker: Arc<OwnedFd>,
+    dropped: Dropped,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,6 +58,7 @@ enum Command {
     Open(Source),
     Finish(Incarnation),
     Configure(Source),
+    Reopen,
     Written(Written),
     Stop,
 }
@@ -65,7 +68,7 @@ impl Pump {
     ///
     /// # Errors
     /// The system gives no thread or no descriptors.
-    pub fn start(events: impl Fn(PumpEvent) + Send + 'static) -> io::Result<Self> {
+    pub fn start(events: impl Fn(PumpEvent) + Send + Sync + 'static) -> io::Result<Self> {
         let stdout = fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
         Self::start_with(stdout, events)
     }
@@ -74,7 +77,10 @@ impl Pump {
     ///
     /// # Errors
     /// As for [`Pump::start`].
-    pub fn start_with(stdout: OwnedFd, events: impl Fn(PumpEvent) + Send + 'static) -> io::Result<Self> {
+    pub fn start_with(
+        stdout: OwnedFd,
+        events: impl Fn(PumpEvent) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let (commands, receiver) = channel();
         let waker = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -83,12 +89,19 @@ impl Pump {
             let (commands, waker) = (commands.clone(), Arc::clone(&waker));
             move |written| send(&commands, &waker, Command::Written(written))
         };
+        let events = Arc::new(events);
+        let complain = {
+            let events = Arc::clone(&events);
+            move |sentence| events(PumpEvent::Trouble(sentence))
+        };
         let equipment = Equipment {
             plumbing: Plumbing::new()?,
-            files: Files::default(),
+            files: Files::new(Box::new(complain))?,
             stdout: Stdout::start(stdout, Box::new(report))?,
-            events: Box::new(events),
+            refusals: Refusals::default(),
+            events: Box::new(move |event| events(event)),
         };
+        let dropped = equipment.refusals.dropped.clone();
         let engine = Engine {
             epoll,
             waker: Arc::clone(&waker),
@@ -104,7 +117,7 @@ impl Pump {
         };
         let builder = thread::Builder::new().name("leveret-logs".to_owned());
         let thread = builder.spawn(move || engine.run())?;
-        Ok(Self { commands, waker, thread: Some(thread) })
+        Ok(Self { commands, waker, dropped, thread: Some(thread) })
     }
 
     /// Begins to empty a pipe. What is wrong with it is told as [`PumpEvent::Trouble`].
@@ -121,6 +134,16 @@ impl Pump {
     /// Changes where the output of a pipe that is open goes, and how: what is in the pipe by then goes there, too.
     pub fn configure(&self, source: Source) {
         self.send(Command::Configure(source));
+    }
+
+    /// Opens all files anew at their paths, from the next line on: somebody has moved them.
+    pub fn reopen(&self) {
+        self.send(Command::Reopen);
+    }
+
+    /// How many bytes of each program were dropped since this pump began.
+    pub fn dropped_bytes(&self) -> BTreeMap<String, u64> {
+        self.dropped.by_program()
     }
 
     /// Moves what is in the pipes now, and ends the thread. What is printed later stays in the pipes; Leveret's own
@@ -200,12 +223,16 @@ impl Engine {
             self.enqueue_unfinished(now);
             self.take_turns(now);
             self.sweep(now);
+            for event in self.equipment.refusals.over(now) {
+                (self.equipment.events)(event);
+            }
         }
     }
 
     fn wait(&self, events: &mut Vec<epoll::Event>) {
         let look_again_at = self.look_again.first().map(|(at, _)| *at);
-        let next = self.sweep_at.into_iter().chain(look_again_at).min();
+        let calm_at = self.equipment.refusals.next_at();
+        let next = [self.sweep_at, look_again_at, calm_at].into_iter().flatten().min();
         let timeout =
             if self.ready.is_empty() { next.map(|at| at.since(clock::now())) } else { Some(Duration::ZERO) };
         let timeout = timeout.map(|timeout| Timespec {
@@ -230,6 +257,7 @@ impl Engine {
                 Ok(Command::Open(source)) => self.open(source),
                 Ok(Command::Finish(incarnation)) => self.finish(incarnation),
                 Ok(Command::Configure(source)) => self.configure(source),
+                Ok(Command::Reopen) => self.equipment.files.reopen(),
                 Ok(Command::Written(written)) => self.written(&written),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
@@ -256,7 +284,7 @@ impl Engine {
             Ok(pipe) => {
                 self.last_token = token;
                 if let Some(path) = file_of(&source) {
-                    self.equipment.files.attach(path);
+                    self.equipment.files.attach(path, source.keeping);
                 }
                 self.tokens.insert((source.incarnation, token));
                 self.streams.insert(token, Stream::new(source, pipe));
@@ -275,10 +303,13 @@ impl Engine {
                 continue;
             }
             if let Some(path) = file_of(&source) {
-                self.equipment.files.attach(path);
+                self.equipment.files.attach(path, source.keeping);
             }
             if let Some(path) = file_of(&stream.source) {
                 self.equipment.files.detach(path);
+            }
+            if stream.source.sink != source.sink {
+                stream.leave_place(&mut self.equipment, clock::now());
             }
             stream.source = source.clone();
             // A part of a line that waits in the pipe may go at once now.
@@ -357,6 +388,7 @@ impl Engine {
     fn close(&mut self, token: u64, now: Time) {
         let Some(stream) = self.remove(token) else { return };
         stream.end_last_line(&mut self.equipment, now);
+        stream.close(&mut self.equipment, now);
         self.forget(stream);
     }
 
@@ -374,6 +406,7 @@ impl Engine {
     fn give_up(&mut self, token: u64, error: &io::Error) {
         let Some(stream) = self.remove(token) else { return };
         self.tell_unreadable(&stream.source, error);
+        stream.close(&mut self.equipment, clock::now());
         if stream.finishing {
             self.forget(stream);
         } else if let Some(path) = file_of(&stream.source) {
@@ -388,7 +421,7 @@ impl Engine {
             source.pipe.display(),
             reason(error)
         );
-        (self.equipment.events)(PumpEvent::Trouble(source.incarnation, sentence));
+        (self.equipment.events)(PumpEvent::Trouble(sentence));
     }
 
     /// Closes the pipe of a finished incarnation, and tells so if it was the last.
@@ -430,7 +463,13 @@ impl Engine {
                     self.written(&written);
                     self.take_turns(clock::now());
                 }
-                Ok(Command::Open(_) | Command::Finish(_) | Command::Configure(_) | Command::Stop) => (),
+                Ok(
+                    Command::Open(_)
+                    | Command::Finish(_)
+                    | Command::Configure(_)
+                    | Command::Reopen
+                    | Command::Stop,
+                ) => (),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -440,7 +479,7 @@ impl Engine {
 /// The file that a source's output goes to.
 fn file_of(source: &Source) -> Option<&std::path::Path> {
     match &source.sink {
-        Sink::Own(path) | Sink::Shared(path) => Some(path),
+        Sink::Own(path) | Sink::Lines(path) => Some(path),
         Sink::Stdout => None,
     }
 }

@@ -8,8 +8,8 @@ use std::thread;
 use rustix::pipe::{fcntl_setpipe_size, pipe};
 
 use super::lines::LINE_BYTES_MAX;
-use super::source::{PumpEvent, Sink};
-use super::testing::{Scene, all_of, parts_of, source, wait_until};
+use super::source::{Format, PumpEvent, Sink, Source};
+use super::testing::{Scene, all_of, named_pipe, parts_of, source, wait_until};
 use crate::core::ids::Incarnation;
 
 fn drained(number: u64) -> PumpEvent {
@@ -47,7 +47,7 @@ fn files_are_rotated_at_line_ends_and_stay_in_order() {
     let (own, shared) = (scene.path("own.log"), scene.path("shared.log"));
     let mut writers = [
         scene.open(1, Sink::Own(own.clone()), 10_000, 1_000),
-        scene.open(2, Sink::Shared(shared.clone()), 10_000, 1_000),
+        scene.open(2, Sink::Lines(shared.clone()), 10_000, 1_000),
     ];
     let all: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
     for (writer, (number, log)) in writers.iter_mut().zip([(1, own), (2, shared)]) {
@@ -98,7 +98,7 @@ fn output_goes_elsewhere_from_one_line_to_the_next_where_that_is_configured() {
     writer.write_all(b"first\nhalf ").unwrap();
     wait_until("it is written", || fs::read(&own).is_ok_and(|log| log == b"first\nhalf "));
     let pipe = scene.path("1.pipe");
-    scene.pump.configure(source(1, pipe.clone(), Sink::Shared(shared.clone()), 0, 0));
+    scene.pump.configure(source(1, pipe.clone(), Sink::Lines(shared.clone()), 0, 0));
     writer.write_all(b"a line\nthird\n").unwrap();
     wait_until("it is written there", || fs::read(&shared).is_ok_and(|log| log == b"a line\nthird\n"));
     scene.pump.configure(source(1, pipe, Sink::Stdout, 0, 0));
@@ -127,7 +127,7 @@ fn a_file_that_somebody_truncates_gets_no_hole() {
 #[test]
 fn a_file_that_somebody_deletes_comes_back() {
     let scene = Scene::new();
-    for (number, sink) in [(1, Sink::Own as fn(_) -> _), (2, Sink::Shared as fn(_) -> _)] {
+    for (number, sink) in [(1, Sink::Own as fn(_) -> _), (2, Sink::Lines as fn(_) -> _)] {
         let log = scene.path(&format!("{number}.log"));
         let mut writer = scene.open(number, sink(log.clone()), 0, 0);
         writer.write_all(b"before\n").unwrap();
@@ -147,7 +147,7 @@ fn lines_of_several_processes_in_one_file_are_never_mixed() {
     let log = scene.path("all.log");
     let writers: Vec<_> = (1..=4u64)
         .map(|number| {
-            let mut writer = scene.open(number, Sink::Shared(log.clone()), 0, 0);
+            let mut writer = scene.open(number, Sink::Lines(log.clone()), 0, 0);
             thread::spawn(move || {
                 for line in 0..2_000 {
                     // In pieces, so that there are always lines that are not finished.
@@ -182,7 +182,7 @@ fn a_line_that_a_killed_pump_has_torn_in_a_shared_file_is_ended() {
     let scene = Scene::new();
     let log = scene.path("all.log");
     fs::write(&log, "whole\nto").unwrap();
-    let mut writer = scene.open(1, Sink::Shared(log.clone()), 0, 0);
+    let mut writer = scene.open(1, Sink::Lines(log.clone()), 0, 0);
     writer.write_all(b"torn\n").unwrap();
     scene.drain(1);
     assert_eq!(fs::read(log).unwrap(), b"whole\nto\ntorn\n");
@@ -192,10 +192,10 @@ fn a_line_that_a_killed_pump_has_torn_in_a_shared_file_is_ended() {
 fn a_long_line_is_cut_even_where_it_can_never_be_whole_in_the_pipe() {
     let scene = Scene::new();
     let log = scene.path("all.log");
-    let mut writer = scene.open(1, Sink::Shared(log.clone()), 0, 0);
+    let mut writer = scene.open(1, Sink::Lines(log.clone()), 0, 0);
     fcntl_setpipe_size(&writer, 4096).unwrap();
     writer.write_all(&[b"x".repeat(10_000), b"\n".to_vec()].concat()).unwrap();
-    let mut other = scene.open(2, Sink::Shared(log.clone()), 0, 0);
+    let mut other = scene.open(2, Sink::Lines(log.clone()), 0, 0);
     other.write_all(&[b"y".repeat(40_000), b"\n".to_vec()].concat()).unwrap();
     scene.drain(1);
     scene.drain(2);
@@ -268,21 +268,27 @@ fn an_output_whose_reader_is_gone_halts_nobody_and_is_told_once() {
     writer.write_all(&b"nobody hears it\n".repeat(50_000)).unwrap();
     let sentence = "the output of orders:1 cannot be written to Leveret's own output: Broken pipe; \
                     it is dropped until that works";
-    assert_eq!(scene.drain(1), [PumpEvent::Trouble(Incarnation(1), sentence.to_owned()), drained(1)]);
+    assert_eq!(scene.drain(1), [PumpEvent::Trouble(sentence.to_owned()), drained(1)]);
 }
 
 #[test]
 fn a_sink_that_refuses_output_is_told_once_and_halts_nobody() {
-    let scene = Scene::new();
     let full = std::path::PathBuf::from("/dev/full");
-    for (number, sink) in [(1, Sink::Own(full.clone())), (2, Sink::Shared(full))] {
+    for (number, sink) in [(1, Sink::Own(full.clone())), (2, Sink::Lines(full))] {
+        let scene = Scene::new();
         let mut writer = scene.open(number, sink, 0, 0);
         writer.write_all(&b"lost\n".repeat(100_000)).unwrap();
         let sentence = format!(
             "the output of orders:{number} cannot be written to /dev/full: No space left on device; \
              it is dropped until there is room"
         );
-        assert_eq!(scene.drain(number), [PumpEvent::Trouble(Incarnation(number), sentence), drained(number)]);
+        assert_eq!(scene.drain(number), [PumpEvent::Trouble(sentence), drained(number)]);
+        assert_eq!(scene.pump.dropped_bytes(), [("orders".to_owned(), 500_000)].into());
+        let over = format!(
+            "the output of orders:{number} has ended before it could be written to /dev/full again; \
+             500,000 bytes were dropped"
+        );
+        assert_eq!(scene.events_until(|_| true), [PumpEvent::Recovered(over)]);
     }
 }
 
@@ -296,7 +302,7 @@ fn a_missing_pipe_is_told_and_its_process_is_drained_all_the_same() {
          it is lost until the process is restarted",
         pipe.display()
     );
-    assert_eq!(scene.drain(1), [PumpEvent::Trouble(Incarnation(1), sentence), drained(1)]);
+    assert_eq!(scene.drain(1), [PumpEvent::Trouble(sentence), drained(1)]);
     assert_eq!(scene.drain(77), [drained(77)], "and so is one that was never opened");
 }
 
@@ -338,4 +344,74 @@ fn what_was_printed_before_the_stop_is_written_and_the_rest_stays_in_the_pipe() 
     let mut left = [0; 6];
     writer.read_exact(&mut left).unwrap();
     assert_eq!(&left, b"after\n");
+}
+
+/// A source with more to it than a path and a size.
+fn with(mut source: Source, change: impl FnOnce(&mut Source)) -> Source {
+    change(&mut source);
+    source
+}
+
+#[test]
+fn each_line_is_written_in_its_format_also_the_last_words() {
+    let scene = Scene::new();
+    let logs = [(1, Format::Prefixed), (2, Format::Json)].map(|(number, format)| {
+        let (pipe, log) = (scene.path(&format!("{number}.pipe")), scene.path(&format!("logs/{number}.log")));
+        let mut writer = named_pipe(&pipe);
+        let source = source(number, pipe, Sink::Lines(log.clone()), 0, 0);
+        scene.pump.open(with(source, |source| source.format = format));
+        writer.write_all(b"one\nhalf").unwrap();
+        wait_until("the whole line is there", || fs::read(&log).is_ok_and(|log| log.ends_with(b"\n")));
+        writer.write_all(b" a line\nlast words").unwrap();
+        assert_eq!(scene.drain(number), [drained(number)]);
+        fs::read_to_string(log).unwrap()
+    });
+    let prefixed: Vec<_> = logs[0].lines().map(|line| line.split_once(' ').unwrap()).collect();
+    let texts: Vec<_> = prefixed.iter().map(|(_, text)| *text).collect();
+    assert_eq!(texts, ["orders:1 | one", "orders:1 | half a line", "orders:1 | last words"]);
+    assert!(prefixed.iter().all(|(time, _)| time.parse::<jiff::Timestamp>().is_ok()), "{prefixed:?}");
+    let objects: Vec<serde_json::Value> =
+        logs[1].lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<_> = objects.iter().map(|object| object["line"].as_str().unwrap()).collect();
+    assert_eq!(lines, ["one", "half a line", "last words"]);
+    assert_eq!((&objects[0]["program"], &objects[0]["process"]), (&"orders".into(), &"orders:2".into()));
+}
+
+#[test]
+fn an_old_file_is_rotated_by_the_next_line_and_all_but_the_newest_are_compressed() {
+    let scene = Scene::new();
+    let (pipe, log) = (scene.path("1.pipe"), scene.path("logs/1.log"));
+    let mut writer = named_pipe(&pipe);
+    scene.pump.open(with(source(1, pipe, Sink::Own(log.clone()), 0, 3), |source| {
+        source.keeping.max_age = Some(std::time::Duration::from_millis(20));
+        source.keeping.compress = true;
+    }));
+    let third = log.with_file_name("1.log.3.gz");
+    wait_until("files are rotated and compressed", || {
+        writer.write_all(b"a line\n").unwrap();
+        third.exists()
+    });
+    scene.drain(1);
+    assert!(log.with_file_name("1.log.1").exists(), "the newest is as it was written");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(File::open(third).unwrap()).read_to_string(&mut text).unwrap();
+    assert!(text.lines().count() > 0 && text.lines().all(|line| line == "a line"), "{text}");
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_opened_anew_at_its_path_when_that_is_asked_for() {
+    let scene = Scene::new();
+    let log = scene.path("1.log");
+    let mut writer = scene.open(1, Sink::Own(log.clone()), 0, 0);
+    writer.write_all(b"before\n").unwrap();
+    wait_until("it is written", || fs::read(&log).is_ok_and(|log| log == b"before\n"));
+    let moved = scene.path("1.log-20260101");
+    fs::rename(&log, &moved).unwrap();
+    scene.pump.reopen();
+    writer.write_all(b"after\n").unwrap();
+    scene.drain(1);
+    assert_eq!(
+        (fs::read(moved).unwrap(), fs::read(log).unwrap()),
+        (b"before\n".to_vec(), b"after\n".to_vec())
+    );
 }

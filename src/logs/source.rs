@@ -1,6 +1,7 @@
 //! What the pump is told and tells.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::core::ids::Incarnation;
 
@@ -11,14 +12,16 @@ pub struct Source {
     pub incarnation: Incarnation,
     /// The named pipe; the keeper holds it open.
     pub pipe: PathBuf,
+    /// The program, for JSON and for the count of what was dropped.
+    pub program: String,
     /// The process as people know it, for prefixes: `orders:3`.
     pub label: String,
     /// Where the output goes.
     pub sink: Sink,
-    /// The size in bytes at which a file is rotated; 0 never rotates.
-    pub max_size: u64,
-    /// How many rotated files are kept: `FILE.1` is the newest.
-    pub keep: u32,
+    /// What lines look like there; bytes of a [`Sink::Own`] stay as they are.
+    pub format: Format,
+    /// When a file is rotated, and what is kept.
+    pub keeping: Keeping,
 }
 
 /// Where output goes.
@@ -26,10 +29,37 @@ pub struct Source {
 pub enum Sink {
     /// A file of this process alone: bytes are spliced.
     Own(PathBuf),
-    /// A file that several processes share: written by whole lines, without a prefix.
-    Shared(PathBuf),
-    /// Leveret's own stdout, by whole lines, each with the label in front.
+    /// A file that several processes share, or that has a format: written by whole lines.
+    Lines(PathBuf),
+    /// Leveret's own stdout, by whole lines.
     Stdout,
+}
+
+/// What lines look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As they were printed.
+    #[default]
+    Raw,
+    /// `orders:3 | text`
+    Labelled,
+    /// `2026-11-23T03:00:00.123Z orders:3 | text`
+    Prefixed,
+    /// `{"time":"..","program":"orders","process":"orders:3","line":"text"}`
+    Json,
+}
+
+/// When a file is rotated, and what is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// The size in bytes at which a file is rotated; 0 never rotates by size.
+    pub max_size: u64,
+    /// The age at which a file is rotated, counted from its first line; looked at when something is written to it.
+    pub max_age: Option<Duration>,
+    /// How many rotated files are kept: `FILE.1` is the newest.
+    pub keep: u32,
+    /// Whether rotated files are compressed, all but the newest.
+    pub compress: bool,
 }
 
 /// What the pump tells.
@@ -38,7 +68,7 @@ pub enum PumpEvent {
     /// All that a finished incarnation wrote is where it belongs, and the pipe is closed on this side.
     Drained(Incarnation),
     /// Output could not be written or read, as a sentence; told once until it works again.
-    Trouble(Incarnation, String),
+    Trouble(String),
     /// What was in trouble works again, as a sentence that says what was lost meanwhile.
-    Recovered(Incarnation, String),
+    Recovered(String),
 }

@@ -8,13 +8,16 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::file::{Files, Limits, LogFile, Place, Rotation};
+use super::dress::Dress;
+use super::file::{Files, LogFile, Place, Rotation};
 use super::lines::{Gathered, LINE_BYTES_MAX, gather, gather_unfinished};
 use super::plumbing::{Plumbing, ROUND_BYTES, is_full, transfer, waiting_bytes};
 use super::reason::reason;
+use super::refusals::{Refusals, Refused, refusal};
 use super::source::{PumpEvent, Sink, Source};
 use super::stdout::Stdout;
 use crate::core::time::Time;
+use crate::sys::clock;
 
 /// How often a sink that refused output is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,6 +27,7 @@ pub(super) struct Equipment {
     pub(super) plumbing: Plumbing,
     pub(super) files: Files,
     pub(super) stdout: Stdout,
+    pub(super) refusals: Refusals,
     pub(super) events: Box<dyn Fn(PumpEvent) + Send>,
 }
 
@@ -63,7 +67,7 @@ pub(super) struct Stream {
 #[derive(Debug)]
 struct Fault {
     retry_at: Time,
-    dropped_bytes: u64,
+    refused: Refused,
 }
 
 impl Stream {
@@ -85,7 +89,7 @@ impl Stream {
         match self.write_some(token, equipment, now) {
             Ok(Moved { bytes, flow }) => {
                 if bytes > 0 && self.in_flight.is_none() {
-                    self.recovered(equipment);
+                    self.recovered(equipment, now);
                 }
                 Ok(flow)
             }
@@ -109,10 +113,10 @@ impl Stream {
         let Some(bytes) = self.in_flight.take() else { return Ok(()) };
         let gone = equipment.plumbing.discard(&self.pipe, bytes)?;
         match result {
-            Ok(()) => self.recovered(equipment),
+            Ok(()) => self.recovered(equipment, now),
             Err(error) => {
                 self.refused(error, equipment, now);
-                self.count_dropped(gone);
+                self.count_dropped(gone, equipment);
             }
         }
         Ok(())
@@ -126,15 +130,29 @@ impl Stream {
         if self.fault.is_some() || equipment.files.users(path) != 1 || !path.is_file() {
             return;
         }
-        if let Err(error) = end_line(path, &mut equipment.files, now) {
-            (equipment.events)(PumpEvent::Trouble(self.source.incarnation, self.refusal(&error)));
+        let done = equipment.files.file(path, now).and_then(end_line);
+        if let Err(error) = done {
+            (equipment.events)(PumpEvent::Trouble(refusal(&self.source, &error)));
+        }
+    }
+
+    /// Its output goes elsewhere from now on.
+    pub(super) fn leave_place(&mut self, equipment: &mut Equipment, now: Time) {
+        self.close(equipment, now);
+        self.fault = None;
+    }
+
+    /// Says that nothing more of it will be dropped, because nothing more will come.
+    pub(super) fn close(&self, equipment: &mut Equipment, now: Time) {
+        if let Some(fault) = &self.fault {
+            equipment.refusals.end(&fault.refused, &self.source, false, now);
         }
     }
 
     fn write_some(&mut self, token: u64, equipment: &mut Equipment, now: Time) -> io::Result<Moved> {
         match &self.source.sink {
             Sink::Own(path) => self.splice_into(path, equipment, now),
-            Sink::Shared(path) => self.write_lines_into(path, equipment, now),
+            Sink::Lines(path) => self.write_lines_into(path, equipment, now),
             Sink::Stdout => {
                 let moved = self.copy_lines(token, equipment)?;
                 self.in_flight = (moved.bytes > 0).then_some(moved.bytes);
@@ -150,10 +168,14 @@ impl Stream {
             if waiting_bytes(&self.pipe)? == 0 {
                 return Ok(Moved { bytes: moved, flow: Flow::Quiet });
             }
-            let max_size = equipment.files.max_size(path, self.limits(), now);
+            let bounds = equipment.files.bounds(path, self.source.keeping, now)?;
             let file = equipment.files.file(path, now)?;
+            if self.fault.is_some() && moved == 0 {
+                // Lines were dropped since: what comes now begins a line.
+                end_line(file)?;
+            }
             let left = ROUND_BYTES - moved;
-            moved += match file.place(max_size)? {
+            moved += match file.place(bounds)? {
                 Place::Rotate => {
                     self.rotate(path, equipment, now);
                     continue;
@@ -174,19 +196,20 @@ impl Stream {
     }
 
     fn write_lines_into(&self, path: &Path, equipment: &mut Equipment, now: Time) -> io::Result<Moved> {
-        let mut gathered = match self.gather(b"", ROUND_BYTES, &mut equipment.plumbing)? {
+        let dress = Dress::of(&self.source, clock::wall_seconds());
+        let mut gathered = match self.gather(&dress, ROUND_BYTES, &mut equipment.plumbing)? {
             Front::Lines(gathered) => gathered,
             Front::NoLine(flow) => return Ok(Moved { bytes: 0, flow }),
         };
-        let max_size = equipment.files.max_size(path, self.limits(), now);
+        let bounds = equipment.files.bounds(path, self.source.keeping, now)?;
         let mut size = equipment.files.file(path, now)?.size()?;
-        if max_size > 0 && size >= max_size {
+        if bounds.are_reached(size) {
             self.rotate(path, equipment, now);
             size = equipment.files.file(path, now)?.size()?;
         }
-        if max_size > size && gathered.text.len() as u64 > max_size - size {
-            let room = at_most(ROUND_BYTES, max_size - size);
-            if let Front::Lines(fewer) = self.gather(b"", room, &mut equipment.plumbing)? {
+        if bounds.max_size > size && gathered.text.len() as u64 > bounds.max_size - size {
+            let room = at_most(ROUND_BYTES, bounds.max_size - size);
+            if let Front::Lines(fewer) = self.gather(&dress, room, &mut equipment.plumbing)? {
                 gathered = fewer;
             }
         }
@@ -206,9 +229,9 @@ impl Stream {
         if room == 0 {
             return Ok(Moved { bytes: 0, flow: Flow::Blocked });
         }
-        let prefix = format!("{} | ", self.source.label);
+        let dress = Dress::of(&self.source, clock::wall_seconds());
         let text_bytes_max = room.min(ROUND_BYTES);
-        let gathered = match self.gather(prefix.as_bytes(), text_bytes_max, &mut equipment.plumbing)? {
+        let gathered = match self.gather(&dress, text_bytes_max, &mut equipment.plumbing)? {
             Front::Lines(gathered) => gathered,
             Front::NoLine(flow) => return Ok(Moved { bytes: 0, flow }),
         };
@@ -219,10 +242,10 @@ impl Stream {
     /// The lines at the front of the pipe, of which at most about `text_bytes_max` are taken. The last words of a
     /// finished process are a line, and so is what cannot become longer: a part of a line that fills the pipe, or
     /// all that the kernel lets us see of it.
-    fn gather(&self, prefix: &[u8], text_bytes_max: usize, plumbing: &mut Plumbing) -> io::Result<Front> {
+    fn gather(&self, dress: &Dress, text_bytes_max: usize, plumbing: &mut Plumbing) -> io::Result<Front> {
         let waiting = waiting_bytes(&self.pipe)?;
         let seen = plumbing.peek(&self.pipe, ROUND_BYTES)?;
-        let gathered = gather(seen, prefix, text_bytes_max);
+        let gathered = gather(seen, dress, text_bytes_max);
         if gathered.consumed > 0 {
             return Ok(Front::Lines(gathered));
         }
@@ -231,13 +254,13 @@ impl Stream {
         }
         let hidden = seen.len() < waiting.min(LINE_BYTES_MAX + 1);
         if self.finishing || hidden || is_full(&self.pipe)? {
-            return Ok(Front::Lines(gather_unfinished(seen, prefix)));
+            return Ok(Front::Lines(gather_unfinished(seen, dress)));
         }
         Ok(Front::NoLine(Flow::Unfinished))
     }
 
     fn rotate(&self, path: &Path, equipment: &mut Equipment, now: Time) {
-        match equipment.files.rotate(path, self.source.keep, now) {
+        match equipment.files.rotate(path, self.source.keeping, now) {
             Rotation::Done | Rotation::StillFailing => (),
             Rotation::Failed(error) => {
                 let sentence = format!(
@@ -246,76 +269,42 @@ impl Stream {
                     path.display(),
                     reason(&error)
                 );
-                (equipment.events)(PumpEvent::Trouble(self.source.incarnation, sentence));
+                (equipment.events)(PumpEvent::Trouble(sentence));
             }
         }
     }
 
-    /// Gives up what is in the pipe: as it is where bytes are spliced, by whole lines elsewhere.
+    /// Gives up what is in the pipe, by whole lines, so that what is written later begins with one.
     fn drop_some(&mut self, equipment: &mut Equipment) -> io::Result<Flow> {
-        let bytes = match &self.source.sink {
-            Sink::Own(_) => ROUND_BYTES,
-            Sink::Shared(_) | Sink::Stdout => {
-                match self.gather(b"", ROUND_BYTES, &mut equipment.plumbing)? {
-                    Front::Lines(gathered) => gathered.consumed,
-                    Front::NoLine(flow) => return Ok(flow),
-                }
-            }
+        let plain = Dress::Prefix(Vec::new());
+        let bytes = match self.gather(&plain, ROUND_BYTES, &mut equipment.plumbing)? {
+            Front::Lines(gathered) => gathered.consumed,
+            Front::NoLine(flow) => return Ok(flow),
         };
         let gone = equipment.plumbing.discard(&self.pipe, bytes)?;
-        self.count_dropped(gone);
+        self.count_dropped(gone, equipment);
         Ok(if gone > 0 { Flow::More } else { Flow::Quiet })
     }
 
-    fn count_dropped(&mut self, bytes: usize) {
-        if let Some(fault) = &mut self.fault {
-            fault.dropped_bytes += bytes as u64;
+    fn count_dropped(&mut self, bytes: usize, equipment: &mut Equipment) {
+        if let Some(fault) = &self.fault {
+            equipment.refusals.count(&fault.refused, &self.source, bytes);
         }
     }
 
-    fn refused(&mut self, error: &io::Error, equipment: &Equipment, now: Time) {
+    fn refused(&mut self, error: &io::Error, equipment: &mut Equipment, now: Time) {
         let retry_at = now + RETRY_INTERVAL;
-        match &mut self.fault {
-            Some(fault) => fault.retry_at = retry_at,
-            None => {
-                let sentence = self.refusal(error);
-                (equipment.events)(PumpEvent::Trouble(self.source.incarnation, sentence));
-                self.fault = Some(Fault { retry_at, dropped_bytes: 0 });
-            }
+        let refused = Refused::new(&self.source.sink, error);
+        if let Some(event) = equipment.refusals.begin(&refused, &self.source, error) {
+            (equipment.events)(event);
         }
+        self.fault = Some(Fault { retry_at, refused });
     }
 
-    fn recovered(&mut self, equipment: &Equipment) {
-        let Some(fault) = self.fault.take() else { return };
-        let sentence = format!(
-            "the output of {} is written to {} again; {} bytes were dropped meanwhile",
-            self.source.label,
-            self.sink_name(),
-            fault.dropped_bytes
-        );
-        (equipment.events)(PumpEvent::Recovered(self.source.incarnation, sentence));
-    }
-
-    fn refusal(&self, error: &io::Error) -> String {
-        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
-        let until = if full.contains(&error.kind()) { "there is room" } else { "that works" };
-        format!(
-            "the output of {} cannot be written to {}: {}; it is dropped until {until}",
-            self.source.label,
-            self.sink_name(),
-            reason(error)
-        )
-    }
-
-    fn sink_name(&self) -> String {
-        match &self.source.sink {
-            Sink::Own(path) | Sink::Shared(path) => path.display().to_string(),
-            Sink::Stdout => "Leveret's own output".to_owned(),
+    fn recovered(&mut self, equipment: &mut Equipment, now: Time) {
+        if let Some(fault) = self.fault.take() {
+            equipment.refusals.end(&fault.refused, &self.source, true, now);
         }
-    }
-
-    fn limits(&self) -> Limits {
-        Limits { max_size: self.source.max_size, keep: self.source.keep }
     }
 }
 
@@ -351,8 +340,7 @@ fn splice_or_copy(
     }
 }
 
-fn end_line(path: &Path, files: &mut Files, now: Time) -> io::Result<()> {
-    let file = files.file(path, now)?;
+fn end_line(file: &mut LogFile) -> io::Result<()> {
     let size = file.size()?;
     if file.ends_line(size)? { Ok(()) } else { file.write_lines(b"\n", size) }
 }

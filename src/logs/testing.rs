@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
 
 use super::rotate::rotated;
-use super::source::{PumpEvent, Sink, Source};
+use super::source::{Format, Keeping, PumpEvent, Sink, Source};
 use super::{Pump, kill_tests};
 use crate::core::ids::Incarnation;
 
@@ -77,7 +77,10 @@ impl Scene {
 
 pub(super) fn source(number: u64, pipe: PathBuf, sink: Sink, max_size: u64, keep: u32) -> Source {
     let label = format!("orders:{number}");
-    Source { incarnation: Incarnation(number), pipe, label, sink, max_size, keep }
+    let keeping = Keeping { max_size, keep, ..Keeping::default() };
+    let format = if sink == Sink::Stdout { Format::Labelled } else { Format::Raw };
+    let program = "orders".to_owned();
+    Source { incarnation: Incarnation(number), pipe, program, label, sink, format, keeping }
 }
 
 /// The content of a log with its rotated files, the oldest first.
@@ -193,12 +196,14 @@ impl Drop for PumpProcess {
 fn written(source: &Source) -> String {
     let (kind, path) = match &source.sink {
         Sink::Own(path) => ("own", path.to_str().unwrap()),
-        Sink::Shared(path) => ("shared", path.to_str().unwrap()),
+        Sink::Lines(path) => ("lines", path.to_str().unwrap()),
         Sink::Stdout => ("stdout", ""),
     };
     let pipe = source.pipe.to_str().unwrap();
     let (number, label) = (source.incarnation, &source.label);
-    format!("{number}\t{pipe}\t{label}\t{kind}\t{path}\t{}\t{}\n", source.max_size, source.keep)
+    let Keeping { max_size, keep, .. } = source.keeping;
+    let is_json = source.format == Format::Json;
+    format!("{number}\t{pipe}\t{label}\t{kind}\t{path}\t{max_size}\t{keep}\t{is_json}\n")
 }
 
 /// The opposite of [`written`].
@@ -206,15 +211,15 @@ pub(super) fn read_back(line: &str) -> Source {
     let fields: Vec<&str> = line.split('\t').collect();
     let sink = match fields[3] {
         "own" => Sink::Own(fields[4].into()),
-        "shared" => Sink::Shared(fields[4].into()),
+        "lines" => Sink::Lines(fields[4].into()),
         _ => Sink::Stdout,
     };
-    Source {
-        incarnation: Incarnation(fields[0].parse().unwrap()),
-        pipe: fields[1].into(),
-        label: fields[2].to_owned(),
-        sink,
-        max_size: fields[5].parse().unwrap(),
-        keep: fields[6].parse().unwrap(),
+    let number = fields[0].parse().unwrap();
+    let (max_size, keep) = (fields[5].parse().unwrap(), fields[6].parse().unwrap());
+    let mut source = source(number, fields[1].into(), sink, max_size, keep);
+    source.label = fields[2].to_owned();
+    if fields[7] == "true" {
+        source.format = Format::Json;
     }
+    source
 }

@@ -84,6 +84,14 @@ impl SnapshotCollector {
             "Processes that were started again, by reason.",
             &["program", "reason"],
             counts(programs, |program| &program.restarts_by_reason),
+        )?;
+        let dropped =
+            programs.iter().map(|program| (vec![program.name.as_str()], program.log_dropped_bytes as f64));
+        self.counters(
+            "leveret_log_dropped_bytes_total",
+            "Output that could not be written, as on a full disk, in bytes.",
+            &["program"],
+            dropped.collect(),
         )
     }
 

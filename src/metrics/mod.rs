@@ -52,6 +52,7 @@ leveret_broker_up{broker="default"} 1
 leveret_build_info{version="0.1.0"} 1
 leveret_config_error 0
 leveret_controller_restarts_total 0
+leveret_log_dropped_bytes_total{program="orders"} 0
 leveret_probe_duration_seconds_bucket{broker="default",le="0.01"} 1
 leveret_probe_duration_seconds_bucket{broker="default",le="0.1"} 1
 leveret_probe_duration_seconds_bucket{broker="default",le="+Inf"} 2

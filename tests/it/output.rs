@@ -3,14 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::command::{pid_of, wait_for_exit};
+use crate::support::command::{finish, pid_of, wait_for_exit};
 use crate::support::daemon::Daemon;
 use crate::support::proc;
+use crate::support::report::report;
 use crate::support::run::{self, script, victim};
 use crate::support::wait::{wait_for, wait_for_state};
 
@@ -198,4 +200,119 @@ fn a_line_that_never_ends_is_cut_where_it_is_shown_and_whole_in_its_file() {
     assert!(shown.ends_with("x\nafter\n"));
     assert!(shown.lines().all(|line| line.len() <= 16 * 1024), "cut into pieces of 16 KiB");
     assert_eq!(shown.matches('x').count(), 100_000, "and nothing of it is lost");
+}
+
+#[test]
+fn lines_with_a_format_are_shared_by_programs_and_files_are_opened_anew_on_sigusr1() {
+    let directory = run::directory("formats");
+    let log = directory.join("all.json");
+    let command = victim("--print-lines 200 --rate 2000");
+    let again = script(&directory.join("again.sh"), "trap 'echo again' USR1\nwhile :; do sleep 0.05; done\n");
+    let daemon = Daemon::start(&format!(
+        "defaults: {{log: {{path: {log}, format: json}}}}
+programs:
+  one: {{command: {command}, processes: 2}}
+  two: {{command: {command}}}
+  again: {{command: {again}}}
+",
+        log = log.display()
+    ));
+    let lines = || -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("each line is whole")).collect()
+    };
+    wait_for_state("all lines", LIMIT, || match lines().len() {
+        600 => Ok(()),
+        found => Err(format!("{found} lines")),
+    });
+    for process in ["one:0", "one:1", "two"] {
+        let of_it: Vec<_> = lines().into_iter().filter(|line| line["process"] == process).collect();
+        let texts: Vec<_> =
+            of_it.iter().map(|line| line["line"].as_str().expect("a text").to_owned()).collect();
+        assert_eq!(texts, (1..=200).map(|number| format!("line {number}")).collect::<Vec<_>>(), "{process}");
+        assert!(of_it.iter().all(|line| line["program"] == process.split(':').next().expect("a name")));
+    }
+    let moved = directory.join("all.json-moved");
+    fs::rename(&log, &moved).expect("the directory is ours");
+    daemon.signal(Signal::USR1);
+    daemon.wait_output("log files are opened anew", LIMIT);
+    daemon.cli_exits(0, &["signal", "again", "USR1"]);
+    wait_for("the line at the path", LIMIT, || (lines().len() == 1).then_some(()));
+    assert_eq!(lines()[0]["line"], "again");
+    assert_eq!(count_lines(&moved), 600);
+}
+
+/// A directory on a disk of its own of one megabyte, where one may be mounted.
+fn small_disk(directory: &Path) -> Option<SmallDisk> {
+    let mut mount = run::command("mount", &run::unique("mount"));
+    mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(directory);
+    finish("mount", mount, LIMIT).status.success().then(|| SmallDisk(directory.to_owned()))
+}
+
+struct SmallDisk(std::path::PathBuf);
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let mut unmount = run::command("umount", &run::unique("umount"));
+        unmount.arg("--lazy").arg(&self.0);
+        finish("umount", unmount, LIMIT);
+    }
+}
+
+#[test]
+fn a_full_disk_halts_nobody_is_told_once_and_is_used_again_when_there_is_room() {
+    let directory = run::directory("full");
+    let place = directory.join("disk");
+    fs::create_dir(&place).expect("the directory is ours");
+    let Some(disk) = small_disk(&place) else {
+        return report("nothing: no small disk can be mounted here, which takes root");
+    };
+    let flood = victim("--flood-mb 20 --exit-code 0");
+    let line = victim("--print-lines 100000 --rate 20");
+    let go = directory.join("go");
+    let command = script(
+        &directory.join("flood.sh"),
+        &format!(
+            "while [ ! -e {} ]; do sleep 0.05; done\n{flood}\ntouch {}\nexec sleep 1000\n",
+            go.display(),
+            directory.join("through").display()
+        ),
+    );
+    let place = place.display();
+    let daemon = Daemon::start(&format!(
+        "programs:
+  flood: {{command: {command}, log: {{path: {place}/flood.log, max_size: 0}}}}
+  line: {{command: {line}, log: {{path: {place}/line.log, format: prefixed}}}}
+"
+    ));
+    daemon.wait_running("flood");
+    daemon.wait_running("line");
+    fs::write(&go, "").expect("the directory is ours");
+    let through = directory.join("through");
+    wait_for("the end of the flood, which nothing halts", LIMIT, || through.exists().then_some(()));
+    daemon.wait_output("No space left on device; it is dropped until there is room", LIMIT);
+    let dropped = |program: &str| -> f64 {
+        let beginning = format!("leveret_log_dropped_bytes_total{{program=\"{program}\"}} ");
+        let metrics = daemon.get_text("/metrics");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&beginning)).expect("it is exported");
+        line.parse().expect("a number")
+    };
+    wait_for("what was dropped in the metrics", LIMIT, || (dropped("flood") > 10e6).then_some(()));
+    // What the flood left of the disk.
+    let mut filler = fs::File::create(disk.0.join("filler")).expect("it has a place");
+    while filler.write_all(b"x").is_ok() {}
+    wait_for("the other one refused, too", LIMIT, || (dropped("line") > 0.0).then_some(()));
+    // There is room again.
+    for name in ["flood.log", "filler"] {
+        fs::write(disk.0.join(name), "").expect("it is ours");
+    }
+    daemon.wait_output("bytes were dropped meanwhile", LIMIT);
+    let log = disk.0.join("line.log");
+    let lines = count_lines(&log);
+    wait_for("more lines", LIMIT, || (count_lines(&log) > lines).then_some(()));
+    let text = fs::read_to_string(&log).expect("it is text");
+    assert!(text.lines().all(|line| line.contains(" line | line ")), "every line is whole:\n{text}");
+    let output = daemon.output();
+    assert_eq!(output.matches("it is dropped until there is room").count(), 1, "{output}");
+    assert_eq!(output.matches("bytes were dropped meanwhile").count(), 1, "{output}");
 }

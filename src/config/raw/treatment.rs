@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::leaves;
-use crate::core::spec::{OnCode, RestartPolicy, StopTarget};
+use crate::core::spec::{LogFormat, OnCode, RestartPolicy, StopTarget};
 
 /// What follows an exit that nobody asked for: the policy alone, or with exceptions by exit code.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -86,7 +86,7 @@ pub(in crate::config) enum StopStep {
 /// Where output goes.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-not-yet" = ["compress", "format"]))]
+#[schemars(extend("x-not-yet" = ["stderr"]))]
 pub(in crate::config) struct Log {
     /// A file for all processes of the program, or `stdout` for Leveret's own output; `/dev/stdout` and `/dev/stderr`
     /// mean the same as `stdout`. Without it, a file per process in the state directory.
@@ -95,7 +95,18 @@ pub(in crate::config) struct Log {
     /// The size at which a file is rotated; 0 never rotates.
     #[schemars(schema_with = "leaves::size", extend("default" = "50MiB"))]
     pub(in crate::config) max_size: Option<u64>,
-    /// How many rotated files are kept.
+    /// The age at which a file is rotated, counted from its first line, when the next line is written. Without it, never.
+    #[schemars(schema_with = "leaves::duration", extend("examples" = ["1d"]))]
+    pub(in crate::config) max_age: Option<Duration>,
+    /// How many rotated files are kept: `FILE.1` is the newest.
     #[schemars(range(min = 0, max = 1000), extend("default" = 5))]
     pub(in crate::config) keep: Option<u32>,
+    /// Whether rotated files are compressed with gzip, all but the newest: `FILE.2.gz`.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) compress: Option<bool>,
+    /// What lines look like: `raw`, as they were printed; `prefixed`, with time and process in front; `json`, an object
+    /// each with `time`, `program`, `process` and `line`. Without it, files are raw, and on Leveret's own output the
+    /// process stands in front.
+    #[schemars(schema_with = "leaves::log_format")]
+    pub(in crate::config) format: Option<LogFormat>,
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{directory, settings, variables, wrong};
 use crate::config::{load, raw, schema};
 use crate::core::spec::{
-    Backoff, Bound, Kind, Limit, LogSpec, LogTarget, OnCode, Resource, RestartPolicy, ScaleMode, StopSpec,
-    StopTarget,
+    Backoff, Bound, Kind, Limit, LogFormat, LogSpec, LogTarget, OnCode, Resource, RestartPolicy, ScaleMode,
+    StopSpec, StopTarget,
 };
 
 #[test]
@@ -67,7 +67,7 @@ programs:
     restart: {policy: on-failure, codes: {0: recycle, 75: stay-down}}
     backoff: {initial: 0s, max: 5s, reset_after: 1m, give_up_after: 4}
     stop: {signal: QUIT, to: group}
-    log: {path: logs/web.log, keep: 0}
+    log: {path: logs/web.log, keep: 0, max_age: 1d, compress: true, format: prefixed}
   orders:
     command: for i in 1 2; do echo $${i}; done
     shell: true
@@ -121,7 +121,14 @@ programs:
     let stop =
         StopSpec { signal: 3, to: StopTarget::Group, timeout: Duration::from_secs(120), then: Vec::new() };
     assert_eq!(web.stop, stop);
-    let log = LogSpec { to: LogTarget::File(base.join("logs/web.log")), max_size: 1_000_000_000, keep: 0 };
+    let log = LogSpec {
+        to: LogTarget::File(base.join("logs/web.log")),
+        max_size: 1_000_000_000,
+        max_age: Some(Duration::from_secs(86_400)),
+        keep: 0,
+        compress: true,
+        format: Some(LogFormat::Prefixed),
+    };
     assert_eq!(web.log, log);
 
     assert_eq!(orders.run.argv, ["/bin/sh", "-c", "for i in 1 2; do echo ${i}; done"]);

@@ -215,6 +215,8 @@ fn features_to_come_are_refused_and_never_silently_accepted() {
         let found = wrong(&format!("programs:\n  a: {{command: x, {key}: {{b: 1}}}}\n"));
         assert_eq!(found, [format!("2:19 programs.a.{key}: `{key}` is not supported yet")]);
     }
+    let found = wrong("programs: {a: {command: x, log: {stderr: err.log}}}\n");
+    assert!(found.len() == 1 && found[0].ends_with("`stderr` is not supported yet"), "{found:?}");
     for key in
         ["prefetch", "concurrency", "profile", "queues", "observe", "floors", "rate", "ordered", "share"]
     {

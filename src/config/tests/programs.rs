@@ -161,6 +161,15 @@ fn the_default_broker_is_the_only_one_or_the_one_called_default() {
 }
 
 #[test]
+fn a_log_that_is_old_at_once_is_a_mistake() {
+    let found = wrong("programs:\n  a: {command: x, log: {max_age: 0s}}\n");
+    assert_eq!(
+        found,
+        ["2:34 programs.a.log.max_age: `max_age` must be longer than nothing; write an age as in 1d"]
+    );
+}
+
+#[test]
 fn the_standard_streams_as_devices_mean_leverets_own_output() {
     for path in ["stdout", "/dev/stdout", "/dev/stderr"] {
         let settings = settings(&format!("programs: {{a: {{command: 'true', log: {{path: {path}}}}}}}\n"));
