@@ -91,7 +91,9 @@ pub(crate) fn steps(inventory: &Inventory) -> (Vec<Step>, Vec<String>) {
         if is_over(&process.state) {
             steps.extend(facts);
         } else if is_followed {
-            steps.extend(end_that_was_followed(process).map(Step::Tell));
+            let (end, rest) = end_that_was_followed(process).unzip();
+            steps.extend(end.map(Step::Tell));
+            of_the_others.extend(rest.map(Step::Tell));
         } else {
             of_the_others.extend(facts);
         }
@@ -100,11 +102,13 @@ pub(crate) fn steps(inventory: &Inventory) -> (Vec<Step>, Vec<String>) {
     (steps, complaints)
 }
 
-/// The end of a life that another one follows in its slot. What followed was started because nothing was seen to be left;
-/// the keeper has not looked for more since, or has found some that left their session, and will say so.
-fn end_that_was_followed(process: &InventoryProcess) -> Option<protocol::Fact> {
-    let InventoryState::Exited { status, at, .. } = process.state else { return None };
-    Some(protocol::Fact::Exited { incarnation: process.incarnation, status, left: 0, at })
+/// The end of a life that another one follows in its slot, and what is left of it. What followed was started because
+/// nothing was seen to be left then.
+fn end_that_was_followed(process: &InventoryProcess) -> Option<(protocol::Fact, protocol::Fact)> {
+    let incarnation = process.incarnation;
+    let InventoryState::Exited { status, at, left, .. } = process.state else { return None };
+    let end = protocol::Fact::Exited { incarnation, status, left: 0, at };
+    Some((end, protocol::Fact::Left { incarnation, left, at }))
 }
 
 /// Whose life it is, if its note says so.
