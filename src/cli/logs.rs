@@ -264,10 +264,18 @@ impl Follower {
         struct Line {
             process: String,
             line: String,
+            /// Whether it is Leveret's own.
+            #[serde(default)]
+            leveret: bool,
         }
         match serde_json::from_str::<Line>(&event.data) {
-            Ok(Line { process, line }) if self.log.plain.as_ref() == Some(&process) => line,
-            Ok(Line { process, line }) => format!("{process} | {line}"),
+            Ok(Line { process, line, leveret }) => match (self.log.plain.as_ref() == Some(&process), leveret)
+            {
+                (true, false) => line,
+                (true, true) => format!("* {line}"),
+                (false, false) => format!("{process} | {line}"),
+                (false, true) => format!("{process} * {line}"),
+            },
             Err(_) => event.data.clone(),
         }
     }
@@ -353,12 +361,15 @@ mod tests {
             ("GET /api/v1/logs/orders:1/follow?lines=50", 0) => {
                 Answer::Events(vec![event("1:1", "orders:1", "x")])
             }
-            ("GET /api/v1/logs/web/follow?lines=50", 0 | 1) => Answer::Events(vec![event("1:1", "web", "y")]),
+            ("GET /api/v1/logs/web/follow?lines=50", 0 | 1) => Answer::Events(vec![
+                event("1:1", "web", "y"),
+                "data: {\"process\":\"web\",\"line\":\"started\",\"leveret\":true}\n\n".into(),
+            ]),
             (_, _) => Answer::Json(404, serde_json::json!({"error": "gone"})),
         });
         assert_eq!(fixture::run(&server.socket(), "logs orders:1 -f").await.out, "x\n");
-        assert_eq!(fixture::run(&server.socket(), "logs web -f").await.out, "y\n");
-        assert_eq!(fixture::run(&server.socket(), "logs all -f").await.out, "web | y\n");
+        assert_eq!(fixture::run(&server.socket(), "logs web -f").await.out, "y\n* started\n");
+        assert_eq!(fixture::run(&server.socket(), "logs all -f").await.out, "web | y\nweb * started\n");
     }
 
     #[tokio::test]

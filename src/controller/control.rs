@@ -6,14 +6,14 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::announce::Announcer;
 use super::brokers::Brokers;
 use super::ending::Finishing;
 use super::executor::Executor;
-use super::handle::{Histogram, Request};
+use super::handle::{Histogram, Remark, Request};
 use super::hearing::{Heard, Hearing};
 use super::kept::{self, Running};
 use super::leaving::{Leaving, Servers};
@@ -67,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) probe_facts_in: mpsc::Sender<amqp::fact::Fact>,
     pub(crate) pump_events: mpsc::UnboundedReceiver<PumpEvent>,
     pub(crate) changed: watch::Sender<u64>,
+    pub(crate) remarks: broadcast::Sender<Remark>,
     pub(crate) journal: Journal<DecisionView>,
     pub(crate) hearing: Hearing,
     pub(crate) heard: mpsc::UnboundedReceiver<Heard>,
@@ -100,6 +101,7 @@ pub(crate) struct Control {
     probe_facts: mpsc::Receiver<amqp::fact::Fact>,
     pump_events: mpsc::UnboundedReceiver<PumpEvent>,
     changed: watch::Sender<u64>,
+    pub(super) remarks: broadcast::Sender<Remark>,
     /// Lives of which nothing is left and whose output is being read to its end.
     pub(super) releasing: BTreeSet<Incarnation>,
     /// Lives that an earlier keeper started.
@@ -171,6 +173,7 @@ impl Control {
             probe_facts: parts.probe_facts,
             pump_events: parts.pump_events,
             changed: parts.changed,
+            remarks: parts.remarks,
             releasing: BTreeSet::new(),
             adopted: BTreeSet::new(),
             reading: BTreeSet::new(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::snapshot::{DecisionView, Explanation, Snapshot};
 use crate::core::configure::Class;
@@ -182,17 +182,42 @@ impl Histogram {
     }
 }
 
+/// How many remarks a slow reader may be behind; more are lost to it.
+const REMARKS_MAX: usize = 1_024;
+
+/// What became of a process, for those who follow its output: it was started, it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The program.
+    pub program: String,
+    /// The process: `orders:3`.
+    pub process: String,
+    /// What became of it.
+    pub text: String,
+}
+
 /// A clonable way to ask the loop.
 #[derive(Clone, Debug)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
     changed: watch::Receiver<u64>,
+    remarks: broadcast::Sender<Remark>,
 }
 
 impl Handle {
     /// A handle to the loop that receives `requests` and counts its changes up in `changed`.
     pub fn new(requests: mpsc::Sender<Request>, changed: watch::Receiver<u64>) -> Self {
-        Self { requests, changed }
+        Self { requests, changed, remarks: broadcast::channel(REMARKS_MAX).0 }
+    }
+
+    /// Where the loop tells what becomes of processes, for those who follow their output.
+    pub fn remarks_in(&self) -> broadcast::Sender<Remark> {
+        self.remarks.clone()
+    }
+
+    /// What becomes of processes from now on.
+    pub fn remarks(&self) -> broadcast::Receiver<Remark> {
+        self.remarks.subscribe()
     }
 
     /// Counts up whenever something that a snapshot shows may have changed.

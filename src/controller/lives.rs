@@ -33,9 +33,10 @@ impl Control {
     }
 
     pub(super) fn keeper_fact(&mut self, fact: protocol::Fact) {
-        if let protocol::Fact::Spawned { incarnation, .. } = &fact
+        if let protocol::Fact::Spawned { incarnation, pid, .. } = &fact
             && let Some(process) = self.machine.process_of(*incarnation)
         {
+            self.remark(&process, format!("started as pid {pid}"));
             self.read_output(&process, *incarnation);
         }
         if let Some(told) = takeover::told(&fact) {

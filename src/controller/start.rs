@@ -149,6 +149,7 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     let (hearing, said) = Hearing::start(said_before, sockets, move |heard| drop(heard_in.send(heard)))
         .map_err(StartError::system("listen to what processes say"))?;
     let handle = Handle::new(requests_in, changes);
+    let remarks = handle.remarks_in();
     let state_dir = running.settings.state_dir.clone();
     let journal = Journal::open(&state_dir)
         .map_err(StartError::system(format!("read the journal in {}", state_dir.display())))?;
@@ -178,6 +179,7 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
         probe_facts_in,
         pump_events,
         changed,
+        remarks,
         journal,
         hearing,
         heard,

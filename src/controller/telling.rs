@@ -3,12 +3,13 @@
 use tracing::{info, warn};
 
 use super::control::Control;
-use super::handle::Histogram;
+use super::handle::{Histogram, Remark};
 use super::snapshot::DecisionView;
 use super::view;
 use crate::core::event::Notice;
-use crate::core::ids::ProcessId;
+use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::time::human;
+use crate::logs::source::Format;
 use crate::sys::clock;
 
 /// Bounds of the histogram of stops, in seconds.
@@ -22,9 +23,13 @@ impl Control {
             Notice::Restarted(process, reason) => {
                 info!("{} starts again ({})", label(&process), reason.as_str());
             }
-            Notice::Ended(process, sentence) => info!("{}: {sentence}", label(&process)),
+            Notice::Ended(process, sentence) => {
+                info!("{}: {sentence}", label(&process));
+                self.remark(&process, sentence);
+            }
             Notice::Stopped(process, took) => {
                 info!("{} has stopped, {} after it was asked to", label(&process), human(took));
+                self.remark(&process, format!("has stopped, {} after it was asked to", human(took)));
                 let histogram = self.stops.entry(process.program);
                 histogram.or_insert_with(|| Histogram::new(&STOP_BOUNDS)).observe(took);
             }
@@ -71,6 +76,21 @@ impl Control {
             }
             Notice::Auxiliary(outcome) => {
                 info!("{}: {:?} ended: {:?}", outcome.program, outcome.purpose, outcome.result);
+            }
+        }
+    }
+
+    /// Tells those who follow a process's output what became of it: in the file itself where lines have a format that
+    /// tells the two apart, else in the live view alone.
+    pub(super) fn remark(&self, process: &ProcessId, text: String) {
+        let Some(program) = self.machine.world().programs.get(&process.program) else { return };
+        let source = self.executor.source(program, process.slot, Incarnation::default());
+        match source.format {
+            Format::Prefixed | Format::Json => self.pump.say(source, text),
+            Format::Raw | Format::Labelled => {
+                let remark = Remark { program: source.program, process: source.label, text };
+                // It fails where nobody follows just now.
+                drop(self.remarks.send(remark));
             }
         }
     }

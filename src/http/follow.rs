@@ -18,13 +18,15 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::broadcast::error::TryRecvError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use tokio::time::sleep;
 
 use super::context::Context;
 use super::error::ApiError;
 use super::logs::{self, LogFile, Logs};
 use super::plain::plain;
+use crate::controller::handle::Remark;
 use crate::logs::tail::{Follower, Line, Position};
 use crate::sys::clock;
 
@@ -65,6 +67,7 @@ pub(super) async fn follow(
     let from = query.from.as_deref().filter(|id| !id.is_empty());
     let resume = last.or(from).map(Resume::parse).transpose()?;
     let changes = context.handle().changes();
+    let remarks = context.handle().remarks();
     let found = logs::find(&*context.handle().snapshot().await?, &name)?;
     let (single, files) = match found {
         Logs::One(file) => (true, vec![file]),
@@ -81,6 +84,8 @@ pub(super) async fn follow(
         cursors: Vec::new(),
         ready: VecDeque::from([Event::default().retry(Duration::from_secs(1)).comment("following")]),
         quiet_polls: 0,
+        remarks,
+        due_remarks: Vec::new(),
         ended: false,
         _permit: permit,
     };
@@ -136,6 +141,10 @@ struct Following {
     cursors: Vec<Cursor>,
     ready: VecDeque<Event>,
     quiet_polls: u32,
+    /// What becomes of the processes.
+    remarks: broadcast::Receiver<Remark>,
+    /// Those that came before the last look at the files, which may be a moment behind.
+    due_remarks: Vec<Remark>,
     /// There is nothing to wait for any more.
     ended: bool,
     _permit: OwnedSemaphorePermit,
@@ -200,7 +209,9 @@ impl Following {
             }
             // What is here to be noticed is noticed before the files are read, so that a process's last lines are not missed.
             self.notice_processes().await;
+            let due = std::mem::take(&mut self.due_remarks);
             self.read().await;
+            self.queue_remarks(due);
             if !self.ready.is_empty() {
                 continue;
             }
@@ -314,6 +325,27 @@ impl Following {
                 event = event.id(id);
             }
             self.ready.push_back(event);
+        }
+    }
+
+    /// Lines of Leveret's own come after those that were printed before; they have no id, because they are in no file.
+    fn queue_remarks(&mut self, due: Vec<Remark>) {
+        for Remark { process, text, .. } in due {
+            let data = json!({ "process": process, "line": text, "leveret": true });
+            self.ready.push_back(Event::default().data(data.to_string()));
+        }
+        loop {
+            match self.remarks.try_recv() {
+                Ok(remark) => {
+                    let is_followed = |cursor: &Cursor| cursor.file.label == remark.process;
+                    if remark.program == self.name || self.cursors.iter().any(is_followed) {
+                        self.due_remarks.push(remark);
+                    }
+                }
+                // What a slow reader has missed is in Leveret's log.
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
         }
     }
 

@@ -27,6 +27,24 @@ impl Dress {
         }
     }
 
+    /// Appends a line of Leveret's own: `*` in place of `|`, `event` in place of `line`.
+    pub(super) fn put_remark(&self, text: &str, into: &mut Vec<u8>) {
+        match self {
+            Self::Prefix(prefix) => {
+                into.extend_from_slice(prefix.strip_suffix(b"| ").unwrap_or(prefix));
+                into.extend_from_slice(b"* ");
+                into.extend_from_slice(text.as_bytes());
+            }
+            Self::Json(head) => {
+                into.extend_from_slice(head);
+                into.extend_from_slice(b",\"event\":");
+                into.extend_from_slice(quoted(text).as_bytes());
+                into.push(b'}');
+            }
+        }
+        into.push(b'\n');
+    }
+
     /// Appends a line of the program.
     pub(super) fn put(&self, text: &[u8], into: &mut Vec<u8>) {
         match self {

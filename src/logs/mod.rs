@@ -13,6 +13,7 @@ mod plumbing;
 mod pump;
 mod reason;
 mod refusals;
+mod remarks;
 mod rotate;
 pub mod source;
 mod stdout;

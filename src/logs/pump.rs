@@ -21,6 +21,7 @@ use super::file::{Files, IDLE_MAX};
 use super::plumbing::{Plumbing, open_pipe};
 use super::reason::reason;
 use super::refusals::{Dropped, Refusals};
+use super::remarks::remark;
 use super::source::{PumpEvent, Sink, Source};
 use super::stdout::{Stdout, Written};
 use super::stream::{Equipment, Flow, Stream};
@@ -59,6 +60,7 @@ enum Command {
     Finish(Incarnation),
     Configure(Source),
     Reopen,
+    Say(Source, String),
     Written(Written),
     Stop,
 }
@@ -139,6 +141,12 @@ impl Pump {
     /// Opens all files anew at their paths, from the next line on: somebody has moved them.
     pub fn reopen(&self) {
         self.send(Command::Reopen);
+    }
+
+    /// Writes a line of Leveret's own about a process where its output goes, after what the process has printed so far;
+    /// only where lines have a format that tells the two apart.
+    pub fn say(&self, source: Source, text: String) {
+        self.send(Command::Say(source, text));
     }
 
     /// How many bytes of each program were dropped since this pump began.
@@ -258,6 +266,7 @@ impl Engine {
                 Ok(Command::Finish(incarnation)) => self.finish(incarnation),
                 Ok(Command::Configure(source)) => self.configure(source),
                 Ok(Command::Reopen) => self.equipment.files.reopen(),
+                Ok(Command::Say(source, text)) => self.say(&source, text),
                 Ok(Command::Written(written)) => self.written(&written),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
@@ -314,6 +323,18 @@ impl Engine {
             stream.source = source.clone();
             // A part of a line that waits in the pipe may go at once now.
             self.enqueue(token);
+        }
+    }
+
+    fn say(&mut self, source: &Source, text: String) {
+        let of_process = |stream: &Stream| stream.source.label == source.label && stream.has_more();
+        match self.streams.iter_mut().rev().find(|(_, stream)| of_process(stream)) {
+            Some((token, stream)) => {
+                let token = *token;
+                stream.say_later(text);
+                self.enqueue(token);
+            }
+            None => remark(source, &text, &mut self.equipment, clock::now()),
         }
     }
 
@@ -386,8 +407,9 @@ impl Engine {
 
     /// Closes a pipe of which all is written.
     fn close(&mut self, token: u64, now: Time) {
-        let Some(stream) = self.remove(token) else { return };
+        let Some(mut stream) = self.remove(token) else { return };
         stream.end_last_line(&mut self.equipment, now);
+        stream.say_all(&mut self.equipment, now);
         stream.close(&mut self.equipment, now);
         self.forget(stream);
     }
@@ -468,6 +490,7 @@ impl Engine {
                     | Command::Finish(_)
                     | Command::Configure(_)
                     | Command::Reopen
+                    | Command::Say(..)
                     | Command::Stop,
                 ) => (),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,

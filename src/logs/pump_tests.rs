@@ -415,3 +415,28 @@ fn a_file_that_was_moved_away_is_opened_anew_at_its_path_when_that_is_asked_for(
         (b"before\n".to_vec(), b"after\n".to_vec())
     );
 }
+
+#[test]
+fn a_line_of_leverets_own_comes_after_what_was_printed_before_and_breaks_no_line() {
+    let scene = Scene::new();
+    let (pipe, log) = (scene.path("1.pipe"), scene.path("1.log"));
+    let mut writer = named_pipe(&pipe);
+    let source =
+        with(source(1, pipe, Sink::Lines(log.clone()), 0, 0), |source| source.format = Format::Prefixed);
+    scene.pump.say(source.clone(), "started as pid 7".to_owned());
+    scene.pump.open(source.clone());
+    wait_until("it is written", || fs::read(&log).is_ok_and(|log| log.ends_with(b"as pid 7\n")));
+    writer.write_all(b"one\nlast wo").unwrap();
+    scene.pump.say(source, "exited with code 1".to_owned());
+    writer.write_all(b"rds").unwrap();
+    scene.drain(1);
+    let text = fs::read_to_string(log).unwrap();
+    let texts: Vec<_> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    let expected = [
+        "orders:1 * started as pid 7",
+        "orders:1 | one",
+        "orders:1 | last words",
+        "orders:1 * exited with code 1",
+    ];
+    assert_eq!(texts, expected);
+}

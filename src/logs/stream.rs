@@ -14,6 +14,7 @@ use super::lines::{Gathered, LINE_BYTES_MAX, gather, gather_unfinished};
 use super::plumbing::{Plumbing, ROUND_BYTES, is_full, transfer, waiting_bytes};
 use super::reason::reason;
 use super::refusals::{Refusals, Refused, refusal};
+use super::remarks::{Remarks, remark};
 use super::source::{PumpEvent, Sink, Source};
 use super::stdout::Stdout;
 use crate::core::time::Time;
@@ -61,6 +62,9 @@ pub(super) struct Stream {
     /// The number of bytes in the pipe of which a copy is being written to Leveret's own output.
     in_flight: Option<usize>,
     fault: Option<Fault>,
+    /// Bytes that have left the pipe.
+    taken: u64,
+    remarks: Remarks,
 }
 
 /// Since the sink refused output.
@@ -72,7 +76,17 @@ struct Fault {
 
 impl Stream {
     pub(super) fn new(source: Source, pipe: File) -> Self {
-        Self { source, pipe, finishing: false, queued: false, look_again: None, in_flight: None, fault: None }
+        Self {
+            source,
+            pipe,
+            finishing: false,
+            queued: false,
+            look_again: None,
+            in_flight: None,
+            fault: None,
+            taken: 0,
+            remarks: Remarks::default(),
+        }
     }
 
     /// Moves at most about [`ROUND_BYTES`].
@@ -88,6 +102,9 @@ impl Stream {
         }
         match self.write_some(token, equipment, now) {
             Ok(Moved { bytes, flow }) => {
+                if self.in_flight.is_none() {
+                    self.took(bytes, equipment, now);
+                }
                 if bytes > 0 && self.in_flight.is_none() {
                     self.recovered(equipment, now);
                 }
@@ -112,6 +129,7 @@ impl Stream {
     ) -> io::Result<()> {
         let Some(bytes) = self.in_flight.take() else { return Ok(()) };
         let gone = equipment.plumbing.discard(&self.pipe, bytes)?;
+        self.took(gone, equipment, now);
         match result {
             Ok(()) => self.recovered(equipment, now),
             Err(error) => {
@@ -133,6 +151,33 @@ impl Stream {
         let done = equipment.files.file(path, now).and_then(end_line);
         if let Err(error) = done {
             (equipment.events)(PumpEvent::Trouble(refusal(&self.source, &error)));
+        }
+    }
+
+    /// Whether something of it has not been written yet.
+    pub(super) fn has_more(&self) -> bool {
+        // A pipe that cannot be asked cannot be read either, which its next turn tells.
+        waiting_bytes(&self.pipe).is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// Has a line of Leveret's own written when all is written that is in the pipe now.
+    pub(super) fn say_later(&mut self, text: String) {
+        let waiting = waiting_bytes(&self.pipe).unwrap_or(0) as u64;
+        self.remarks.push(self.taken + waiting, text);
+    }
+
+    /// Writes the lines of Leveret's own that still wait: nothing more will come.
+    pub(super) fn say_all(&mut self, equipment: &mut Equipment, now: Time) {
+        while let Some(text) = self.remarks.next(u64::MAX) {
+            remark(&self.source, &text, equipment, now);
+        }
+    }
+
+    /// So many bytes have left the pipe: what waited for them is said.
+    fn took(&mut self, bytes: usize, equipment: &mut Equipment, now: Time) {
+        self.taken += bytes as u64;
+        while let Some(text) = self.remarks.next(self.taken) {
+            remark(&self.source, &text, equipment, now);
         }
     }
 
@@ -282,6 +327,7 @@ impl Stream {
             Front::NoLine(flow) => return Ok(flow),
         };
         let gone = equipment.plumbing.discard(&self.pipe, bytes)?;
+        self.taken += gone as u64;
         self.count_dropped(gone, equipment);
         Ok(if gone > 0 { Flow::More } else { Flow::Quiet })
     }

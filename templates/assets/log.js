@@ -35,7 +35,7 @@ function disconnect() {
   source = null;
 }
 
-function append({ process, line }) {
+function append({ process, line, leveret }) {
   const follows = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   const row = document.createElement("div");
   if (severalProcesses) {
@@ -43,7 +43,7 @@ function append({ process, line }) {
     label.textContent = process;
     row.append(label, " ");
   }
-  row.append(line);
+  row.append(leveret ? `* ${line}` : line);
   log.append(row);
   empty.hidden = true;
   while (log.childElementCount > LINES_MAX) log.firstElementChild.remove();

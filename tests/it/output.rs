@@ -219,7 +219,8 @@ programs:
     ));
     let lines = || -> Vec<serde_json::Value> {
         let text = fs::read_to_string(&log).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("each line is whole")).collect()
+        let all = text.lines().map(|line| serde_json::from_str(line).expect("each line is whole"));
+        all.filter(|line: &serde_json::Value| line["event"].is_null()).collect()
     };
     wait_for_state("all lines", LIMIT, || match lines().len() {
         600 => Ok(()),
@@ -239,7 +240,38 @@ programs:
     daemon.cli_exits(0, &["signal", "again", "USR1"]);
     wait_for("the line at the path", LIMIT, || (lines().len() == 1).then_some(()));
     assert_eq!(lines()[0]["line"], "again");
-    assert_eq!(count_lines(&moved), 600);
+    let events: BTreeSet<String> = fs::read_to_string(&moved)
+        .expect("it is text")
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|line| Some(format!("{}: {}", line["process"], line["event"].as_str()?)))
+        .collect();
+    let started = |process: &str| {
+        events.iter().any(|event| event.starts_with(&format!("\"{process}\": started as pid ")))
+    };
+    assert!(["one:0", "one:1", "two", "again"].into_iter().all(started), "{events:?}");
+}
+
+#[test]
+fn the_live_view_of_a_raw_file_tells_what_becomes_of_the_process_between_whole_lines() {
+    let command = victim("--print-lines 3 --exit-after 0.5 --exit-code 7");
+    let daemon = Daemon::start(&format!(
+        "programs:\n  web: {{command: {command}, backoff: {{initial: 1s, max: 1s}}}}\n"
+    ));
+    let output = run::directory("live").join("output");
+    let file = fs::File::create(&output).expect("the directory is ours");
+    let mut follower =
+        daemon.cli_command(&["logs", "web", "-f", "-n", "0"]).stdout(file).spawn().expect("it starts");
+    let text = wait_for("two lives", LIMIT, || {
+        let text = fs::read_to_string(&output).ok()?;
+        (text.matches("* ended with exit code 7").count() > 1).then_some(text)
+    });
+    proc::signal(pid_of(&follower), Signal::INT);
+    wait_for_exit("leveret logs -f", &mut follower, LIMIT);
+    assert!(text.lines().any(|line| line.starts_with("* started as pid ")), "{text}");
+    assert!(text.lines().all(|line| line.starts_with("* ") || line.starts_with("line ")), "{text}");
+    let log = fs::read_to_string(daemon.logs_directory().join("web.0.log")).expect("it is text");
+    assert!(log.lines().all(|line| line.starts_with("line ")), "raw is what was printed: {log}");
 }
 
 /// A directory on a disk of its own of one megabyte, where one may be mounted.
@@ -311,7 +343,10 @@ fn a_full_disk_halts_nobody_is_told_once_and_is_used_again_when_there_is_room() 
     let lines = count_lines(&log);
     wait_for("more lines", LIMIT, || (count_lines(&log) > lines).then_some(()));
     let text = fs::read_to_string(&log).expect("it is text");
-    assert!(text.lines().all(|line| line.contains(" line | line ")), "every line is whole:\n{text}");
+    assert!(
+        text.lines().all(|line| line.contains(" line | line ") || line.contains(" line * ")),
+        "every line is whole:\n{text}"
+    );
     let output = daemon.output();
     assert_eq!(output.matches("it is dropped until there is room").count(), 1, "{output}");
     assert_eq!(output.matches("bytes were dropped meanwhile").count(), 1, "{output}");
