@@ -162,7 +162,9 @@ impl Check<'_> {
     }
 
     fn single(&mut self, node: &Node, scalar: &Scalar, schema: &Schema, spot: &Spot<'_>) -> Option<Value> {
-        if scalar.is_null() {
+        // `stdin: null` is a word as any other.
+        let is_word = strings(schema.get("enum")).any(|word| word == scalar.text);
+        if scalar.is_null() && !is_word {
             let message = format!("{} has no value", spot.title());
             return self.refuse(node, spot, message);
         }

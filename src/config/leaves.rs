@@ -366,6 +366,11 @@ pub(super) fn stop_to(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["main", "group"]})
 }
 
+/// What is on standard input.
+pub(super) fn stdin(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["null", "closed"]})
+}
+
 /// How far a program must have come.
 pub(super) fn until(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["started", "ready", "completed"]})

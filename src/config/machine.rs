@@ -9,6 +9,7 @@ use nix::unistd::{Group, User};
 
 use super::settings::Settings;
 use crate::core::spec::{EnvFile, ProgramSpec, RunSpec};
+use crate::sys::cgroup;
 use crate::sys::env_file::{self, EnvFileError};
 
 /// Where commands are looked for when there is no `PATH`.
@@ -40,6 +41,7 @@ pub(super) fn warnings(settings: &Settings, environment: &BTreeMap<String, Strin
             shell_word(&program.run),
             user(&program.run, me),
             group(&program.run),
+            program.run.cgroup.as_ref().and_then(|spec| cgroup::doubt(cgroup::base().as_deref(), spec)),
         ];
         warnings.extend(sentences.into_iter().flatten().map(|sentence| named(program, &sentence)));
     }

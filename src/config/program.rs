@@ -13,8 +13,8 @@ use crate::core::ids::ProgramName;
 use crate::core::plan::signal_text;
 use crate::core::readiness::ReadyBy;
 use crate::core::spec::{
-    Backoff, Bound, Dependency, EnvFile, Kind, Limit, LogSpec, LogTarget, OnCode, ProgramSpec, Resource,
-    RunSpec, ScaleMode, ScaleSpec, StopSpec, StopStep, StopTarget, digest,
+    Backoff, Bound, CgroupSpec, Dependency, EnvFile, Kind, Limit, LogSpec, LogTarget, OnCode, ProgramSpec,
+    Resource, RunSpec, ScaleMode, ScaleSpec, StopSpec, StopStep, StopTarget, digest,
 };
 use crate::core::time::human;
 use crate::sys::env_file::{self, EnvFileError};
@@ -153,6 +153,8 @@ pub(super) fn program(
             oom_score_adj: raw.oom_score_adj.or(defaults.oom_score_adj),
             no_new_privs: raw.no_new_privs.or(defaults.no_new_privs).unwrap_or_default(),
             notify: ready.as_ref().is_some_and(|ready| ready.by == ReadyBy::Notify),
+            stdin: raw.stdin.or(defaults.stdin).unwrap_or_default(),
+            cgroup: raw.cgroup.as_ref().and_then(cgroup),
         },
         kind: kind?,
         autostart: raw.autostart.or(defaults.autostart).unwrap_or(true),
@@ -252,6 +254,13 @@ fn choose_broker(
         }
     };
     found.map(str::to_owned)
+}
+
+/// A group without limits is none.
+fn cgroup(raw: &raw::Cgroup) -> Option<CgroupSpec> {
+    let raw::Cgroup { memory_max, cpu_max, pids_max } = *raw;
+    let spec = CgroupSpec { memory_max, cpu_max, pids_max };
+    (spec != CgroupSpec::default()).then_some(spec)
 }
 
 fn bound(raw: &raw::Bound) -> Bound {

@@ -22,12 +22,13 @@ use serde::Deserialize;
 
 pub(super) use condition::Ready;
 pub(super) use entries::Entries;
-pub(super) use run::{Bound, Command, EnvFile, EnvFiles, Limit, Limits, Unlimited};
+pub(super) use run::{Bound, Cgroup, Command, EnvFile, EnvFiles, Limit, Limits, Unlimited};
 pub(super) use treatment::{Backoff, Log, Restart, Stop, StopStep};
 pub(super) use work::{DependsOn, Scale, Schedule};
 
 use super::leaves;
 use crate::core::secret::Secret;
+use crate::core::spec::Stdin;
 
 /// Configuration of Leveret. In every value `${NAME}`, `${NAME:-default}` and `${file:PATH}` are expanded; `$${` is a
 /// literal `${`. Relative paths are relative to the file's own directory.
@@ -158,6 +159,9 @@ pub(super) struct Defaults {
     /// Whether neither the program nor what it starts can gain rights, as by a set-user-id file.
     #[schemars(extend("default" = false))]
     pub(super) no_new_privs: Option<bool>,
+    /// What is on standard input: `null` is /dev/null, `closed` is nothing at all.
+    #[schemars(schema_with = "leaves::stdin", extend("default" = "null"))]
+    pub(super) stdin: Option<Stdin>,
     /// Whether programs start with Leveret.
     #[schemars(extend("default" = true))]
     pub(super) autostart: Option<bool>,
@@ -235,6 +239,12 @@ pub(super) struct Program {
     /// Whether neither the program nor what it starts can gain rights, as by a set-user-id file.
     #[schemars(extend("default" = false))]
     pub(super) no_new_privs: Option<bool>,
+    /// What is on standard input: `null` is /dev/null, `closed` is nothing at all.
+    #[schemars(schema_with = "leaves::stdin", extend("default" = "null"))]
+    pub(super) stdin: Option<Stdin>,
+    /// Limits for all processes of the program together, in a control group (version 2) of its own. Where the system has
+    /// none that Leveret may write to, the program runs without, and `leveret check` says so.
+    pub(super) cgroup: Option<Cgroup>,
     /// Whether it starts with Leveret.
     #[schemars(extend("default" = true))]
     pub(super) autostart: Option<bool>,

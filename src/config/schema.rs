@@ -151,7 +151,8 @@ mod tests {
     fn every_key_has_a_description_and_none_is_null() {
         let mut keys = 0;
         visit(&of::<raw::File>(), "", &mut |schema, path| {
-            assert!(!schema.to_string().contains("\"null\""), "{path} can be null");
+            let kinds = schema.get("type").map(Value::to_string).unwrap_or_default();
+            assert!(!kinds.contains("\"null\""), "{path} can be null");
             for schema in [Some(schema), schema.get("propertyNames")].into_iter().flatten() {
                 if let Some(reads) = schema.get(READS) {
                     let kind = Leaf::named(reads.as_str().unwrap());

@@ -14,7 +14,7 @@ use crate::core::runs::Run;
 use crate::core::spec::{LogFormat, LogSpec, LogTarget, RunSpec};
 use crate::core::time::Time;
 use crate::core::world::{Program, World};
-use crate::keeper::protocol::{NotifyOrder, Order, SpawnOrder};
+use crate::keeper::protocol::{CgroupOrder, NotifyOrder, Order, SpawnOrder};
 use crate::logs::source::{Format, Keeping, Sink, Source};
 use crate::sys::notify;
 
@@ -158,6 +158,10 @@ impl Executor {
             limits: run.limits.clone(),
             oom_score_adj: run.oom_score_adj,
             no_new_privs: run.no_new_privs,
+            stdin: run.stdin,
+            cgroup: process
+                .zip(run.cgroup.clone())
+                .map(|(process, limits)| CgroupOrder { name: process.program.to_string(), limits }),
             output: self.pipe(incarnation),
             notify,
             note,

@@ -152,6 +152,8 @@ fn run(before: &ProgramSpec, after: &ProgramSpec, keys: &mut Keys) {
         oom_score_adj,
         no_new_privs,
         notify,
+        stdin,
+        cgroup,
     } = &before.run;
     let after = &after.run;
     keys.add("command", Effect::Restart, *argv != after.argv);
@@ -167,6 +169,8 @@ fn run(before: &ProgramSpec, after: &ProgramSpec, keys: &mut Keys) {
     keys.add("oom_score_adj", Effect::Restart, *oom_score_adj != after.oom_score_adj);
     keys.add("no_new_privs", Effect::Restart, *no_new_privs != after.no_new_privs);
     keys.add("ready.notify", Effect::Restart, *notify != after.notify);
+    keys.add("stdin", Effect::Restart, *stdin != after.stdin);
+    keys.add("cgroup", Effect::Restart, *cgroup != after.cgroup);
 }
 
 /// What tells that a process is of use. Those that are of use stay so; the others are measured by what is new.
@@ -242,7 +246,7 @@ mod tests {
     use crate::core::ids::ProgramName;
     use crate::core::scenario::{scaled, scheduled, service};
     use crate::core::spec::{
-        Bound, Dependency, EnvFile, Limit, LogTarget, OnCode, Resource, StopStep, Until,
+        Bound, CgroupSpec, Dependency, EnvFile, Limit, LogTarget, OnCode, Resource, Stdin, StopStep, Until,
     };
 
     type Change<T> = Box<dyn Fn(&mut T)>;
@@ -274,6 +278,8 @@ mod tests {
             ("oom_score_adj", Box::new(|run| run.oom_score_adj = Some(1))),
             ("no_new_privs", Box::new(|run| run.no_new_privs = true)),
             ("ready.notify", Box::new(|run| run.notify = true)),
+            ("stdin", Box::new(|run| run.stdin = Stdin::Closed)),
+            ("cgroup", Box::new(|run| run.cgroup = Some(CgroupSpec::default()))),
         ];
         for (key, change) in changes {
             let differences = changed(&service("web", 1), |spec| change(&mut spec.run));

@@ -126,6 +126,53 @@ pub struct RunSpec {
     /// Whether it has to have a socket over which it says how it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub notify: bool,
+    /// What is on its standard input.
+    #[serde(default, skip_serializing_if = "Stdin::is_null")]
+    pub stdin: Stdin,
+    /// Limits of all processes of the program together, where the system has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<CgroupSpec>,
+}
+
+/// What is on the standard input of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stdin {
+    /// `/dev/null`: reading finds the end at once.
+    #[default]
+    Null,
+    /// Nothing: reading fails.
+    Closed,
+}
+
+impl Stdin {
+    /// Whether it is what there is unless somebody says otherwise.
+    pub fn is_null(&self) -> bool {
+        *self == Self::Null
+    }
+}
+
+/// Limits of a control group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupSpec {
+    /// Bytes of memory; the kernel kills something in the group that needs more.
+    pub memory_max: Option<u64>,
+    /// Processor time, in percent of one core.
+    pub cpu_max: Option<u32>,
+    /// Processes and threads.
+    pub pids_max: Option<u32>,
+}
+
+impl CgroupSpec {
+    /// The kernel's controller, file and text for each limit.
+    pub fn files(&self) -> Vec<(&'static str, &'static str, String)> {
+        let memory = self.memory_max.map(|bytes| ("memory", "memory.max", bytes.to_string()));
+        // So many microseconds in each 100 ms.
+        let cpu =
+            self.cpu_max.map(|percent| ("cpu", "cpu.max", format!("{} 100000", u64::from(percent) * 1_000)));
+        let pids = self.pids_max.map(|count| ("pids", "pids.max", count.to_string()));
+        memory.into_iter().chain(cpu).chain(pids).collect()
+    }
 }
 
 /// What the system limits for each process, or for its user.

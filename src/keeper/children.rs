@@ -23,7 +23,7 @@ use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
 use crate::sys::cause::plain;
-use crate::sys::{clock, notify};
+use crate::sys::{cgroup, clock, notify};
 
 /// File descriptors that spawns leave free, for a new controller's socket and for reading `/proc`.
 const RESERVED_DESCRIPTORS: u64 = 16;
@@ -136,6 +136,9 @@ impl Child {
         self.held = None;
         if let Some(record) = self.record.take() {
             records::remove(&record);
+        }
+        if let Some(life) = self.tree.cgroup() {
+            cgroup::remove(life);
         }
         // A pipe that the controller or an administrator removed already is removed.
         let _ = std::fs::remove_file(&self.output);
@@ -264,6 +267,11 @@ impl Children {
             held: None,
             notify: None,
         };
+        let group = order.cgroup.as_ref().zip(shim.cgroup_base.as_ref());
+        child.tree.set_cgroup(group.map(|(group, base)| {
+            let keeper = rustix::process::getpid().as_raw_nonzero().get();
+            cgroup::of_life(base, keeper, &group.name, incarnation.0)
+        }));
         let started = start(&order, shim, standby, &mut child);
         child.note = Note::of(&order.note);
         let result = match started {
@@ -293,7 +301,7 @@ impl Children {
         held: Option<OwnedFd>,
         now: Time,
     ) {
-        let Record { incarnation, pid, start_time_ticks, started_at, output, marks, note } = record;
+        let Record { incarnation, pid, start_time_ticks, started_at, output, marks, note, cgroup } = record;
         let phase = match &process {
             Some(process) => {
                 self.by_process.insert(process.as_raw_fd(), incarnation);
@@ -305,10 +313,12 @@ impl Children {
             }
         };
         let leader = process.is_some().then_some((pid, start_time_ticks));
+        let mut tree = Tree::adopted(incarnation, marks, leader);
+        tree.set_cgroup(cgroup);
         let child = Child {
             note: Note::of(&note),
             phase,
-            tree: Tree::adopted(incarnation, marks, leader),
+            tree,
             is_killed: false,
             is_released: false,
             adopted: Some(Adopted { process, empty_looks: 0 }),
@@ -419,6 +429,8 @@ pub(super) struct Shim {
     pub(super) open_files_max: Option<u64>,
     /// Where lives are written down, once a controller has said where.
     pub(super) records: Option<Place>,
+    /// The control group below which lives have theirs, if there are any here.
+    pub(super) cgroup_base: Option<PathBuf>,
 }
 
 /// Makes the pipe, hands the order over and starts the shim; whatever fails, nothing is left of it.
@@ -441,7 +453,7 @@ fn start(
             let step = || format!("make socket {}", path.display());
             child.notify = Some(notify::listen(path).map_err(failed(step()))?);
         }
-        hand_over(order, shim, standby).map_err(failed("start process".to_owned()))
+        hand_over(order, child.tree.cgroup(), shim, standby).map_err(failed("start process".to_owned()))
     });
     if launched.is_err() {
         child.remove_traces();
@@ -463,11 +475,17 @@ pub(super) fn hold(output: &Path, open_files_max: Option<u64>) -> io::Result<Own
 }
 
 /// Has the standby take the order, or else a new shim.
-fn hand_over(order: &SpawnOrder, shim: &Shim, standby: &mut Option<Standby>) -> io::Result<(i32, File)> {
+fn hand_over(
+    order: &SpawnOrder,
+    cgroup: Option<&Path>,
+    shim: &Shim,
+    standby: &mut Option<Standby>,
+) -> io::Result<(i32, File)> {
     let shim_order = ShimOrder {
         spawn: std::borrow::Cow::Borrowed(order),
         open_files: shim.open_files,
         records: shim.records.clone(),
+        cgroup: cgroup.map(Path::to_owned),
     };
     let text = serde_json::to_vec(&shim_order)?;
     if let Some(taken) = standby.take().and_then(|standby| standby.take(&text)) {

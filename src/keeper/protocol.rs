@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::command::Scope;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
-use crate::core::spec::{EnvFile, Limit, Resource};
+use crate::core::spec::{CgroupSpec, EnvFile, Limit, Resource, Stdin};
 use crate::core::time::Time;
 
 /// The version of this protocol.
@@ -119,6 +119,12 @@ pub struct SpawnOrder {
     /// Whether nothing that it starts can gain rights.
     #[serde(default)]
     pub no_new_privs: bool,
+    /// What is on standard input.
+    #[serde(default)]
+    pub stdin: Stdin,
+    /// The control group that it shares with others of its name.
+    #[serde(default)]
+    pub cgroup: Option<CgroupOrder>,
     /// The named pipe that becomes stdout and stderr. The keeper makes it and holds it open.
     pub output: PathBuf,
     /// The socket over which the process says how it is. The keeper makes it, holds it, and hands it over as
@@ -149,6 +155,15 @@ pub fn notified(key: &str) -> Option<Incarnation> {
 }
 
 const NOTIFY_KEY: &str = "notify.";
+
+/// A control group for processes of one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupOrder {
+    /// The name; a part of a path.
+    pub name: String,
+    /// Its limits.
+    pub limits: CgroupSpec,
+}
 
 /// What the keeper tells a controller.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -42,6 +42,9 @@ pub(super) struct Record {
     /// What every process of the life has in its environment unless it cleans that.
     pub(super) marks: Vec<String>,
     pub(super) note: Value,
+    /// The control group of the life, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cgroup: Option<PathBuf>,
 }
 
 /// Where a shim writes its record.
@@ -65,7 +68,7 @@ pub(super) struct Written {
 /// # Errors
 /// The keeper that gave the order has ended. Then the program must not be started: the next keeper knows nothing of it. It
 /// is certain in both directions, because a shim that has the lock and a living parent is waited for by the next keeper.
-pub(super) fn write(place: &Place, spawn: &SpawnOrder) -> io::Result<Written> {
+pub(super) fn write(place: &Place, spawn: &SpawnOrder, cgroup: Option<&Path>) -> io::Result<Written> {
     let lock = File::open(place.directory.join(LOCK_FILE)).ok();
     let locked = lock.as_ref().map(|lock| flock(lock, FlockOperation::NonBlockingLockShared));
     let parent = getppid().map(|pid| pid.as_raw_nonzero().get());
@@ -73,7 +76,7 @@ pub(super) fn write(place: &Place, spawn: &SpawnOrder) -> io::Result<Written> {
         return Err(io::Error::other("the keeper that ordered it has ended"));
     }
     let path = place.directory.join(spawn.incarnation.to_string());
-    let is_recorded = record(spawn).and_then(|record| write_new(&path, &record)).is_ok();
+    let is_recorded = record(spawn, cgroup).and_then(|record| write_new(&path, &record)).is_ok();
     if !is_recorded {
         // Half a record is none.
         let _ = fs::remove_file(&path);
@@ -81,7 +84,7 @@ pub(super) fn write(place: &Place, spawn: &SpawnOrder) -> io::Result<Written> {
     Ok(Written { _lock: lock, is_recorded })
 }
 
-fn record(spawn: &SpawnOrder) -> io::Result<Record> {
+fn record(spawn: &SpawnOrder, cgroup: Option<&Path>) -> io::Result<Record> {
     let pid = getpid().as_raw_nonzero().get();
     Ok(Record {
         incarnation: spawn.incarnation,
@@ -91,6 +94,7 @@ fn record(spawn: &SpawnOrder) -> io::Result<Record> {
         output: spawn.output.clone(),
         marks: tree::marks(&spawn.environment),
         note: spawn.note.clone(),
+        cgroup: cgroup.map(Path::to_owned),
     })
 }
 
@@ -255,7 +259,7 @@ mod tests {
         drop(open(&directory).unwrap());
         assert!(take_over(&directory, OWN).unwrap().records.is_empty());
         for number in [10, 9] {
-            assert!(write(&place(&directory), &order(number)).unwrap().is_recorded);
+            assert!(write(&place(&directory), &order(number), None).unwrap().is_recorded);
         }
         write_note(&directory.join("9"), &serde_json::json!("later")).unwrap();
         let next = Predecessor { pid: 78, ..OWN };
@@ -276,19 +280,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let lock = open(directory.path()).unwrap();
         let orphan = Place { keeper: own_pid(), ..place(directory.path()) };
-        assert!(write(&orphan, &order(1)).is_err());
+        assert!(write(&orphan, &order(1), None).is_err());
         assert!(try_lock(&lock));
-        assert!(write(&place(directory.path()), &order(1)).is_err());
+        assert!(write(&place(directory.path()), &order(1), None).is_err());
         drop(lock);
         assert!(read_all(directory.path()).unwrap().is_empty());
-        assert!(write(&place(directory.path()), &order(1)).unwrap().is_recorded);
+        assert!(write(&place(directory.path()), &order(1), None).unwrap().is_recorded);
     }
 
     #[test]
     fn the_next_keeper_waits_while_a_shim_is_on_its_way() {
         let directory = tempfile::tempdir().unwrap();
         let lock = open(directory.path()).unwrap();
-        let held = write(&place(directory.path()), &order(1)).unwrap();
+        let held = write(&place(directory.path()), &order(1), None).unwrap();
         assert!(!try_lock(&lock));
         drop(held);
         assert!(try_lock(&lock));
@@ -298,7 +302,7 @@ mod tests {
     fn a_program_is_started_where_no_record_can_be_written() {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("gone");
-        assert!(!write(&place(&missing), &order(1)).unwrap().is_recorded);
+        assert!(!write(&place(&missing), &order(1), None).unwrap().is_recorded);
     }
 
     #[test]
@@ -321,7 +325,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             drop(open(directory.path()).unwrap());
             take_over(directory.path(), Predecessor { pid: keeper, ..OWN }).unwrap();
-            drop(write(&place(directory.path()), &order(1)).unwrap());
+            drop(write(&place(directory.path()), &order(1), None).unwrap());
             let file = directory.path().join(KEEPER_FILE);
             let mut lineage: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
             lineage[key] = value.into();

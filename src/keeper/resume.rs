@@ -11,6 +11,7 @@ use super::controller::Controller;
 use super::handover::{self, Arrived, Handover};
 use super::run::{Keeper, KeeperError};
 use crate::core::ids::Incarnation;
+use crate::sys::cgroup;
 
 /// Goes on where the keeper that was this process has stopped; see [`handover::is_due`]. `binary` becomes shims and
 /// controllers.
@@ -32,6 +33,7 @@ impl Keeper {
             open_files: handover.open_files,
             open_files_max: handover.open_files_max,
             records: handover.records,
+            cgroup_base: cgroup::base(),
         };
         let arguments = handover.controller_argv;
         let controller =

@@ -28,7 +28,7 @@ use super::upgrade::Upgrading;
 use crate::core::command::Scope;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
-use crate::sys::clock;
+use crate::sys::{cgroup, clock};
 
 /// How long after a leader's exit the rest of its tree is looked for; until then a new process is started undisturbed.
 pub(super) const SWEEP_DELAY: Duration = Duration::from_millis(5);
@@ -135,6 +135,7 @@ impl Keeper {
             open_files: limit.current,
             open_files_max: limit.maximum,
             records: None,
+            cgroup_base: cgroup::base(),
         };
         let now = clock::now();
         let controller = Controller::new(options.controller.clone(), options.controller_argv, now);

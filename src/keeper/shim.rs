@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use nix::sys::signal::SigSet;
@@ -24,10 +24,11 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{NotifyOrder, SpawnOrder};
+use super::protocol::{CgroupOrder, NotifyOrder, SpawnOrder};
 use super::records::{self, Place};
 use crate::core::spec::{self, Bound};
 use crate::sys::cause::plain;
+use crate::sys::cgroup;
 use crate::sys::env_file::{self, EnvFileError};
 use crate::sys::notify;
 
@@ -48,6 +49,9 @@ pub(super) struct ShimOrder<'a> {
     pub(super) open_files: Option<u64>,
     /// Where the life is written down, if it is.
     pub(super) records: Option<Place>,
+    /// The control group of the life, if it has one.
+    #[serde(default)]
+    pub(super) cgroup: Option<PathBuf>,
 }
 
 /// What the shim writes for the keeper: the step that failed, and the system's word for why.
@@ -126,7 +130,11 @@ fn read_order() -> io::Result<ShimOrder<'static>> {
 /// Returns what failed, if anything does.
 fn become_program(order: &ShimOrder<'_>, report: &OwnedFd) -> ShimReport {
     // While Leveret's own rights are there. The lock ends with exec, or with this process.
-    let written = order.records.as_ref().map(|place| records::write(place, &order.spawn)).transpose();
+    let written = order
+        .records
+        .as_ref()
+        .map(|place| records::write(place, &order.spawn, order.cgroup.as_deref()))
+        .transpose();
     let _lock_until_exec = match written {
         Ok(written) => {
             if written.as_ref().is_some_and(|written| !written.is_recorded) {
@@ -139,6 +147,10 @@ fn become_program(order: &ShimOrder<'_>, report: &OwnedFd) -> ShimReport {
     };
     match prepare(order) {
         Ok(mut command) => {
+            if order.spawn.stdin == spec::Stdin::Closed {
+                // It is open: it was /dev/null until now.
+                let _ = nix::unistd::close(0);
+            }
             let error = command.exec();
             ShimReport { step: format!("exec {}", order.spawn.argv[0]), cause: plain(error) }
         }
@@ -149,6 +161,11 @@ fn become_program(order: &ShimOrder<'_>, report: &OwnedFd) -> ShimReport {
 /// Does everything up to exec, in the order that privileges allow.
 fn prepare(order: &ShimOrder<'_>) -> Result<Command, ShimReport> {
     let spawn = &order.spawn;
+    if let Some((life, CgroupOrder { limits, .. })) = order.cgroup.as_ref().zip(spawn.cgroup.as_ref()) {
+        let keeper = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+        // Without it the program runs as everywhere where there are no control groups; `leveret check` says so.
+        drop(cgroup::join(life, limits, keeper));
+    }
     let identity = Identity::of(spawn)?;
     // With Leveret's rights: such a file need not be readable for the program's user.
     let mut environment = environment(spawn, &identity)?;

@@ -18,7 +18,7 @@ use super::upgrade::Upgrading;
 use crate::core::command::Scope;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
-use crate::sys::clock;
+use crate::sys::{cgroup, clock};
 
 /// The shortest time between two looks.
 const SWEEP_SPACING: Duration = Duration::from_millis(10);
@@ -105,6 +105,9 @@ impl Keeper {
         let Some(child) = self.children.get_mut(incarnation) else { return };
         let is_adopted = child.is_adopted();
         let mut tree: Tree = std::mem::take(&mut child.tree);
+        if let Some(life) = tree.cgroup() {
+            cgroup::kill(life);
+        }
         let mut struck = BTreeMap::new();
         let mut sessions = BTreeSet::new();
         let mut later = Look::default();

@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::ids::Incarnation;
+use crate::sys::cgroup;
 use crate::sys::process::{self, Stat};
 
 /// The variable that every process of an incarnation inherits; the controller puts it into the order.
@@ -94,6 +96,9 @@ pub(super) struct Tree {
     marks: Vec<String>,
     /// Members seen earlier, by number with their start time.
     recorded: BTreeMap<i32, u64>,
+    /// The control group that nobody else is in, if the life has one.
+    #[serde(default)]
+    cgroup: Option<PathBuf>,
 }
 
 impl Tree {
@@ -116,9 +121,19 @@ impl Tree {
         }
         let session = leader.map(|(pid, _)| pid);
         let mut tree =
-            Self { incarnation, leader: None, session, marks, recorded: leader.into_iter().collect() };
+            Self { incarnation, session, marks, recorded: leader.into_iter().collect(), ..Self::default() };
         tree.record();
         tree
+    }
+
+    /// Everybody in this control group is a member.
+    pub(super) fn set_cgroup(&mut self, cgroup: Option<PathBuf>) {
+        self.cgroup = cgroup;
+    }
+
+    /// The control group, if the life has one.
+    pub(super) fn cgroup(&self) -> Option<&Path> {
+        self.cgroup.as_deref()
     }
 
     /// The leader was started; it makes a session of its own.
@@ -164,6 +179,9 @@ impl Tree {
         }
         for orphan in orphans.iter().filter(|orphan| self.is_marked(orphan)) {
             walk(orphan.pid, Some(orphan.stat.start_time_ticks), &mut members);
+        }
+        for pid in self.cgroup.iter().flat_map(|life| cgroup::processes(life)) {
+            walk(pid, None, &mut members);
         }
         // A member's session proves others, whose sessions prove others again.
         loop {

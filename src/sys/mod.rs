@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod cause;
+pub mod cgroup;
 pub mod clock;
 pub mod env_file;
 pub mod lock;

@@ -5,11 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit, getuid};
+use rustix::process::{Resource, Signal, getrlimit, getuid};
 use serde_json::{Value, json};
 
 use crate::support::daemon::Daemon;
+use crate::support::proc::{self, Process};
 use crate::support::run::{self, script, victim};
+use crate::support::status::only_pid;
 use crate::support::wait::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -244,4 +246,69 @@ fn wait_facts(path: &Path) -> Value {
 #[expect(clippy::print_stderr, reason = "whoever runs the tests must see what was not tested")]
 fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
+}
+
+#[test]
+fn standard_input_is_empty_or_closed() {
+    let look = "[/usr/bin/python3, -c, \"import sys; sys.exit(3 if sys.stdin is None else 4)\"]";
+    let daemon = Daemon::start(&format!(
+        "programs:
+  closed: {{command: {look}, stdin: closed, restart: never}}
+  empty: {{command: {look}, stdin: null, restart: never}}
+"
+    ));
+    for (name, exit) in [("closed", "exit code 3"), ("empty", "exit code 4")] {
+        assert_eq!(daemon.wait_process(name, "exited")["exit"], exit, "{name}");
+    }
+}
+
+#[test]
+fn what_hides_from_everything_else_is_known_by_its_control_group() {
+    let base = leveret::sys::cgroup::base();
+    let Some(base) = base.filter(|base| base.join("cgroup.procs").exists() && can_write(base)) else {
+        skip("no control groups of version 2 can be written to here: they were NOT tested");
+        return;
+    };
+    let directory = run::directory("hidden");
+    let pids = directory.join("pids");
+    let hider = victim(&format!("--daemonize --marker {} --pids {}", run::unique("hider"), pids.display()));
+    let yaml = format!(
+        "programs:\n  hider: {{command: {hider}, cgroup: {{pids_max: 1000}}, stop: {{timeout: 20s}}, restart: never}}\n"
+    );
+    let mut daemon = Daemon::start(&yaml);
+    let hidden = |count: usize| {
+        wait_for("the hidden one", LIMIT, || {
+            let text = fs::read_to_string(&pids).unwrap_or_default();
+            let found: Vec<i32> =
+                text.lines().filter_map(|line| line.strip_prefix("daemon ")?.parse().ok()).collect();
+            (found.len() == count).then(|| found[count - 1])
+        })
+    };
+    let lives = |pid: i32| Process::read(pid).is_some_and(|process| !process.is_zombie());
+    let group = base.join(format!("leveret-{}.hider", daemon.keeper_pid()));
+    for round in 1..=2 {
+        let main = only_pid(&daemon.wait_running("hider"));
+        let hidden = hidden(round);
+        let own = fs::read_to_string(format!("/proc/{hidden}/cgroup")).expect("it lives");
+        let name = group.file_name().and_then(|name| name.to_str()).expect("it is text");
+        assert!(own.contains(name), "{own}");
+        if round == 2 {
+            // Another keeper knows it as well.
+            daemon.kill_keeper();
+            daemon.start_again();
+            daemon.wait_running("hider");
+        }
+        // It has another session, another parent and no variables; its group says whose it is.
+        assert!(proc::signal(main, Signal::KILL));
+        daemon.wait_process("hider", "exited");
+        wait_for("the hidden one ended", LIMIT, || (!lives(hidden)).then_some(()));
+        if round == 1 {
+            daemon.cli_exits(0, &["start", "hider"]);
+        }
+    }
+    wait_for("the groups removed", LIMIT, || (!group.exists()).then_some(()));
+}
+
+fn can_write(directory: &Path) -> bool {
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok()
 }

@@ -34,6 +34,21 @@ pub(in crate::config) struct Limits {
     pub(in crate::config) memory: Option<Limit>,
 }
 
+/// Limits for all processes of a program together.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Cgroup {
+    /// Memory in use. The kernel kills a process of the program that needs more.
+    #[schemars(schema_with = "leaves::size")]
+    pub(in crate::config) memory_max: Option<u64>,
+    /// Processor time, in percent of one core: 150 is one core and a half.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(in crate::config) cpu_max: Option<u32>,
+    /// Processes and threads.
+    #[schemars(range(min = 1, max = 4_194_304))]
+    pub(in crate::config) pids_max: Option<u32>,
+}
+
 /// A limit as it is written.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]

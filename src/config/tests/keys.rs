@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{directory, settings, variables, wrong};
 use crate::config::{load, raw, schema};
 use crate::core::spec::{
-    Backoff, Bound, Kind, Limit, LogFormat, LogSpec, LogTarget, OnCode, Resource, RestartPolicy, ScaleMode,
-    StopSpec, StopTarget,
+    Backoff, Bound, CgroupSpec, Kind, Limit, LogFormat, LogSpec, LogTarget, OnCode, Resource, RestartPolicy,
+    ScaleMode, Stdin, StopSpec, StopTarget,
 };
 
 #[test]
@@ -62,6 +62,8 @@ programs:
     limits: {nofile: {soft: 1024, hard: 4096}, core: unlimited, cpu: 1h, stack: {soft: 8MiB}}
     oom_score_adj: -500
     no_new_privs: true
+    stdin: closed
+    cgroup: {memory_max: 1GiB, cpu_max: 150, pids_max: 64}
     autostart: false
     critical: true
     restart: {policy: on-failure, codes: {0: recycle, 75: stay-down}}
@@ -107,6 +109,9 @@ programs:
     ];
     assert_eq!(web.run.limits, limits.into());
     assert_eq!((web.run.oom_score_adj, web.run.no_new_privs), (Some(-500), true));
+    let cgroup = CgroupSpec { memory_max: Some(1 << 30), cpu_max: Some(150), pids_max: Some(64) };
+    assert_eq!((web.run.stdin, &web.run.cgroup), (Stdin::Closed, &Some(cgroup)));
+    assert_eq!((orders.run.stdin, &orders.run.cgroup), (Stdin::Null, &None));
     assert_eq!(web.restart, RestartPolicy::OnFailure);
     let codes = [(0, OnCode::Recycle), (64, OnCode::StayDown), (75, OnCode::StayDown)];
     assert_eq!(web.codes, codes.into(), "the program's own over the defaults");
@@ -262,4 +267,12 @@ fn the_examples_are_valid() {
     let runnable = load(&examples.join("leveret.yaml"), &variables()).unwrap();
     assert!(runnable.warnings.is_empty(), "{:?}", runnable.warnings);
     assert!(runnable.programs.iter().all(|program| program.scale().is_none() && program.run.user.is_none()));
+}
+
+#[test]
+fn standard_input_may_be_the_word_null_which_is_no_missing_value() {
+    let stdin = |text: &str| {
+        settings(&format!("programs: {{a: {{command: x, stdin: {text}}}}}")).programs[0].run.stdin
+    };
+    assert_eq!((stdin("null"), stdin("'null'"), stdin("closed")), (Stdin::Null, Stdin::Null, Stdin::Closed));
 }
