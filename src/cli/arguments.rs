@@ -53,7 +53,8 @@ fn epilogue() -> String {
 pub(crate) enum Command {
     /// Run the programs of a configuration file, in the foreground
     ///
-    /// Ends on SIGTERM or Ctrl-C, after every program has been stopped. SIGHUP reads the configuration again.
+    /// Ends on SIGTERM or Ctrl-C, after every program has been stopped. SIGHUP reads the configuration again,
+    /// SIGUSR1 opens log files anew.
     Run(RunArgs),
     /// Check a configuration file
     ///
