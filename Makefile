@@ -23,8 +23,7 @@ demo: | cargo ## Build Leveret and show it at work on its own small broker (need
 
 test: setup check ## Install what the tests need, run the checks, then all tests
 	$(CARGO) test --locked --doc
-	LEVERET_SIMULATION_SEEDS=300 LEVERET_SIMULATION_ACTIONS=2000 \
-		$(CARGO) test --locked --lib --bins --tests --no-fail-fast
+	$(CARGO) test --locked --lib --bins --tests --no-fail-fast
 
 check: | cargo ## Formatting, lints, documentation, licences and sources of the dependencies
 	$(CARGO) fmt --check
