@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -15,8 +15,9 @@ use serde_json::Value;
 
 use crate::support::daemon::Daemon;
 use crate::support::http::{Request, send_tcp};
+use crate::support::printers::{Lives, Printers, log, printed};
 use crate::support::proc::{self, Process};
-use crate::support::run::{self, script, victim};
+use crate::support::run::{self, victim};
 use crate::support::status::{self, id, pids, text};
 use crate::support::wait::wait_for;
 
@@ -61,7 +62,7 @@ fn a_controller_killed_a_hundred_times_costs_no_process_no_line_no_exit_and_no_c
 
     stage.assert_exits_are_known(&mortals);
     daemon.cli_exits(0, &["stop", "all"]);
-    let lives = stage.lives();
+    let lives = stage.printers.lives();
     stage.assert_nothing_was_started_twice(&lives);
     stage.assert_ends_are_counted(&lives);
     stage.assert_no_line_is_missing_or_doubled(&lives);
@@ -127,31 +128,18 @@ fn ask_until(is_over: &AtomicBool, port: u16) -> Asked {
 
 struct Stage {
     daemon: Daemon,
-    directory: PathBuf,
+    printers: Printers,
 }
-
-/// How often each process was started: by process, the numbers of its lives.
-type Lives = BTreeMap<String, Vec<u64>>;
 
 impl Stage {
     /// Printers that live throughout, mortals that are not started again, some that people stop and start, and some
     /// that end by themselves all the time.
     fn start() -> Self {
-        let directory = run::directory("printers");
-        let shown = directory.display();
-        let printer = victim(&format!(
-            "--pids {shown}/starts --role $LEVERET_PROGRAM:$LEVERET_SLOT/$LEVERET_INCARNATION --rate {LINES_PER_SECOND} \
-             --print-until-term {shown}/printed.$LEVERET_PROGRAM.$LEVERET_SLOT --term-exit-code $((10 + LEVERET_SLOT))"
-        ));
-        let printer = script(&directory.join("print.sh"), &format!("exec {printer}\n"));
-        let cycler = script(
-            &directory.join("cycle.sh"),
-            &format!(
-                "echo $LEVERET_PROGRAM:$LEVERET_SLOT/$LEVERET_INCARNATION $$ >> {shown}/starts
-for number in 1 2 3 4 5; do echo line $number; sleep 0.2; done
-exit $((20 + LEVERET_SLOT))
-"
-            ),
+        let printers = Printers::new(LINES_PER_SECOND);
+        let printer = printers.command();
+        let cycler = printers.other_command(
+            "cycle.sh",
+            "for number in 1 2 3 4 5; do echo line $number; sleep 0.2; done\nexit $((20 + LEVERET_SLOT))",
         );
         let daemon = Daemon::start(&format!(
             "programs:
@@ -161,42 +149,15 @@ exit $((20 + LEVERET_SLOT))
   cycler: {{command: {cycler}, processes: {CYCLERS}, backoff: {{initial: 0s}}}}
 "
         ));
-        Self { daemon, directory }
+        Self { daemon, printers }
     }
 
     /// Waits until a process has printed some more lines: none, or up to half a second's.
     fn wait_a_moment(&self, random: &mut Random) {
         let more = (random.next_u64() % (LINES_PER_SECOND as u64 / 2 + 1)) as usize;
-        let count = || self.log("printer:0").lines().count();
+        let count = || log(&self.daemon, "printer:0").lines().count();
         let before = count();
         wait_for("some more lines", LIMIT, || (count() >= before + more).then_some(()));
-    }
-
-    /// The file that a process's output is in.
-    fn log(&self, process: &str) -> String {
-        let (program, slot) = process.split_once(':').expect("all have several processes");
-        fs::read_to_string(self.daemon.logs_directory().join(format!("{program}.{slot}.log")))
-            .unwrap_or_default()
-    }
-
-    /// What a process says that it has printed in its last life.
-    fn printed(&self, process: &str) -> usize {
-        let (program, slot) = process.split_once(':').expect("all have several processes");
-        let path = self.directory.join(format!("printed.{program}.{slot}"));
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        text.lines().last().and_then(|last| last.parse().ok()).expect("it wrote a number")
-    }
-
-    /// What the processes themselves wrote down at their starts.
-    fn lives(&self) -> Lives {
-        let text = fs::read_to_string(self.directory.join("starts")).expect("they wrote");
-        let mut lives = Lives::new();
-        for line in text.lines() {
-            let (role, _) = line.split_once(' ').expect("a role and a pid");
-            let (process, life) = role.split_once('/').expect("the role has both");
-            lives.entry(process.to_owned()).or_default().push(life.parse().expect("a number"));
-        }
-        lives
     }
 
     fn assert_exits_are_known(&self, before: &BTreeMap<String, i32>) {
@@ -218,11 +179,6 @@ exit $((20 + LEVERET_SLOT))
 
     fn assert_nothing_was_started_twice(&self, lives: &Lives) {
         assert_eq!(lives.len(), (PRINTERS + BY_HAND + CYCLERS) as usize + MORTALS);
-        let mut all: Vec<u64> = lives.values().flatten().copied().collect();
-        let count = all.len();
-        all.sort_unstable();
-        all.dedup();
-        assert_eq!(all.len(), count, "a life was started twice: {lives:?}");
         for (process, lives) in lives {
             if process.starts_with("printer:") || process.starts_with("mortal:") {
                 assert_eq!(lives.len(), 1, "{process}: {lives:?}");
@@ -246,34 +202,17 @@ exit $((20 + LEVERET_SLOT))
 
     fn assert_no_line_is_missing_or_doubled(&self, lives: &Lives) {
         for (process, lives) in lives {
-            let numbers = self.numbers(process);
-            let last = match process.starts_with("cycler:") {
-                true => numbers.last().copied(),
-                false => Some(self.printed(process)),
-            };
-            let mut begun = 0;
-            let mut before = 0;
-            for number in &numbers {
-                begun += usize::from(*number == 1);
-                assert!(*number == 1 || *number == before + 1, "{process}: {number} follows {before}");
-                let is_whole = *number > 1 || before == 0 || before == 5 || !process.starts_with("cycler:");
-                assert!(is_whole, "{process}: a life ends with line {before}");
-                before = *number;
+            let ends = printed(&self.daemon, process);
+            if process.starts_with("cycler:") {
+                // One that was stopped in its first moment has printed nothing; all before it came to their fifth line.
+                assert!(ends.len() == lives.len() || ends.len() + 1 == lives.len(), "{process}: {ends:?}");
+                let ended_by_themselves = ends.iter().take(lives.len() - 1);
+                assert!(ended_by_themselves.copied().all(|end| end == 5), "{process}: {ends:?}");
+            } else {
+                assert_eq!(ends.len(), lives.len(), "{process}: {ends:?}");
+                assert_eq!(ends, self.printers.said(process), "{process}");
             }
-            // One that was stopped in its first moment has printed nothing.
-            let silent = usize::from(process.starts_with("cycler:") && begun + 1 == lives.len());
-            assert_eq!(
-                (begun + silent, Some(before)),
-                (lives.len(), last),
-                "{process}: lives, and lines of the last"
-            );
         }
-    }
-
-    fn numbers(&self, process: &str) -> Vec<usize> {
-        let number = |line: &str| line.strip_prefix("line ")?.parse().ok();
-        let log = self.log(process);
-        log.lines().map(|line| number(line).unwrap_or_else(|| panic!("{process}: {line:?}"))).collect()
     }
 }
 

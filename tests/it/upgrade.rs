@@ -1,7 +1,6 @@
 //! Another version takes over while everything runs: the programs, their output, their exits and whoever asks over HTTP
 //! do not notice; and what cannot take over is refused before anything depends on it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use serde_json::Value;
 use crate::support::command::wait_for_exit;
 use crate::support::daemon::Daemon;
 use crate::support::http::{self, Request};
+use crate::support::printers::{Printers, log, printed};
 use crate::support::proc;
 use crate::support::run::{self, script, victim};
 use crate::support::status::{self, id, only_pid, pids, text};
@@ -156,24 +156,14 @@ impl Begun {
 
 struct Stage {
     daemon: Daemon,
-    directory: PathBuf,
+    printers: Printers,
 }
 
 impl Stage {
     fn start() -> Self {
-        let directory = run::directory("printers");
-        let shown = directory.display();
-        let printer = victim(&format!(
-            "--pids {shown}/starts --role $LEVERET_PROGRAM:$LEVERET_SLOT/$LEVERET_INCARNATION --rate {LINES_PER_SECOND} \
-             --print-until-term {shown}/printed.$LEVERET_PROGRAM.$LEVERET_SLOT --term-exit-code $((10 + LEVERET_SLOT))"
-        ));
-        let command = script(&directory.join("print.sh"), &format!("exec {printer}\n"));
-        let looper = script(
-            &directory.join("loop.sh"),
-            &format!(
-                "echo $LEVERET_PROGRAM:$LEVERET_SLOT/$LEVERET_INCARNATION $$ >> {shown}/starts\nsleep 0.3\nexit 3\n"
-            ),
-        );
+        let printers = Printers::new(LINES_PER_SECOND);
+        let command = printers.command();
+        let looper = printers.other_command("loop.sh", "sleep 0.3\nexit 3");
         let daemon = Daemon::start_from_a_link(&format!(
             "programs:
   printer: {{command: {command}, processes: {PRINTERS}}}
@@ -183,7 +173,7 @@ impl Stage {
   looper: {{command: {looper}, processes: {LOOPERS}, backoff: {{initial: 0s}}}}
 "
         ));
-        Self { daemon, directory }
+        Self { daemon, printers }
     }
 
     fn begin(&self, arguments: &[&str]) -> Begun {
@@ -196,28 +186,12 @@ impl Stage {
 
     /// Waits until every printer has printed so many more lines.
     fn wait_lines(&self, more: usize) {
-        let count = |slot: usize| self.log(&format!("printer.{slot}")).lines().count();
+        let count = |slot: usize| log(&self.daemon, &format!("printer:{slot}")).lines().count();
         let before: Vec<usize> = (0..PRINTERS).map(count).collect();
         wait_for_state("more lines of everybody", LIMIT, || {
             let late: Vec<usize> = (0..PRINTERS).filter(|slot| count(*slot) < before[*slot] + more).collect();
             if late.is_empty() { Ok(()) } else { Err(format!("nothing yet of {late:?}")) }
         });
-    }
-
-    fn log(&self, name: &str) -> String {
-        fs::read_to_string(self.daemon.logs_directory().join(format!("{name}.log"))).unwrap_or_default()
-    }
-
-    /// How often each process was started, by incarnation.
-    fn starts(&self) -> BTreeMap<String, Vec<u64>> {
-        let text = fs::read_to_string(self.directory.join("starts")).expect("they wrote");
-        let mut lives: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for line in text.lines() {
-            let (process, rest) = line.split_once('/').expect("the role has both");
-            let life = rest.split(' ').next().and_then(|life| life.parse().ok()).expect("a number");
-            lives.entry(process.to_owned()).or_default().push(life);
-        }
-        lives
     }
 
     fn assert_exits_are_known(&self) {
@@ -242,13 +216,7 @@ impl Stage {
     }
 
     fn assert_nothing_was_started_twice(&self) {
-        let starts = self.starts();
-        let mut all: Vec<u64> = starts.values().flatten().copied().collect();
-        all.sort_unstable();
-        assert!(
-            all.windows(2).all(|pair| pair[0] != pair[1]),
-            "an incarnation was started twice: {starts:?}"
-        );
+        let starts = self.printers.lives();
         let mut restarts = 0;
         for slot in 0..HANDS {
             restarts += starts[&format!("hand:{slot}")].len() - 1;
@@ -272,39 +240,25 @@ impl Stage {
     }
 
     fn assert_no_line_is_missing_or_doubled(&self) {
+        let starts = self.printers.lives();
         for slot in 0..PRINTERS {
-            self.assert_lines("printer", slot, 1);
+            self.assert_lines(&format!("printer:{slot}"), 1);
         }
         for slot in 0..UPGRADES {
-            self.assert_lines("mortal", slot, 1);
+            self.assert_lines(&format!("mortal:{slot}"), 1);
         }
-        self.assert_lines("phoenix", 0, UPGRADES + 1);
+        self.assert_lines("phoenix:0", UPGRADES + 1);
         for slot in 0..HANDS {
-            self.assert_lines("hand", slot, self.starts()[&format!("hand:{slot}")].len());
+            let hand = format!("hand:{slot}");
+            self.assert_lines(&hand, starts[&hand].len());
         }
     }
 
     /// Every life counts from 1 without a gap, and those that could say so themselves as far as they say.
-    fn assert_lines(&self, program: &str, slot: usize, lives: usize) {
-        let process = format!("{program}.{slot}");
-        let mut ends = Vec::new();
-        for line in self.log(&process).lines() {
-            let number: usize = line
-                .strip_prefix("line ")
-                .and_then(|number| number.parse().ok())
-                .unwrap_or_else(|| panic!("{process}: {line:?}"));
-            match ends.last_mut() {
-                Some(last) if number == *last + 1 => *last = number,
-                Some(_) | None => {
-                    assert_eq!(number, 1, "{process}: it follows {:?}", ends.last());
-                    ends.push(1);
-                }
-            }
-        }
+    fn assert_lines(&self, process: &str, lives: usize) {
+        let (ends, said) = (printed(&self.daemon, process), self.printers.said(process));
         assert_eq!(ends.len(), lives, "{process}: {ends:?}");
-        let said = fs::read_to_string(self.directory.join(format!("printed.{process}"))).unwrap_or_default();
-        let said: Vec<usize> = said.lines().map(|line| line.parse().expect("a number")).collect();
-        if program == "phoenix" {
+        if process == "phoenix:0" {
             assert_eq!(ends.last(), said.last(), "{process}: all but the last life were killed");
         } else {
             assert_eq!(ends, said, "{process}");

@@ -10,6 +10,7 @@ pub(crate) mod daemon;
 pub(crate) mod http;
 pub(crate) mod ledger;
 pub(crate) mod port;
+pub(crate) mod printers;
 pub(crate) mod proc;
 pub(crate) mod publish;
 pub(crate) mod rabbit;
