@@ -1,5 +1,7 @@
 //! What the machine notices, as lines of the log, numbers of the metrics and entries of the journal.
 
+use std::time::Duration;
+
 use tracing::{info, warn};
 
 use super::control::Control;
@@ -7,6 +9,7 @@ use super::handle::{Histogram, Remark};
 use super::snapshot::DecisionView;
 use super::view;
 use crate::core::event::Notice;
+use crate::core::exit::ExitStatus;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::time::human;
 use crate::logs::source::Format;
@@ -27,9 +30,10 @@ impl Control {
                 info!("{}: {sentence}", label(&process));
                 self.remark(&process, sentence);
             }
-            Notice::Stopped(process, took) => {
-                info!("{} has stopped, {} after it was asked to", label(&process), human(took));
-                self.remark(&process, format!("has stopped, {} after it was asked to", human(took)));
+            Notice::Stopped(process, status, took) => {
+                let sentence = stopped(status, took);
+                info!("{} {sentence}", label(&process));
+                self.remark(&process, sentence);
                 let histogram = self.stops.entry(process.program);
                 histogram.or_insert_with(|| Histogram::new(&STOP_BOUNDS)).observe(took);
             }
@@ -67,7 +71,7 @@ impl Control {
             }
             Notice::ClockSet(seconds) => {
                 let how = if seconds < 0 { "back" } else { "forward" };
-                let by = human(std::time::Duration::from_secs(seconds.unsigned_abs()));
+                let by = human(Duration::from_secs(seconds.unsigned_abs()));
                 info!("the clock was set {how} by {by}; schedules go by the new time");
             }
             Notice::Unfit(process, unfit, detail) => {
@@ -103,6 +107,32 @@ impl Control {
                     warn!("the journal of decisions cannot be written: {trouble}; it goes on in memory");
                 }
             }
+        }
+    }
+}
+
+/// An exit code other than 0 is told: whoever was asked to end and failed at it may have left work undone.
+fn stopped(status: ExitStatus, took: Duration) -> String {
+    let how = match status {
+        ExitStatus::Code(code) if code != 0 => format!(" with exit code {code}"),
+        ExitStatus::Code(_) | ExitStatus::Signal(_) | ExitStatus::Unknown => String::new(),
+    };
+    format!("has stopped{how}, {} after it was asked to", human(took))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_failed_while_it_stopped_is_told_with_its_exit_code() {
+        let took = Duration::from_millis(2_800);
+        assert_eq!(
+            stopped(ExitStatus::Code(255), took),
+            "has stopped with exit code 255, 2.8s after it was asked to"
+        );
+        for as_asked in [ExitStatus::Code(0), ExitStatus::Signal(15)] {
+            assert_eq!(stopped(as_asked, took), "has stopped, 2.8s after it was asked to");
         }
     }
 }

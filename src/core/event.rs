@@ -154,8 +154,8 @@ pub enum Notice {
     Restarted(ProcessId, RestartReason),
     /// A life ended: what happens next, as a sentence.
     Ended(ProcessId, String),
-    /// A life that was asked to end is gone with all it left; how long that took.
-    Stopped(ProcessId, std::time::Duration),
+    /// A life that was asked to end is gone with all it left: how it ended, and how long that took.
+    Stopped(ProcessId, ExitStatus, std::time::Duration),
     /// The tree was killed at its limit.
     Killed(ProcessId),
     /// The processes of a program die of their stop signal.

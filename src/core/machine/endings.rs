@@ -136,7 +136,7 @@ impl Machine {
             slot.unfit = None;
             slot.failures = 0;
         }
-        self.notices.push(Notice::Stopped(process.clone(), at.since(stop.since)));
+        self.notices.push(Notice::Stopped(process.clone(), gone.status, at.since(stop.since)));
         self.settle_stopped_run(process, stop.cause, at);
     }
 
