@@ -79,6 +79,7 @@ fn now(program: &ProgramView) -> Vec<String> {
     if let Some(hold) = &program.hold {
         lines.push(pair("hold", &held(hold)));
     }
+    lines.extend(at_work(program).map(|words| pair("at work", &words)));
     if let Some(goal) = program.wait_goal_seconds {
         let predicted = program
             .wait_predicted_seconds
@@ -88,6 +89,17 @@ fn now(program: &ProgramView) -> Vec<String> {
     }
     lines.extend(program.queues.iter().map(|queue| pair("queue", &read(queue))));
     lines
+}
+
+/// How many processes hold a message, where they say so.
+fn at_work(program: &ProgramView) -> Option<String> {
+    let alive = || program.processes.iter().filter(|process| process.pid.is_some());
+    let of = |busy| alive().filter(|process| process.busy == busy).count();
+    let (busy, idle, silent) = (of(Some(true)), of(Some(false)), of(None));
+    (busy + idle > 0).then(|| {
+        let silent = if silent > 0 { format!(", {silent} not known") } else { String::new() };
+        format!("{busy} busy, {idle} idle{silent}")
+    })
 }
 
 fn counts(program: &ProgramView) -> String {

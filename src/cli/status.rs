@@ -245,7 +245,7 @@ fn process_row(process: &ProcessView) -> [String; 8] {
     let why = process.reason.clone().or_else(|| process.exit.clone().filter(|_| !is_alive));
     [
         process.id.clone(),
-        process.state.clone(),
+        process.state_words(),
         or_nothing(process.pid.map(|pid| pid.to_string())),
         or_nothing(process.uptime_seconds.map(lasted)),
         process.restarts.to_string(),

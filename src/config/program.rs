@@ -132,6 +132,7 @@ pub(super) fn program(
         Some(_) => ready::of_schedule(raw.ready.as_ref(), &mut wrong),
         None => ready::ready(raw.ready.as_ref().or(defaults.ready.as_ref()), &mut wrong),
     };
+    let watchdog = ready::watchdog(raw, &mut wrong);
     let mut environment = defaults.environment.clone().unwrap_or_default();
     environment.extend(raw.environment.clone().unwrap_or_default());
     Some(ProgramSpec {
@@ -152,9 +153,10 @@ pub(super) fn program(
             limits,
             oom_score_adj: raw.oom_score_adj.or(defaults.oom_score_adj),
             no_new_privs: raw.no_new_privs.or(defaults.no_new_privs).unwrap_or_default(),
-            notify: ready.as_ref().is_some_and(|ready| ready.by == ReadyBy::Notify),
             stdin: raw.stdin.or(defaults.stdin).unwrap_or_default(),
             cgroup: raw.cgroup.as_ref().and_then(cgroup),
+            notify: ready.as_ref().is_some_and(|ready| ready.by == ReadyBy::Notify) || watchdog.is_some(),
+            watchdog,
         },
         kind: kind?,
         autostart: raw.autostart.or(defaults.autostart).unwrap_or(true),

@@ -262,6 +262,10 @@ pub(super) struct Program {
     /// How it is known that a process is of use: one of the keys. Until then it is `starting`. Without it, after a second;
     /// a consumer, once the broker shows it or after the time that the consumers before it took.
     pub(super) ready: Option<Ready>,
+    /// How often at least a process has to say that it does not hang, once it is ready: WATCHDOG=1 to the socket that
+    /// NOTIFY_SOCKET names, as for systemd. One that does not is stopped and started again as after a failure.
+    #[schemars(schema_with = "leaves::duration", extend("examples" = ["30s"]))]
+    pub(super) watchdog: Option<Duration>,
     /// Where output goes.
     pub(super) log: Option<Log>,
     /// Programs that must be there before a process of this one starts; they are stopped after it.

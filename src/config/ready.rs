@@ -1,7 +1,13 @@
 //! Readiness: from what the file says to what tells that a process is of use.
 
+use std::time::Duration;
+
 use super::raw;
 use crate::core::readiness::{ReadyBy, ReadySpec, TIMEOUT};
+use crate::core::time::human;
+
+/// The shortest time in which a process can be expected to say something.
+const WATCHDOG_LEAST: Duration = Duration::from_secs(1);
 
 /// What a problem is told to: the path below the program, what is wrong, what to try.
 type Wrong<'a> = dyn FnMut(&[&str], String, Option<String>) + 'a;
@@ -32,6 +38,21 @@ pub(super) fn ready(raw: Option<&raw::Ready>, wrong: &mut Wrong<'_>) -> Option<R
     }
     let timeout = (!is_time).then(|| raw.timeout.unwrap_or(TIMEOUT));
     Some(ReadySpec { by: by.clone(), timeout })
+}
+
+/// How often a process has to say that it does not hang.
+pub(super) fn watchdog(program: &raw::Program, wrong: &mut Wrong<'_>) -> Option<Duration> {
+    let watchdog = program.watchdog?;
+    if program.schedule.is_some() {
+        let message = "a program with a schedule runs to its end and has no watchdog".to_owned();
+        wrong(&["watchdog"], message, Some("set `schedule.timeout`".to_owned()));
+        return None;
+    }
+    if watchdog < WATCHDOG_LEAST {
+        let message = format!("`watchdog` must be at least {}", human(WATCHDOG_LEAST));
+        wrong(&["watchdog"], message, None);
+    }
+    Some(watchdog)
 }
 
 /// A program with a schedule runs to its end; nobody waits for it to be ready.

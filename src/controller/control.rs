@@ -381,6 +381,9 @@ impl Control {
         let world = self.machine.world();
         // One by one: a thousand orders at once, each with an environment, are memory that is never given back.
         for command in &plan.commands {
+            if let Command::Watch { incarnation, watchdog, .. } = command {
+                self.hearing.watch(*incarnation, *watchdog);
+            }
             for order in self.executor.orders(command, world) {
                 self.link.send(&order, None)?;
             }
@@ -489,6 +492,7 @@ fn changes_memory(command: &Command) -> bool {
         | Command::StopNext { .. }
         | Command::StopLeft { .. }
         | Command::Limit { .. }
+        | Command::Watch { .. }
         | Command::SpawnAuxiliary { .. }
         | Command::KillAuxiliary { .. }
         | Command::KillStray { .. } => false,

@@ -85,7 +85,7 @@ impl Executor {
                 let Some(program) = world.programs.get(&process.program) else { return Vec::new() };
                 let note = Note::of(world, process, life, None).to_value();
                 vec![self.spawn(
-                    &program.spec.run,
+                    (&program.spec.run, program.spec.scale().is_some()),
                     &program.spec.run.argv,
                     life.incarnation,
                     Some(process),
@@ -104,6 +104,8 @@ impl Executor {
                 let signal = Order::Signal { incarnation: *incarnation, signal: *signal, scope: Scope::Main };
                 [signal].into_iter().chain(note(world, process, *incarnation, *stop)).collect()
             }
+            // The controller's own ears do that.
+            Command::Watch { .. } => Vec::new(),
             Command::Kill { incarnation, .. }
             | Command::KillAuxiliary { incarnation, .. }
             | Command::KillStray { incarnation } => {
@@ -115,14 +117,27 @@ impl Executor {
                     return Vec::new();
                 };
                 let Some(program) = world.programs.get(program) else { return Vec::new() };
-                vec![self.spawn(&program.spec.run, argv, *incarnation, None, Note::Auxiliary.to_value())]
+                vec![self.spawn(
+                    (&program.spec.run, false),
+                    argv,
+                    *incarnation,
+                    None,
+                    Note::Auxiliary.to_value(),
+                )]
             }
         }
     }
 
+    /// Whether a process that need not say anything gets the means to: there is a place, and nobody has another in mind.
+    fn may_listen(&self, run: &RunSpec) -> bool {
+        let longest = self.sockets.join(u64::MAX.to_string());
+        let fits = longest.as_os_str().len() <= notify::PATH_BYTES_MAX;
+        fits && !run.environment.contains_key(notify::VARIABLE)
+    }
+
     fn spawn(
         &self,
-        run: &RunSpec,
+        (run, is_scaled): (&RunSpec, bool),
         argv: &[String],
         incarnation: Incarnation,
         process: Option<&ProcessId>,
@@ -135,11 +150,15 @@ impl Executor {
             given.insert("LEVERET_PROCESS".to_owned(), process.to_string());
             given.insert("LEVERET_SLOT".to_owned(), process.slot.to_string());
         }
+        let may_say = run.notify || is_scaled && self.may_listen(run);
         let notify = process
-            .filter(|_| run.notify)
+            .filter(|_| may_say)
             .map(|_| NotifyOrder { path: self.sockets.join(incarnation.to_string()), required: run.notify });
         if let Some(NotifyOrder { path, .. }) = &notify {
             given.insert(notify::VARIABLE.to_owned(), path.to_string_lossy().into_owned());
+        }
+        if let (Some(watchdog), Some(_)) = (run.watchdog, &notify) {
+            given.insert(notify::WATCHDOG_VARIABLE.to_owned(), watchdog.as_micros().to_string());
         }
         let names: BTreeSet<String> = given.keys().cloned().collect();
         let mut environment = self.environment.clone();

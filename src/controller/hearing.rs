@@ -51,6 +51,7 @@ pub(crate) struct Hearing {
 enum Command {
     Listen(Incarnation, OwnedFd),
     Forget(Incarnation),
+    Watch(Incarnation, Duration),
 }
 
 impl Hearing {
@@ -75,6 +76,7 @@ impl Hearing {
             commands: receiver,
             sockets: BTreeMap::new(),
             voices,
+            watched: BTreeMap::new(),
             remembered,
             news: BTreeSet::new(),
             is_urgent: false,
@@ -101,6 +103,11 @@ impl Hearing {
     /// Listens to a process from now on.
     pub(crate) fn listen(&self, incarnation: Incarnation, socket: OwnedFd) {
         self.send(Command::Listen(incarnation, socket));
+    }
+
+    /// From now on a process has to say this often that it does not hang. Only the first word counts.
+    pub(crate) fn watch(&self, incarnation: Incarnation, watchdog: Duration) {
+        self.send(Command::Watch(incarnation, watchdog));
     }
 
     /// Nothing is left of this life.
@@ -136,6 +143,8 @@ struct Ears {
     commands: Receiver<Command>,
     sockets: BTreeMap<Incarnation, OwnedFd>,
     voices: BTreeMap<Incarnation, Voice>,
+    /// Those that are watched: how often they have to say something, and until when.
+    watched: BTreeMap<Incarnation, (Duration, Time)>,
     remembered: Remembered,
     /// Who has said something that was not told.
     news: BTreeSet<Incarnation>,
@@ -160,13 +169,16 @@ impl Ears {
             if !self.obey() {
                 return;
             }
+            self.find_hung();
             self.tell_if_due();
         }
     }
 
     fn wait(&mut self, events: &mut Vec<epoll::Event>) {
-        let timeout = (!self.news.is_empty()).then(|| {
-            let wait = (self.told_at + GATHERED).since(clock::now());
+        let tells_at = (!self.news.is_empty()).then(|| self.told_at + GATHERED);
+        let hangs_at = self.watched.values().map(|(_, until)| *until).min();
+        let timeout = [tells_at, hangs_at].into_iter().flatten().min().map(|at| {
+            let wait = at.since(clock::now());
             Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() }
         });
         if let Err(error) = epoll::wait(&self.epoll, spare_capacity(events), timeout.as_ref())
@@ -188,6 +200,9 @@ impl Ears {
             match self.commands.try_recv() {
                 Ok(Command::Listen(incarnation, socket)) => self.listen(incarnation, socket),
                 Ok(Command::Forget(incarnation)) => self.forget(incarnation),
+                Ok(Command::Watch(incarnation, watchdog)) => {
+                    self.watched.entry(incarnation).or_insert((watchdog, clock::now() + watchdog));
+                }
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -209,6 +224,7 @@ impl Ears {
             deleted.unwrap_or_else(|error| self.complain("stop listening to a process", error.into()));
         }
         self.voices.remove(&incarnation);
+        self.watched.remove(&incarnation);
         self.news.remove(&incarnation);
         let forgotten = self.remembered.forget(incarnation);
         forgotten.unwrap_or_else(|error| self.complain("forget what a process said", error));
@@ -240,6 +256,9 @@ impl Ears {
             Err(error) => return Err(error.into()),
         };
         let message = parse(&bytes[..length]);
+        if let Some((watchdog, until)) = self.watched.get_mut(&incarnation).filter(|_| message.alive) {
+            *until = clock::now() + *watchdog;
+        }
         let voice = self.voices.entry(incarnation).or_default();
         let (is_new, is_urgent) = add(voice, message);
         let remembered = if is_new { self.remembered.write(incarnation, voice) } else { Ok(()) };
@@ -249,6 +268,27 @@ impl Ears {
         }
         retry_on_intr(|| recv(socket, &mut [0; 1][..], RecvFlags::DONTWAIT))?;
         remembered.map(|()| true)
+    }
+
+    /// Those that have said nothing for too long. What they said while this thread was halted is heard before.
+    fn find_hung(&mut self) {
+        let now = clock::now();
+        let late = |watched: &BTreeMap<Incarnation, (Duration, Time)>| -> Vec<Incarnation> {
+            let late = watched.iter().filter(|(_, (_, until))| *until <= now);
+            late.map(|(incarnation, _)| *incarnation).collect()
+        };
+        for incarnation in late(&self.watched) {
+            while self.take(incarnation) {}
+        }
+        for incarnation in late(&self.watched) {
+            self.watched.remove(&incarnation);
+            let voice = self.voices.entry(incarnation).or_default();
+            voice.hung = true;
+            let remembered = self.remembered.write(incarnation, voice);
+            remembered.unwrap_or_else(|error| self.complain("remember that a process hangs", error));
+            self.news.insert(incarnation);
+            self.is_urgent = true;
+        }
     }
 
     fn tell_if_due(&mut self) {
@@ -276,10 +316,13 @@ fn add(voice: &mut Voice, message: Message) -> (bool, bool) {
     let before = voice.clone();
     voice.ready |= message.ready;
     voice.stopping |= message.stopping;
+    voice.busy = message.busy.or(voice.busy);
+    voice.hung |= message.hung;
     if let Some(status) = message.status {
         voice.status = (!status.is_empty()).then_some(status);
     }
-    (*voice != before, voice.ready != before.ready || voice.stopping != before.stopping)
+    let urgent = |voice: &Voice| (voice.ready, voice.stopping, voice.hung);
+    (*voice != before, urgent(voice) != urgent(&before))
 }
 
 #[cfg(test)]
@@ -332,6 +375,27 @@ mod tests {
         assert!(heard.recv().is_err());
         let (_hearing, said, _) = start(&memory, &socket);
         assert_eq!(said, []);
+    }
+
+    #[test]
+    fn one_that_feeds_its_watchdog_lives_and_one_that_stops_hangs() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("7");
+        let (socket, memory) = (notify::listen(&path).unwrap(), memory_file("test", b"").unwrap());
+        let (hearing, _, heard) = start(&memory, &socket);
+        hearing.watch(LIFE, Duration::from_secs(3_600));
+        say(&path, "WATCHDOG=1");
+        say(&path, "STATUS=here");
+        assert_eq!(heard.recv().unwrap(), [(LIFE, voice(false, "here"))]);
+        say(&path, "WATCHDOG=trigger");
+        assert!(heard.recv().unwrap()[0].1.hung);
+
+        let other = directory.path().join("8");
+        let (silent, life) = (notify::listen(&other).unwrap(), Incarnation(8));
+        hearing.listen(life, silent);
+        hearing.watch(life, Duration::from_millis(50));
+        let hung = Voice { hung: true, ..Voice::default() };
+        assert_eq!(heard.recv().unwrap(), [(life, hung)]);
     }
 
     #[test]

@@ -193,6 +193,9 @@ pub struct ProcessView {
     pub exit: Option<String>,
     /// Why it is not what it should be, or what it says of itself, as a sentence.
     pub reason: Option<String>,
+    /// Whether it holds a message (`BUSY=1`) or not (`BUSY=0`); absent where it has said neither.
+    #[serde(default)]
+    pub busy: Option<bool>,
     /// What it says of itself (`STATUS=`), as it says it.
     #[serde(default)]
     pub says: Option<String>,
@@ -219,6 +222,17 @@ pub struct DecisionView {
     pub limit: String,
     /// The numbers that it was made from, by name, with the unit last.
     pub inputs: BTreeMap<String, f64>,
+}
+
+impl ProcessView {
+    /// Its state, with what it says of its work: `running, busy`.
+    pub fn state_words(&self) -> String {
+        match self.busy {
+            Some(true) => format!("{}, busy", self.state),
+            Some(false) => format!("{}, idle", self.state),
+            None => self.state.clone(),
+        }
+    }
 }
 
 impl DecisionView {

@@ -289,6 +289,7 @@ impl Scene<'_> {
                 .or_else(|| voice.filter(|voice| voice.stopping).map(|_| SAYS_STOPPING.to_owned()))
                 .or_else(|| says.as_ref().map(|says| format!("says: {says}")))
                 .or_else(|| is_adopted.then(|| TAKEN_OVER.to_owned())),
+            busy: slot.busy().filter(|_| main.is_some()),
             says,
             log: self.executor.log(program, number),
         }

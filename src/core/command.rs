@@ -85,6 +85,15 @@ pub enum Command {
         /// Which life.
         incarnation: Incarnation,
     },
+    /// Watch over a process that is ready: it has to say that often that it does not hang. Nothing is sent.
+    Watch {
+        /// Which.
+        process: ProcessId,
+        /// Which life.
+        incarnation: Incarnation,
+        /// How often at least.
+        watchdog: std::time::Duration,
+    },
     /// Start an auxiliary process.
     SpawnAuxiliary {
         /// Which request.

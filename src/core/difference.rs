@@ -154,6 +154,7 @@ fn run(before: &ProgramSpec, after: &ProgramSpec, keys: &mut Keys) {
         notify,
         stdin,
         cgroup,
+        watchdog,
     } = &before.run;
     let after = &after.run;
     keys.add("command", Effect::Restart, *argv != after.argv);
@@ -171,6 +172,7 @@ fn run(before: &ProgramSpec, after: &ProgramSpec, keys: &mut Keys) {
     keys.add("ready.notify", Effect::Restart, *notify != after.notify);
     keys.add("stdin", Effect::Restart, *stdin != after.stdin);
     keys.add("cgroup", Effect::Restart, *cgroup != after.cgroup);
+    keys.add("watchdog", Effect::Restart, *watchdog != after.watchdog);
 }
 
 /// What tells that a process is of use. Those that are of use stay so; the others are measured by what is new.
@@ -280,6 +282,7 @@ mod tests {
             ("ready.notify", Box::new(|run| run.notify = true)),
             ("stdin", Box::new(|run| run.stdin = Stdin::Closed)),
             ("cgroup", Box::new(|run| run.cgroup = Some(CgroupSpec::default()))),
+            ("watchdog", Box::new(|run| run.watchdog = Some(std::time::Duration::from_secs(1)))),
         ];
         for (key, change) in changes {
             let differences = changed(&service("web", 1), |spec| change(&mut spec.run));

@@ -196,6 +196,8 @@ pub enum RestartReason {
     Changed,
     /// It did not become ready in time.
     NotReady,
+    /// It did not feed its watchdog.
+    Watchdog,
 }
 
 impl RestartReason {
@@ -208,6 +210,7 @@ impl RestartReason {
             Self::Operator => "operator",
             Self::Changed => "changed",
             Self::NotReady => "not-ready",
+            Self::Watchdog => "watchdog",
         }
     }
 }

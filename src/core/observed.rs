@@ -59,6 +59,16 @@ impl Slot {
         life.is_some_and(|life| life.incarnation == self.condition.incarnation && self.condition.ready)
     }
 
+    /// Why the life in the slot is of no use any more, if it is not.
+    pub fn unfit_now(&self) -> Option<Unfit> {
+        self.voice().filter(|voice| voice.hung).map(|_| Unfit::Watchdog)
+    }
+
+    /// Whether the life in the slot holds a message, if it says so.
+    pub fn busy(&self) -> Option<bool> {
+        self.voice()?.busy
+    }
+
     /// What the life in the slot said of itself.
     pub fn voice(&self) -> Option<&Voice> {
         let life = self.phase.life()?;

@@ -7,13 +7,13 @@ use super::desired::StoppedBy;
 use super::exit::signal_name;
 use super::gap::Gap;
 use super::ids::{Incarnation, ProcessId};
-use super::observed::{Main, Phase, Slot, Stop, StopCause, StopManners};
+use super::observed::{Life, Main, Phase, Slot, Stop, StopCause, StopManners};
 use super::readiness::Unfit;
 use super::runs::{LastRun, next_words};
 use super::slots::Slots;
 use super::spec::{ProgramSpec, StopTarget};
 use super::time::Time;
-use super::world::{KILL_AGAIN, MANNERS_PROVEN, Program, World};
+use super::world::{KILL_AGAIN, MANNERS_PROVEN, Program, World, rank_of};
 
 /// How often the wall clock is looked at while there are schedules.
 const CLOCK_LOOK: std::time::Duration = std::time::Duration::from_secs(60);
@@ -64,12 +64,12 @@ impl<'a> Planner<'a> {
     fn program(&mut self, program: &Program) {
         let wanted = program.wanted(self.world.shutdown.is_some());
         self.program_gaps(program);
-        let mut may_scale_in = self.scale_in_allowance(program, &wanted.slots);
+        let may_scale_in = self.scale_in_allowance(program, &wanted.slots);
         let is_needed = wanted.slots.is_empty() && self.is_needed(program);
         for (number, slot) in &program.slots {
             let stop_for = self.reason_to_stop(program, *number, slot, &wanted.slots, wanted.rest);
             let stop_for = stop_for.filter(|_| !is_needed);
-            self.slot(program, *number, slot, stop_for, &mut may_scale_in);
+            self.slot(program, *number, slot, stop_for, may_scale_in);
             self.leftovers(program, *number, slot);
         }
         self.starts(program, &wanted.slots);
@@ -108,27 +108,35 @@ impl<'a> Planner<'a> {
         true
     }
 
-    /// How many running processes may be asked to end only because there are more than are wanted.
-    fn scale_in_allowance(&mut self, program: &Program, wanted: &Slots) -> u32 {
+    /// Which running processes may be asked to end only because there are more than are wanted.
+    fn scale_in_allowance(&mut self, program: &Program, wanted: &Slots) -> MayScaleIn {
         let draining = |slot: &Slot| matches!(&slot.phase, Phase::Stopping(_, _, stop) if stop.cause == StopCause::ScaleIn);
         if program.scaler.is_none() {
-            return u32::MAX;
+            return MayScaleIn::All;
         }
+        let surplus = || {
+            let is_surplus = |(number, slot): &(&u32, &Slot)| {
+                matches!(slot.phase, Phase::Running(..)) && !wanted.contains(**number)
+            };
+            program.slots.iter().filter(is_surplus)
+        };
         match program.manners {
-            StopManners::Finishes => u32::MAX,
-            StopManners::Unknown => u32::from(!program.slots.values().any(draining)),
+            StopManners::Finishes => MayScaleIn::All,
+            StopManners::Unknown if program.slots.values().any(draining) => MayScaleIn::One(None),
+            StopManners::Unknown => {
+                // The one that is kept last goes first.
+                let first = surplus().max_by_key(|(_, slot)| rank_of(slot.busy()));
+                MayScaleIn::One(first.map(|(number, _)| *number))
+            }
             StopManners::DiesOfIt => {
-                let running = |(number, slot): &(&u32, &Slot)| {
-                    matches!(slot.phase, Phase::Running(..)) && !wanted.contains(**number)
-                };
-                let surplus = program.slots.iter().filter(running).count() as u32;
+                let surplus = surplus().filter(|(_, slot)| slot.busy() != Some(false)).count() as u32;
                 let stopped =
                     program.wish.stopped.is_some() || program.retiring || self.world.shutdown.is_some();
                 if surplus > 0 && !stopped {
                     let signal = signal_text(program.spec.stop.signal);
                     self.gap(program, None, Gap::NoStopHandler { signal, surplus });
                 }
-                0
+                MayScaleIn::Idle
             }
         }
     }
@@ -176,7 +184,7 @@ impl<'a> Planner<'a> {
         number: u32,
         slot: &Slot,
         stop_for: Option<StopCause>,
-        may_scale_in: &mut u32,
+        may_scale_in: MayScaleIn,
     ) {
         match &slot.phase {
             // A start that is unanswered cannot be taken back; its answer is a matter of milliseconds.
@@ -187,16 +195,16 @@ impl<'a> Planner<'a> {
                     self.stop(program, number, life.incarnation, cause);
                 }
             }
-            Phase::Running(life, _) => match stop_for {
-                Some(StopCause::ScaleIn) if *may_scale_in == 0 => {}
-                Some(cause) => {
-                    if cause == StopCause::ScaleIn {
-                        *may_scale_in -= 1;
-                    }
-                    self.stop(program, number, life.incarnation, cause);
+            Phase::Running(life, _) => {
+                let stop_for = match stop_for {
+                    Some(StopCause::ScaleIn) if !may_scale_in.allows(number, slot) => None,
+                    stop_for => stop_for,
+                };
+                match stop_for.or(slot.unfit_now().map(StopCause::Unfit)) {
+                    Some(cause) => self.stop(program, number, life.incarnation, cause),
+                    None => self.watch(program, number, slot, life),
                 }
-                None => {}
-            },
+            }
             Phase::Stopping(life, _, stop) => {
                 let gap = Gap::Draining { since: stop.since, deadline: stop.deadline, cause: stop.cause };
                 self.gap(program, Some(number), gap);
@@ -217,6 +225,15 @@ impl<'a> Planner<'a> {
                 self.pursue(program, number, life.incarnation, stop, stop_for);
             }
             Phase::Empty | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => {}
+        }
+    }
+
+    /// Has somebody watch over a process that has a watchdog, once.
+    fn watch(&mut self, program: &Program, number: u32, slot: &Slot, life: &Life) {
+        let is_new = slot.condition.incarnation == life.incarnation && !slot.condition.is_watched;
+        if let Some(watchdog) = program.spec.run.watchdog.filter(|_| is_new) {
+            let (process, incarnation) = (process(program, number), life.incarnation);
+            self.plan.commands.push(Command::Watch { process, incarnation, watchdog });
         }
     }
 
@@ -401,7 +418,7 @@ impl<'a> Planner<'a> {
 
     fn spawn(&mut self, program: &Program, number: u32) {
         self.last_incarnation = self.last_incarnation.next();
-        let life = super::observed::Life {
+        let life = Life {
             incarnation: self.last_incarnation,
             fingerprint: program.fingerprint,
             ordered_at: self.now,
@@ -485,6 +502,27 @@ impl<'a> Planner<'a> {
         self.plan.finished =
             self.world.shutdown.is_some() && self.world.lives.is_empty() && self.plan.commands.is_empty();
         self.plan
+    }
+}
+
+/// Which processes may be asked to end only because there are more than are wanted.
+#[derive(Clone, Copy)]
+enum MayScaleIn {
+    /// All of them.
+    All,
+    /// This one, because nobody knows yet how they take it.
+    One(Option<u32>),
+    /// Those that say that they hold no message, because they die of it.
+    Idle,
+}
+
+impl MayScaleIn {
+    fn allows(self, number: u32, slot: &Slot) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => one == Some(number),
+            Self::Idle => slot.busy() == Some(false),
+        }
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Condition {
     pub incarnation: Incarnation,
     /// Whether it is known to be of use, where something other than time tells.
     pub ready: bool,
+    /// Whether somebody was told to watch over it.
+    #[serde(skip)]
+    pub is_watched: bool,
     /// What it said of itself. Whoever hears it remembers it for the next controller.
     #[serde(skip)]
     pub voice: Voice,
@@ -64,6 +67,12 @@ pub struct Voice {
     pub ready: bool,
     /// `STOPPING=1`: it is about to end.
     pub stopping: bool,
+    /// `BUSY=1`: it holds a message; `BUSY=0`: it holds none. One that has said neither is not known to be either.
+    #[serde(default)]
+    pub busy: Option<bool>,
+    /// It did not feed its watchdog in time, or said `WATCHDOG=trigger`.
+    #[serde(default)]
+    pub hung: bool,
     /// `STATUS=`: one line for people.
     pub status: Option<String>,
 }
@@ -74,6 +83,8 @@ pub struct Voice {
 pub enum Unfit {
     /// It did not become ready in time.
     NotReady,
+    /// It did not feed its watchdog in time, or said itself that it hangs.
+    Watchdog,
 }
 
 impl Unfit {
@@ -81,6 +92,7 @@ impl Unfit {
     pub fn words(self) -> &'static str {
         match self {
             Self::NotReady => "was not ready in time",
+            Self::Watchdog => "did not feed its watchdog in time",
         }
     }
 
@@ -88,6 +100,7 @@ impl Unfit {
     pub fn cause(self) -> &'static str {
         match self {
             Self::NotReady => "not ready in time",
+            Self::Watchdog => "watchdog",
         }
     }
 }

@@ -81,6 +81,7 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
     }
     slot.again = Some(match (ending.unfit, ending.status) {
         (Some(Unfit::NotReady), _) => RestartReason::NotReady,
+        (Some(Unfit::Watchdog), _) => RestartReason::Watchdog,
         (None, Some(_)) => RestartReason::Crash,
         (None, None) => RestartReason::SpawnFailed,
     });

@@ -132,6 +132,9 @@ pub struct RunSpec {
     /// Limits of all processes of the program together, where the system has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupSpec>,
+    /// How often at least it has to say that it does not hang, once it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<Duration>,
 }
 
 /// What is on the standard input of a process.

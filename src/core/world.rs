@@ -176,6 +176,18 @@ pub fn goal(scale: &ScaleSpec, limits: &Limits) -> Goal {
     Goal { wait: scale.wait, min: scale.min, max: scale.max, interval: limits.probe_interval }
 }
 
+/// How many ranks of running processes there are.
+const RANKS: u32 = 3;
+
+/// The place of a running process among those that are kept, first to last.
+pub fn rank_of(busy: Option<bool>) -> u32 {
+    match busy {
+        Some(true) => 0,
+        None => 1,
+        Some(false) => 2,
+    }
+}
+
 /// Which slots should have a process, and on whose behalf the others end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -237,8 +249,9 @@ impl Program {
 
     /// Which slots should have a process.
     ///
-    /// A scaled program keeps those that run longest, then those that start, then those that wait to start again; so
-    /// that the first to go are those that are not running yet, then the youngest.
+    /// A scaled program keeps those that hold a message, then those of which that is not known, then those that hold none,
+    /// of each kind those that run longest; then those that start, then those that wait to start again. So the first to go
+    /// are those that are not running yet, then the idle ones, then the youngest.
     pub fn wanted(&self, shutting_down: bool) -> Wanted {
         let none = |rest| Wanted { slots: Slots::none(), rest };
         if shutting_down {
@@ -268,11 +281,15 @@ impl Program {
     }
 
     fn wanted_of_scaled(&self, count: u32) -> BTreeSet<u32> {
-        let rank = |slot: u32, phase: &Phase| match phase {
-            Phase::Running(_, main) => Some((0, main.started_at, slot)),
-            Phase::Starting(life, _) | Phase::Spawning(life) => Some((1, life.ordered_at, slot)),
+        let rank = |slot: u32, state: &Slot| match &state.phase {
+            Phase::Running(_, main) => Some((rank_of(state.busy()), main.started_at, slot)),
+            // Whoever holds a message works, whatever else it is not ready for.
+            Phase::Starting(life, _) if state.busy() == Some(true) => {
+                Some((rank_of(state.busy()), life.ordered_at, slot))
+            }
+            Phase::Starting(life, _) | Phase::Spawning(life) => Some((RANKS, life.ordered_at, slot)),
             Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } | Phase::Empty => {
-                Some((2, Time::default(), slot))
+                Some((RANKS + 1, Time::default(), slot))
             }
             Phase::Stopping(..) | Phase::LeaderGone(..) => None,
         };
@@ -280,7 +297,7 @@ impl Program {
             .slots
             .iter()
             .filter(|(slot, _)| !self.wish.stopped_slots.contains(slot))
-            .filter_map(|(slot, state)| rank(*slot, &state.phase))
+            .filter_map(|(slot, state)| rank(*slot, state))
             .collect();
         present.sort_unstable();
         let mut wanted: BTreeSet<u32> =

@@ -128,6 +128,7 @@ fn failing() -> ProgramView {
             restarts: 7,
             exit: Some("exit code 1".to_owned()),
             reason: Some("starts again in 16s after 7 failures in a row".to_owned()),
+            busy: None,
             says: None,
             ..ProcessView::default()
         }],
@@ -150,6 +151,7 @@ fn running(id: &str, slot: u32, pid: i32) -> ProcessView {
         memory_bytes: Some(18_874_368),
         exit: None,
         reason: None,
+        busy: None,
         says: None,
         log: Some(format!("/var/lib/leveret/logs/{id}.log").into()),
     }

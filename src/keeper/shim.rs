@@ -283,6 +283,11 @@ fn give_notify(spawn: &SpawnOrder, identity: &Identity) -> Result<(), ShimReport
 /// Looks, as the program's user, whether it can be used. Without it nobody would ever hear that the program is ready.
 fn offer_notify(spawn: &SpawnOrder, environment: &mut BTreeMap<String, String>) -> Result<(), ShimReport> {
     let Some(NotifyOrder { path, required }) = &spawn.notify else { return Ok(()) };
+    if environment.contains_key(notify::WATCHDOG_VARIABLE) {
+        // This process becomes the program.
+        let own = std::process::id().to_string();
+        environment.insert(notify::WATCHDOG_PID_VARIABLE.to_owned(), own);
+    }
     match access(path, Access::WRITE_OK) {
         Ok(()) => Ok(()),
         Err(error) if *required => Err(failed(format!("write to socket {}", path.display()))(error)),

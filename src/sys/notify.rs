@@ -21,6 +21,12 @@ pub const STATUS_BYTES_MAX: usize = 256;
 /// The environment variable that names the socket.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
 
+/// The environment variable that says how often a process has to say that it does not hang, in microseconds.
+pub const WATCHDOG_VARIABLE: &str = "WATCHDOG_USEC";
+
+/// The environment variable that says which process that is.
+pub const WATCHDOG_PID_VARIABLE: &str = "WATCHDOG_PID";
+
 /// What one message says; what it does not mention is absent or false.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
@@ -28,6 +34,12 @@ pub struct Message {
     pub ready: bool,
     /// `STOPPING=1`.
     pub stopping: bool,
+    /// `BUSY=1` or `BUSY=0`.
+    pub busy: Option<bool>,
+    /// `WATCHDOG=1`.
+    pub alive: bool,
+    /// `WATCHDOG=trigger`.
+    pub hung: bool,
     /// `STATUS=`, one line without control characters; empty where it takes back what it said.
     pub status: Option<String>,
 }
@@ -39,6 +51,9 @@ pub fn parse(bytes: &[u8]) -> Message {
         match line.split_once('=') {
             Some(("READY", "1")) => message.ready = true,
             Some(("STOPPING", "1")) => message.stopping = true,
+            Some(("BUSY", busy @ ("0" | "1"))) => message.busy = Some(busy == "1"),
+            Some(("WATCHDOG", "1")) => message.alive = true,
+            Some(("WATCHDOG", "trigger")) => message.hung = true,
             Some(("STATUS", text)) => message.status = Some(one_line(text)),
             Some(_) | None => {}
         }
@@ -90,10 +105,13 @@ mod tests {
     #[test]
     fn a_message_has_any_of_the_known_words_and_the_rest_is_passed_over() {
         assert_eq!(parse(b"READY=1"), Message { ready: true, ..Message::default() });
-        let said = parse(b"STATUS= loading\x1b[31m 3 of 7 \nMAINPID=12\nREADY=0\nnonsense\nSTOPPING=1\n");
+        let said =
+            parse(b"STATUS= loading\x1b[31m 3 of 7 \nMAINPID=12\nREADY=0\nnonsense\nSTOPPING=1\nBUSY=2\n");
+        let status = Some("loading[31m 3 of 7".to_owned());
+        assert_eq!(said, Message { stopping: true, status, ..Message::default() });
         assert_eq!(
-            said,
-            Message { ready: false, stopping: true, status: Some("loading[31m 3 of 7".to_owned()) }
+            ["BUSY=1", "BUSY=0\nBUSY=1", "BUSY=0"].map(|text| parse(text.as_bytes()).busy),
+            [Some(true), Some(true), Some(false)]
         );
         assert_eq!(parse(b"\xff\xfe=1\n\n=\n"), Message::default());
     }

@@ -9,7 +9,10 @@ use serde_json::Value;
 
 use crate::support::daemon::Daemon;
 use crate::support::proc;
+use crate::support::publish;
+use crate::support::rabbit::Rabbit;
 use crate::support::run::{self, script};
+use crate::support::scaled::{Scaled, config};
 use crate::support::status::{only_pid, processes, text};
 use crate::support::wait::wait_for;
 
@@ -168,6 +171,80 @@ fn a_program_of_another_user_can_say_that_it_is_ready() {
     open_to_all(&talker.directory);
     talker.say("READY=1");
     daemon.wait_running("web");
+}
+
+/// A process that feeds its watchdog until a file says that it hangs. The next one of its slot feeds it for good.
+const HANGS: &str = r#"
+import os, socket, sys, time
+assert os.environ["WATCHDOG_PID"] == str(os.getpid()) and os.environ["WATCHDOG_USEC"] == "5000000", os.environ
+directory, path = sys.argv[1], os.environ["NOTIFY_SOCKET"]
+voice = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+voice.sendto(b"READY=1", path)
+while not os.path.exists(directory + "/hang"):
+    voice.sendto(b"WATCHDOG=1", path)
+    time.sleep(0.1)
+os.remove(directory + "/hang")
+time.sleep(1000)
+"#;
+
+#[test]
+fn a_process_that_hangs_is_started_again() {
+    let directory = run::directory("hangs");
+    fs::write(directory.join("hangs.py"), HANGS).expect("the directory is ours");
+    let shown = directory.display();
+    let daemon = Daemon::start(&format!(
+        "programs: {{web: {{command: python3 {shown}/hangs.py {shown}, ready: {{notify: true}}, watchdog: 5s}}}}\n"
+    ));
+    let pid = only_pid(&daemon.wait_running("web"));
+    daemon.kill_controller();
+    fs::write(directory.join("hang"), "").expect("the directory is ours");
+    daemon.wait_program("web", "another process", LIMIT, |program| {
+        let process = processes(program).next()?;
+        (process["state"] == "running" && process["pid"] != pid).then_some(())
+    });
+    daemon.wait_output("web did not feed its watchdog in time and is stopped to be started again", LIMIT);
+    let restarts = daemon.metric("leveret_process_restarts_total{program=\"web\",reason=\"watchdog\"}");
+    assert_eq!(restarts, Some(1.0));
+}
+
+/// Consumers that do nothing but say how they are: the second one is busy.
+const CONSUMER: &str = r#"
+import os, signal, socket, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+busy = os.environ["LEVERET_SLOT"] == "1"
+voice = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+voice.sendto(b"BUSY=%d" % busy, os.environ["NOTIFY_SOCKET"])
+while True:
+    time.sleep(1000)
+"#;
+
+#[test]
+fn a_consumer_that_says_that_it_is_busy_stays_while_the_idle_ones_go() {
+    let rabbit = Rabbit::shared();
+    let url = rabbit.url();
+    let file = run::directory("busy").join("consumer.py");
+    fs::write(&file, CONSUMER).expect("the directory is ours");
+    let program = Scaled::with_command("busy", &format!("python3 {}", file.display()), "wait: 1h, max: 4");
+    publish::declare_queue(&url, &program.queue);
+    let daemon = Daemon::start_with_environment(&config([&program]), &[("AMQP_URL", &url)]);
+    daemon.cli_exits(0, &["scale", "busy", "3"]);
+    let busy = |program: &Value| {
+        let busy = |process: &Value| Some((process["slot"].as_u64()?, process["busy"].as_bool()?));
+        processes(program).filter_map(busy).collect::<Vec<_>>()
+    };
+    let all = [(0, false), (1, true), (2, false)];
+    daemon.wait_program("busy", "what they say", LIMIT, |program| (busy(program) == all).then_some(()));
+    daemon.kill_controller();
+    daemon.wait_program("busy", "what they said", LIMIT, |program| (busy(program) == all).then_some(()));
+    let explained = daemon.cli_exits(0, &["explain", "busy"]);
+    assert!(explained.contains("1 busy, 2 idle"), "{explained}");
+    assert!(daemon.cli_exits(0, &["status"]).contains("running, busy"));
+
+    daemon.cli_exits(0, &["scale", "busy", "1"]);
+    daemon.wait_program("busy", "the busy one alone", LIMIT, |program| {
+        (busy(program) == [(1, true)]).then_some(())
+    });
+    publish::delete_queue(&url, &program.queue);
 }
 
 fn open_to_all(directory: &Path) {

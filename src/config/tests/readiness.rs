@@ -52,6 +52,12 @@ fn what_cannot_be_meant_is_refused() {
     }
     let found = wrong("programs: {a: {command: x, schedule: '@daily', ready: {after: 2s}}}\n");
     assert!(found.len() == 1 && found[0].contains("nobody waits for it to be ready"), "{found:?}");
+    let found = wrong("programs: {a: {command: x, schedule: '@daily', watchdog: 2s}}\n");
+    assert!(found.len() == 1 && found[0].contains("has no watchdog"), "{found:?}");
+    let found = wrong("programs: {a: {command: x, watchdog: 2ms}}\n");
+    assert!(found.len() == 1 && found[0].contains("must be at least 1s"), "{found:?}");
+    let watched = program("programs: {a: {command: x, watchdog: 30s}}\n").run;
+    assert_eq!((watched.watchdog, watched.notify), (Some(Duration::from_secs(30)), true));
     let long = "x".repeat(100);
     let found =
         wrong(&format!("runtime_dir: /{long}\nprograms: {{a: {{command: x, ready: {{notify: true}}}}}}\n"));

@@ -107,6 +107,7 @@ fn signals(scene: &Scenario) -> Vec<i32> {
         Command::Spawn { .. }
         | Command::StopLeft { .. }
         | Command::Limit { .. }
+        | Command::Watch { .. }
         | Command::SpawnAuxiliary { .. }
         | Command::KillAuxiliary { .. }
         | Command::KillStray { .. } => None,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::command::Command;
 use crate::core::event::{Edit, Notice, RestartReason};
 use crate::core::exit::ExitStatus;
 use crate::core::gap::Gap;
@@ -159,6 +160,88 @@ fn a_machine_that_was_halted_hears_what_was_said_meanwhile_before_it_holds_anyth
     silent.settle();
     silent.wait(5.0);
     assert_eq!(silent.ending("web").len(), 1, "and then it does");
+}
+
+#[test]
+fn one_that_hangs_is_stopped_and_started_again_later() {
+    let mut spec = notify(service("web", 1));
+    spec.run.watchdog = Some(Duration::from_secs(30));
+    let mut scene = Scenario::new(vec![spec]);
+    scene.wait(5.0);
+    let watches = |scene: &Scenario| {
+        scene.done.iter().filter(|command| matches!(command, Command::Watch { .. })).count()
+    };
+    assert_eq!(watches(&scene), 0, "nobody is watched before it is ready");
+    scene.say("web:0", says_ready());
+    scene.wait(60.0);
+    assert_eq!(watches(&scene), 1);
+    scene.say("web:0", Voice { hung: true, ..says_ready() });
+    let Phase::Stopping(_, _, stop) = scene.phase("web:0") else { panic!("{:?}", scene.phase("web:0")) };
+    assert_eq!(stop.cause, StopCause::Unfit(Unfit::Watchdog));
+    scene.wait(10.0);
+    assert_eq!(scene.kills(), 1);
+    scene.exit("web:0", ExitStatus::Signal(9), 0);
+    let said = gap(&scene, "web:0").unwrap();
+    assert!(said.starts_with("did not feed its watchdog in time; starts again in "), "{said}");
+    scene.wait(2.0);
+    let program = scene.machine.world().programs.values().next().unwrap();
+    assert_eq!(program.restarts[&RestartReason::Watchdog], 1);
+    assert_eq!(program.deaths.by_count()[0].0, "watchdog");
+}
+
+fn busy(busy: bool) -> Voice {
+    Voice { busy: Some(busy), ..Voice::default() }
+}
+
+/// Five consumers that run, of which the second holds a message, the first and the fourth hold none, and the others say
+/// nothing.
+fn five_consumers() -> Scenario {
+    let mut scene = Scenario::new(vec![scaled("orders", 0, 9)]);
+    let orders = crate::core::ids::ProgramName::new("orders").unwrap();
+    scene.broker(crate::core::observed::BrokerHealth::Up);
+    scene.edit(Edit::Scale(orders, 5, None)).unwrap();
+    scene.wait(90.0);
+    assert!((0..5).all(|slot| is_running(&scene, &format!("orders:{slot}"))));
+    scene.say("orders:1", busy(true));
+    scene.say("orders:0", busy(false));
+    scene.say("orders:3", busy(false));
+    scene
+}
+
+fn scale(scene: &mut Scenario, processes: u32) {
+    let orders = crate::core::ids::ProgramName::new("orders").unwrap();
+    scene.edit(Edit::Scale(orders, processes, None)).unwrap();
+}
+
+#[test]
+fn those_that_hold_no_message_go_first_and_those_that_hold_one_last() {
+    let mut scene = five_consumers();
+    scale(&mut scene, 1);
+    let mut order = Vec::new();
+    while let [first, rest @ ..] = scene.ending("orders").as_slice() {
+        // How they take it is not known before one has shown it.
+        assert!(order.len() != 1 || rest.len() < 4);
+        let first = first.clone();
+        scene.exit(&first, ExitStatus::Code(0), 0);
+        order.push(first);
+    }
+    assert_eq!(&order[..1], ["orders:3"], "the younger of the idle ones: {order:?}");
+    assert_eq!(scene.live("orders"), 1);
+    assert!(is_running(&scene, "orders:1"), "{order:?}");
+}
+
+#[test]
+fn of_those_that_die_of_their_stop_signal_only_idle_ones_are_stopped() {
+    let mut scene = five_consumers();
+    scale(&mut scene, 4);
+    assert_eq!(scene.ending("orders"), ["orders:3"]);
+    scene.exit("orders:3", ExitStatus::Signal(15), 0);
+    scale(&mut scene, 1);
+    assert_eq!(scene.ending("orders"), ["orders:0"]);
+    scene.exit("orders:0", ExitStatus::Signal(15), 0);
+    assert!(scene.ending("orders").is_empty());
+    scene.say("orders:4", busy(false));
+    assert_eq!(scene.ending("orders"), ["orders:4"]);
 }
 
 /// The machine that comes after this one, with the same processes.

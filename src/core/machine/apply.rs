@@ -39,6 +39,12 @@ impl Machine {
                     stop.killed_at = Some(now);
                 }
             }
+            Command::Watch { process, incarnation, .. } => {
+                let slot = self.slot_mut(process);
+                if let Some(condition) = slot.and_then(|slot| slot.condition_mut(*incarnation)) {
+                    condition.is_watched = true;
+                }
+            }
             Command::SpawnAuxiliary { id, incarnation, deadline } => {
                 self.world.last_incarnation = *incarnation;
                 self.world.lives.insert(*incarnation, Owner::Auxiliary(*id));

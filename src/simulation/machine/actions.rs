@@ -59,6 +59,7 @@ impl Run {
             self.tell("all has ended; Leveret is started anew".to_owned());
             return self.restart_daemon();
         }
+        self.somebody_says_how_it_is();
         let whole: u32 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
         let mut drawn = self.dice.below(whole);
         for (action, weight) in WEIGHTS {
@@ -68,6 +69,25 @@ impl Run {
             drawn -= weight;
         }
         Ok(())
+    }
+
+    /// A consumer takes a message or has finished one. It has dice of its own.
+    fn somebody_says_how_it_is(&mut self) {
+        if !self.voices.chance(0.3) {
+            return;
+        }
+        let running = |(incarnation, child): (&Incarnation, &super::keeper::Child)| {
+            child.runs_since().map(|_| *incarnation)
+        };
+        let running: Vec<_> = self.keeper.children.iter().filter_map(running).collect();
+        if let Some(incarnation) = self.voices.pick_any(&running) {
+            let busy = Some(self.voices.chance(0.5));
+            let hangs = self.voices.chance(0.05);
+            self.keeper.say(incarnation, |voice| {
+                voice.busy = busy;
+                voice.hung |= hangs && voice.ready;
+            });
+        }
     }
 
     fn perform(&mut self, action: Action) -> Check {

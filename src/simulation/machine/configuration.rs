@@ -103,6 +103,7 @@ fn set_ready(programs: &mut [ProgramSpec]) {
             Some(_) | None => None,
         };
         program.run.notify = matches!(ready, Some((ReadyBy::Notify, _)));
+        program.run.watchdog = program.run.notify.then_some(READY_MOST);
         program.ready = ready.map(|(by, timeout)| ReadySpec { by, timeout });
     }
 }

@@ -88,13 +88,17 @@ pub(super) enum Flaw {
     TakesAllForReady,
     /// It gives a process a tenth of its time to become ready.
     HurriesTheReady,
+    /// It takes the busy for idle, and the idle for busy.
+    MishearsTheBusy,
+    /// It takes those that say anything for hung.
+    TakesAllForHung,
     /// It throws dice that nobody can throw again.
     ThrowsItsOwnDice,
 }
 
 impl Flaw {
     /// Each of them, with words that only the rule says that is to find it out.
-    pub(super) const ALL: [(Self, &'static str); 30] = [
+    pub(super) const ALL: [(Self, &'static str); 32] = [
         (Self::StartsBesideALife, "is started although its life"),
         (Self::OrdersTwice, "has two living processes"),
         (Self::UsesANumberAgain, "is ordered although lives up to"),
@@ -123,6 +127,8 @@ impl Flaw {
         (Self::WritesNoWishes, "forgot about"),
         (Self::WritesNoFailures, "forgot that"),
         (Self::ReadsTheClockWrong, " runs for "),
+        (Self::MishearsTheBusy, "which is busy, is asked to end"),
+        (Self::TakesAllForHung, "is stopped as hung"),
         (Self::TakesAllForReady, "runs and has not said that it is ready"),
         (Self::HurriesTheReady, "is stopped as not ready"),
     ];
@@ -209,6 +215,13 @@ impl Run {
                     }
                 };
                 Fact::Queue { broker, queue, observation }
+            }
+            Fact::Said { incarnation, mut voice, at } => {
+                if self.has(Flaw::MishearsTheBusy) {
+                    voice.busy = voice.busy.map(|busy| !busy);
+                }
+                voice.hung |= self.has(Flaw::TakesAllForHung);
+                Fact::Said { incarnation, voice, at }
             }
             fact => fact,
         };

@@ -68,6 +68,8 @@ pub(super) struct Child {
     pub(super) has_socket: bool,
     /// What it has said so far.
     pub(super) voice: Voice,
+    /// What of that the controller has been told.
+    pub(super) heard: Voice,
 }
 
 /// How far an incarnation got.
@@ -174,7 +176,8 @@ impl Keeper {
                 }
             };
             let known = Child { state, told: None, is_released: false, ..child.clone() };
-            let heirloom = Child { is_adopted: true, voice: Voice::default(), ..known };
+            let (voice, heard) = (Voice::default(), Voice::default());
+            let heirloom = Child { is_adopted: true, voice, heard, ..known };
             heir.children.insert(*incarnation, heirloom);
             heir.last_incarnation = *incarnation;
         }
@@ -282,6 +285,7 @@ impl Keeper {
                     is_adopted: false,
                     has_socket: order.notify.is_some(),
                     voice: Voice::default(),
+                    heard: Voice::default(),
                 };
                 self.children.insert(order.incarnation, child);
                 let slow = dice.chance(0.05) && !self.is_quiet;
@@ -457,8 +461,12 @@ impl Keeper {
     /// Who has said something new, and all that they said so far.
     pub(super) fn take_said(&mut self) -> Vec<(Incarnation, Voice)> {
         let said = std::mem::take(&mut self.said);
-        let voice = |incarnation| Some((incarnation, self.children.get(&incarnation)?.voice.clone()));
-        said.into_iter().filter_map(voice).collect()
+        let hear = |incarnation| {
+            let child = self.children.get_mut(&incarnation)?;
+            child.heard = child.voice.clone();
+            Some((incarnation, child.heard.clone()))
+        };
+        said.into_iter().filter_map(hear).collect()
     }
 
     fn ends(&mut self, incarnation: Incarnation, status: ExitStatus, at: Time, dice: &mut Dice) {

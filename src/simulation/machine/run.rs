@@ -41,6 +41,8 @@ pub(super) type Check = Result<(), String>;
 /// The state of a run.
 pub(super) struct Run {
     pub(super) dice: Dice,
+    /// What processes say of their work.
+    pub(super) voices: Dice,
     pub(super) now: Time,
     pub(super) machine: Machine,
     pub(super) keeper: Keeper,
@@ -84,6 +86,7 @@ impl Run {
         let now = Time::from_millis(1_000_000);
         let limits = configuration::limits(&mut dice);
         let mut run = Self {
+            voices: Dice::new(!seed),
             now,
             machine: Machine::new(limits),
             keeper: Keeper::new(100, now),
@@ -596,6 +599,7 @@ pub(super) fn process_of(command: &Command) -> Option<&ProcessId> {
         | Command::StopNext { process, .. }
         | Command::StopLeft { process, .. }
         | Command::Limit { process, .. }
+        | Command::Watch { process, .. }
         | Command::Kill { process, .. } => Some(process),
         Command::SpawnAuxiliary { .. } | Command::KillAuxiliary { .. } | Command::KillStray { .. } => None,
     }
@@ -609,6 +613,7 @@ pub(super) fn incarnation(command: &Command) -> Option<Incarnation> {
         | Command::StopNext { incarnation, .. }
         | Command::StopLeft { incarnation, .. }
         | Command::Limit { incarnation, .. }
+        | Command::Watch { incarnation, .. }
         | Command::Kill { incarnation, .. }
         | Command::SpawnAuxiliary { incarnation, .. }
         | Command::KillAuxiliary { incarnation, .. }

@@ -2,7 +2,7 @@
 
 use crate::core::command::Command;
 use crate::core::ids::{Incarnation, ProcessId};
-use crate::core::observed::{Slot, Stop, StopCause};
+use crate::core::observed::{Phase, Slot, Stop, StopCause};
 use crate::core::readiness::Unfit;
 use crate::core::runs::Origin;
 use crate::core::spec::Until;
@@ -31,6 +31,7 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
                 no_end_before_those_that_need_it(run, process)?;
             }
             asked_only_once(run, *incarnation)?;
+            nobody_busy_goes_while_another_could(run, process, stop.cause)?;
             unfit_only_when_it_is(run, process, *incarnation, stop.cause)?;
             a_run_is_cut_only_where_that_is_configured(run, process, *incarnation, stop.cause)?;
             replaced_only_when_made_from_something_else(run, process, *incarnation, stop.cause)?;
@@ -53,7 +54,7 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
         Command::KillAuxiliary { .. } | Command::KillStray { .. } => {
             nothing_is_sent_to_the_gone(run, command)?
         }
-        Command::Limit { .. } => {}
+        Command::Limit { .. } | Command::Watch { .. } => {}
     }
     Ok(())
 }
@@ -181,6 +182,27 @@ fn a_ladder_is_climbed_step_by_step_when_somebody_insists(
     Ok(())
 }
 
+/// Of those that are too many, one that holds a message is the last to be asked.
+fn nobody_busy_goes_while_another_could(run: &Run, process: &ProcessId, cause: StopCause) -> Check {
+    let world = run.machine.world();
+    let Some(program) = world.programs.get(&process.program).filter(|_| cause == StopCause::ScaleIn) else {
+        return Ok(());
+    };
+    let is_busy = |slot: &Slot| {
+        let child = slot.phase.life().and_then(|life| run.keeper.children.get(&life.incarnation));
+        child.is_some_and(|child| child.heard.busy == Some(true))
+    };
+    if !world.slot(process).is_some_and(is_busy) {
+        return Ok(());
+    }
+    let could_go =
+        |slot: &&Slot| matches!(slot.phase, Phase::Starting(..) | Phase::Running(..)) && !is_busy(slot);
+    match program.slots.values().find(could_go) {
+        Some(other) => Err(format!("{process}, which is busy, is asked to end, and {other:?} goes on")),
+        None => Ok(()),
+    }
+}
+
 /// A process is stopped for not being ready only when it has not said so within its time; then somebody insists.
 fn unfit_only_when_it_is(
     run: &mut Run,
@@ -188,8 +210,17 @@ fn unfit_only_when_it_is(
     incarnation: Incarnation,
     cause: StopCause,
 ) -> Check {
-    let StopCause::Unfit(Unfit::NotReady) = cause else { return Ok(()) };
+    let StopCause::Unfit(unfit) = cause else { return Ok(()) };
     let Some(spec) = run.programs.iter().find(|spec| spec.name == process.program) else { return Ok(()) };
+    if unfit == Unfit::Watchdog {
+        let child = run.keeper.children.get(&incarnation);
+        if !child.is_some_and(|child| child.heard.hung) {
+            return Err(format!("life {incarnation} of {process} is stopped as hung: {child:?}"));
+        }
+        let limit = spec.stop.timeout;
+        run.shadow.insist(incarnation, run.now, limit);
+        return Ok(());
+    }
     let timeout = spec.ready.as_ref().and_then(|ready| ready.timeout);
     let child = run.keeper.children.get(&incarnation);
     let is_late = child
