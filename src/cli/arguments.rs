@@ -91,7 +91,11 @@ pub(crate) enum ClientCommand {
     /// Replace every running process by a new one, and wait until the new ones run
     ///
     /// Exits with 1 when a new process fails.
-    Restart(ActArgs),
+    ///
+    /// With --rolling some processes at a time are asked to end; each may finish its work, however long that takes, and
+    /// the next one follows when the new one is ready. When a new one fails, the rest stays as it is. Ctrl-C ends the
+    /// waiting, not the restart.
+    Restart(RestartArgs),
     /// Add one process to a program, and wait until it runs
     ///
     /// On a scaled program this is a hold that ends by itself after 15 minutes; on a service it lasts. `auto` ends it.
@@ -202,7 +206,7 @@ pub(crate) struct StatusArgs {
     pub(crate) connection: ConnectionArgs,
 }
 
-/// Of `start`, `stop`, `restart` and `copy`.
+/// Of `start`, `stop` and `copy`.
 #[derive(Debug, Args)]
 pub(crate) struct ActArgs {
     /// A program, a process (orders:3), @project or all
@@ -217,6 +221,29 @@ pub(crate) struct ActArgs {
     /// Where Leveret is.
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
+}
+
+/// Of `restart`.
+#[derive(Debug, Args)]
+pub(crate) struct RestartArgs {
+    /// What to restart, and how to wait.
+    #[command(flatten)]
+    pub(crate) act: ActArgs,
+    /// Wait until it has come about, which is so unless --no-wait is given
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(crate) wait: bool,
+    /// One process after another: the next only when the new one is ready
+    #[arg(long)]
+    pub(crate) rolling: bool,
+    /// So many processes of each program at a time
+    #[arg(long, value_name = "N", requires = "rolling", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+    /// One new process first; the others are touched only if it lives
+    #[arg(long, requires = "rolling")]
+    pub(crate) canary: bool,
+    /// The canary has to live for so long after it is ready
+    #[arg(long, value_name = "DURATION", requires = "rolling", value_parser = parse_duration)]
+    pub(crate) canary_for: Option<Duration>,
 }
 
 /// Of `signal`.
@@ -444,7 +471,7 @@ mod tests {
         assert!(matches!(client("start a b:1 @c all"), ClientCommand::Start(a) if a.names.len() == 4));
         assert!(matches!(client("stop a --no-wait"), ClientCommand::Stop(a) if a.no_wait));
         assert!(matches!(client("restart a --timeout 60s"), ClientCommand::Restart(a)
-            if a.timeout == Some(Duration::from_secs(60))));
+            if a.act.timeout == Some(Duration::from_secs(60))));
         assert!(matches!(client("copy a"), ClientCommand::Copy(a) if !a.no_wait && a.timeout.is_none()));
         assert!(matches!(client("signal a sigusr1"), ClientCommand::Signal(a) if a.signal == "USR1"));
         assert!(matches!(client("signal a 10"), ClientCommand::Signal(a) if a.signal == "USR1"));

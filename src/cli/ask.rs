@@ -11,7 +11,7 @@ use super::console::Console;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::progress::Verb;
-use super::{act, explain, logs, reload, scale, status, upgrade, wait};
+use super::{act, explain, logs, reload, roll, scale, status, upgrade, wait};
 use crate::config::settings::Settings;
 use crate::core::ids::Target;
 
@@ -38,7 +38,11 @@ pub(crate) async fn ask(
             act::act(Verb::Stop, &arguments, &find(&arguments.connection).await?, console).await
         }
         ClientCommand::Restart(arguments) => {
-            act::act(Verb::Restart, &arguments, &find(&arguments.connection).await?, console).await
+            let client = find(&arguments.act.connection).await?;
+            match arguments.rolling {
+                true => roll::roll(&arguments, &client, console).await,
+                false => act::act(Verb::Restart, &arguments.act, &client, console).await,
+            }
         }
         ClientCommand::Copy(arguments) => {
             act::act(Verb::Copy, &arguments, &find(&arguments.connection).await?, console).await

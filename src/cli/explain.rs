@@ -80,6 +80,9 @@ fn now(program: &ProgramView) -> Vec<String> {
         lines.push(pair("hold", &held(hold)));
     }
     lines.extend(at_work(program).map(|words| pair("at work", &words)));
+    if let Some(rollout) = &program.rollout {
+        lines.push(pair("deploy", &rollout.sentence));
+    }
     if let Some(goal) = program.wait_goal_seconds {
         let predicted = program
             .wait_predicted_seconds

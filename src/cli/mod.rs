@@ -20,6 +20,7 @@ mod logs;
 mod patience;
 mod progress;
 mod reload;
+mod roll;
 mod scale;
 mod select;
 mod sse;

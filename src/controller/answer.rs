@@ -52,7 +52,7 @@ impl Control {
         {
             // Nothing is set that would surprise somebody who makes one of them scaled later.
             let message = format!("{}, so there is nothing to pause", unscaled(target));
-            return Ok(Accepted { message, processes: Vec::new() });
+            return Ok(Accepted { message, ..Accepted::default() });
         }
         let wanted_before = matches!(action, Action::Copy(_)).then(|| self.wanted()).unwrap_or_default();
         let (edit, target, message) = match action {
@@ -60,6 +60,14 @@ impl Control {
             Action::Start(target) => (Edit::Start(target.clone()), target, "starting".to_owned()),
             Action::Stop(target) => (Edit::Stop(target.clone()), target, "stopping".to_owned()),
             Action::Restart(target) => (Edit::Restart(target.clone()), target, "restarting".to_owned()),
+            Action::Roll(target, rolling) => {
+                let some = match rolling.batch {
+                    1 => "one process after another".to_owned(),
+                    batch => format!("{} at a time", processes(batch)),
+                };
+                let first = if rolling.canary.is_some() { ", after a canary" } else { "" };
+                (Edit::Roll(target.clone(), rolling), target, format!("restarting {some}{first}"))
+            }
             Action::Copy(target) => (Edit::Copy(target.clone()), target, "one process more".to_owned()),
             Action::Scale(program, processes, lasting) => {
                 let until = lasting.map(|duration| now + duration);
@@ -83,6 +91,7 @@ impl Control {
             Edit::Start(_)
             | Edit::Stop(_)
             | Edit::Restart(_)
+            | Edit::Roll(..)
             | Edit::Copy(_)
             | Edit::Auto(_)
             | Edit::Pause(_)
@@ -95,6 +104,7 @@ impl Control {
             Edit::Start(_)
             | Edit::Stop(_)
             | Edit::Restart(_)
+            | Edit::Roll(..)
             | Edit::Scale(..)
             | Edit::Auto(_)
             | Edit::Pause(_)
@@ -102,7 +112,13 @@ impl Control {
             | Edit::Shutdown
             | Edit::ShutdownNow => self.concerned(&target, &concerned),
         };
-        Ok(Accepted { message, processes })
+        let rollout = matches!(edit, Edit::Roll(..)).then(|| self.newest_rollout(&concerned)).flatten();
+        Ok(Accepted { message, processes, rollout })
+    }
+
+    fn newest_rollout(&self, programs: &BTreeSet<ProgramName>) -> Option<u64> {
+        let programs = programs.iter().filter_map(|name| self.machine.world().programs.get(name));
+        programs.filter_map(|program| Some(program.wish.rollout.as_ref()?.id)).max()
     }
 
     /// Whether a target names programs and none of them is scaled.
@@ -183,7 +199,7 @@ impl Control {
         }
         let message = format!("{} sent to {}", signal_text(signal), signalled.join(", "));
         info!("{message}");
-        Ok(Accepted { message, processes: signalled })
+        Ok(Accepted { message, processes: signalled, rollout: None })
     }
 
     fn snapshot(&mut self) -> Snapshot {

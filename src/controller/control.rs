@@ -16,6 +16,7 @@ use super::executor::Executor;
 use super::handle::{Histogram, Remark, Request};
 use super::hearing::{Heard, Hearing};
 use super::kept::{self, Running};
+use super::last_words::LastWords;
 use super::leaving::{Leaving, Servers};
 use super::reloading::{Configurations, Read, Reading};
 use super::saver::{Saver, Written};
@@ -106,6 +107,7 @@ pub(crate) struct Control {
     pub(super) releasing: BTreeSet<Incarnation>,
     /// Lives that an earlier keeper started.
     pub(super) adopted: BTreeSet<Incarnation>,
+    pub(super) last_words: LastWords,
     /// Lives whose output is being moved.
     pub(super) reading: BTreeSet<Incarnation>,
     wake_at: Option<Time>,
@@ -135,6 +137,7 @@ enum Input {
     /// Nobody is being answered any more.
     Served,
     Heard(Heard),
+    Core(Fact),
     Time,
 }
 
@@ -176,6 +179,7 @@ impl Control {
             remarks: parts.remarks,
             releasing: BTreeSet::new(),
             adopted: BTreeSet::new(),
+            last_words: LastWords::default(),
             reading: BTreeSet::new(),
             wake_at: None,
             learned_at: now + LEARNED_INTERVAL,
@@ -296,6 +300,7 @@ impl Control {
             read = self.configurations.read() => Input::Configuration(read),
             () = self.usages.read() => Input::Time,
             () = self.servers.ended(), if self.leaving == Leaving::Answering => Input::Served,
+            fact = self.last_words.read() => Input::Core(fact),
             () = tokio::time::sleep(due) => Input::Time,
         })
     }
@@ -331,12 +336,17 @@ impl Control {
             }
             Input::Pump(PumpEvent::Drained(incarnation)) => {
                 self.reading.remove(&incarnation);
+                self.last_words.drained(incarnation);
                 self.release_if_done(incarnation);
             }
             Input::Written(written) => self.written(written),
             Input::Configuration(read) => self.configuration_was_read(read),
             Input::Served => self.answered(),
             Input::Heard(heard) => self.heard(heard),
+            Input::Core(fact) => {
+                self.machine.observe(fact);
+                self.save_soon();
+            }
             Input::Pump(PumpEvent::Trouble(sentence)) => warn!("{sentence}"),
             Input::Pump(PumpEvent::Recovered(sentence)) => warn!("{sentence}"),
         }

@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use super::snapshot::{DecisionView, Explanation, Snapshot};
 use crate::core::configure::Class;
 use crate::core::ids::{ProgramName, Target};
+use crate::core::rollout::Rolling;
 
 /// A request that the loop answers.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub enum Action {
     Stop(Target),
     /// Every present process should be replaced by a new one.
     Restart(Target),
+    /// Every present process should be replaced by a new one, some at a time.
+    Roll(Target, Rolling),
     /// One process more.
     Copy(Target),
     /// This many processes; for a scaled program a hold, for so long.
@@ -87,6 +90,9 @@ pub struct Accepted {
     pub message: String,
     /// The processes that it concerns, by slot.
     pub processes: Vec<String>,
+    /// The number of the rolling restart, where one was asked for; the same for all programs that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<u64>,
 }
 
 /// Why a request was not taken. The text is a sentence for a person.

@@ -104,6 +104,6 @@ impl Control {
         }
         self.order(&Order::Upgrade);
         info!("an upgrade was asked for");
-        Ok(Accepted { message: "the upgrade begins".to_owned(), processes: Vec::new() })
+        Ok(Accepted { message: "the upgrade begins".to_owned(), ..Accepted::default() })
     }
 }

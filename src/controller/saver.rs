@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn accepted(message: &str) -> Accepted {
-        Accepted { message: message.to_owned(), processes: Vec::new() }
+        Accepted { message: message.to_owned(), ..Accepted::default() }
     }
 
     #[tokio::test]

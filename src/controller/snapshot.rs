@@ -91,12 +91,41 @@ pub struct ProgramView {
     /// How many bytes of output this controller has dropped, because they could not be written.
     #[serde(default)]
     pub log_dropped_bytes: u64,
+    /// The newest rolling restart since Leveret was started.
+    #[serde(default)]
+    pub rollout: Option<RolloutView>,
     /// Its processes, by slot.
     pub processes: Vec<ProcessView>,
-    /// Restarts since the keeper started, by reason: `crash`, `clean-exit`, `operator`, `changed`, `spawn-failed`.
+    /// Restarts since the keeper started, by reason: `crash`, `clean-exit`, `operator`, `changed`, `rollout`,
+    /// `spawn-failed`.
     pub restarts_by_reason: BTreeMap<String, u64>,
     /// Decisions since the controller's state began, by direction: `up`, `down`, `hold`.
     pub decisions_by_direction: BTreeMap<String, u64>,
+}
+
+/// A rolling restart of a program as seen now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RolloutView {
+    /// Its number, the same for all programs that were named together.
+    pub id: u64,
+    /// `canary`, `rolling`, `done`, `halted` (a new process failed) or `ended` (somebody wanted something else).
+    pub state: String,
+    /// How many processes may be on the way at one time.
+    pub batch: u32,
+    /// How many processes there were to replace.
+    pub total: u32,
+    /// How many were replaced by new ones that are of use.
+    pub replaced: u32,
+    /// The process that proves itself, while one does.
+    pub canary: Option<String>,
+    /// Who asked for it and how: `page`, `command line`, `API`.
+    pub by: String,
+    /// Seconds since it was asked for.
+    pub age_seconds: f64,
+    /// What the process wrote last that halted it.
+    pub last_words: Option<String>,
+    /// How far it is or what became of it, in one sentence.
+    pub sentence: String,
 }
 
 /// A schedule as seen now.

@@ -12,6 +12,7 @@ use crate::core::event::Notice;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::time::human;
+use crate::core::words::processes;
 use crate::logs::source::Format;
 use crate::sys::clock;
 
@@ -53,6 +54,21 @@ impl Control {
                 self.write_down(entry);
                 // The target and what it was made from: the next controller goes on from there.
                 self.save_soon();
+            }
+            Notice::RolloutGoesOn(program) => {
+                info!("{program}: the canary has proven itself, the rolling restart goes on");
+                self.save_soon();
+            }
+            Notice::RolloutDone(program, total) => {
+                info!("{program}: rolling restart done, {} replaced", processes(total));
+                self.save_soon();
+            }
+            Notice::RolloutHalted(program, id, culprit, sentence) => {
+                warn!("{program}: {sentence}");
+                self.save_soon();
+                if let Some(culprit) = culprit {
+                    self.want_last_words(program, id, culprit);
+                }
             }
             Notice::CriticalEnded(process, code) => {
                 warn!(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::brokers::Brokers;
 use super::executor::Executor;
+use super::rollout_view;
 use super::snapshot::{
     DeathView, DecisionView, HoldView, ProcessView, ProgramView, QueueView, RunView, ScheduleView,
 };
@@ -114,6 +115,7 @@ impl Scene<'_> {
                 .map(|wait| wait.as_secs_f64()),
             next_run: next_run(program),
             schedule: schedule(program),
+            rollout: rollout_view::of(program, self.now),
             processes: self.processes(program, &wanted.slots, gaps),
             restarts_by_reason: program
                 .restarts

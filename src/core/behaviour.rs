@@ -6,6 +6,7 @@ mod endings;
 mod lives;
 mod readiness;
 mod reloads;
+mod rollouts;
 mod scaling;
 mod schedules;
 mod succession;

@@ -119,6 +119,7 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits) {
     program.retiring = false;
     if program.spec.run != spec.run {
         forget_failures(program);
+        roll_on(program);
     }
     if program.spec.run != spec.run || program.spec.stop.signal != spec.stop.signal {
         program.manners = StopManners::Unknown;
@@ -149,6 +150,15 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits) {
     }
     program.fingerprint = spec.run.fingerprint();
     program.spec = spec;
+}
+
+/// A rolling restart that goes on replaces what was made from something else, too; one that was halted has no say any more.
+fn roll_on(program: &mut Program) {
+    let lives = program.alive();
+    match &mut program.wish.rollout {
+        Some(rollout) if rollout.is_going() => rollout.total = lives,
+        rollout => *rollout = None,
+    }
 }
 
 /// What failed was made from something else: the new one is tried at once.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::ids::Incarnation;
+use super::rollout::Rollout;
 use super::time::Time;
 
 /// What is wanted of one program.
@@ -21,6 +22,9 @@ pub struct Wish {
     /// Processes up to this life should be replaced by new ones.
     #[serde(default)]
     pub replace: Watermark,
+    /// Processes should be replaced one after another, or were: the newest such request.
+    #[serde(default)]
+    pub rollout: Option<Rollout>,
     /// Failures before this moment are forgiven: no backoff, no giving up.
     #[serde(default)]
     pub forgiven_at: Option<Time>,

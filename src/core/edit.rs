@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::desired::{Hold, StoppedBy};
 use super::event::{Edit, EditError};
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
-use super::machine::{Machine, release_hold};
-use super::observed::StopCause;
+use super::machine::{Machine, finish_rollout, release_hold};
+use super::observed::{Phase, Slot, StopCause};
+use super::rollout::{Canary, Rolling, Rollout, RolloutResult, Stage};
 use super::runs::Origin;
 use super::spec::Kind;
 use super::time::Time;
@@ -42,9 +43,14 @@ impl Machine {
                         }
                     }
                     Some(slot) => drop(program.wish.replace.slots.insert(slot, last)),
-                    None => program.wish.replace.all = last,
+                    None => {
+                        let why = "all processes are restarted at once".to_owned();
+                        finish_rollout(program, RolloutResult::Ended, why, now);
+                        program.wish.replace.all = last;
+                    }
                 }
             }),
+            Edit::Roll(target, rolling) => roll(world, target, *rolling, by, now),
             Edit::Copy(target) => copy(world, target, by, now),
             Edit::Scale(name, processes, until) => {
                 let program = find_mut(world, name)?;
@@ -179,6 +185,69 @@ fn run_anew(program: &mut Program) {
     }
 }
 
+/// Replaces processes one after another. Whoever names several programs by one word does not mean those that are stopped,
+/// that run by a schedule, or that rest.
+fn roll(
+    world: &mut World,
+    target: &Target,
+    rolling: Rolling,
+    by: &str,
+    now: Time,
+) -> Result<BTreeSet<ProgramName>, EditError> {
+    if rolling.batch == 0 {
+        return Err(EditError::Invalid("at least one process at a time can be replaced, not 0".to_owned()));
+    }
+    let mut names = names(world, target)?;
+    match target {
+        Target::Process(process) => {
+            return Err(EditError::Invalid(format!(
+                "a rolling restart is of a whole program; restart {process} without it"
+            )));
+        }
+        Target::Program(name) => {
+            let program = find(world, name)?;
+            if program.retiring {
+                return Err(removed(name));
+            }
+            if program.runs.is_some() {
+                return Err(EditError::Invalid(format!(
+                    "\"{name}\" runs by its schedule, and its next run is a new process anyway"
+                )));
+            }
+        }
+        Target::All | Target::Project(_) => {
+            names.retain(|name| {
+                let program = &world.programs[name];
+                !program.retiring && program.runs.is_none() && program.wish.stopped.is_none()
+            });
+            if names.is_empty() {
+                return Err(EditError::Conflict(format!(
+                    "nothing of \"{target}\" can be restarted: its programs are stopped or run by a schedule"
+                )));
+            }
+        }
+    }
+    let used = world.programs.values().filter_map(|program| program.wish.rollout.as_ref());
+    let id = 1 + used.map(|rollout| rollout.id).max().unwrap_or(0);
+    let until = world.last_incarnation;
+    for name in &names {
+        let program = find_mut(world, name)?;
+        if is_by_name(target) {
+            start(program, None, now);
+        }
+        let is_failing = |slot: &Slot| matches!(slot.phase, Phase::Backoff { .. } | Phase::Failed { .. });
+        let failing = program.slots.iter().filter(|(_, slot)| is_failing(slot)).map(|(number, _)| *number);
+        program.wish.forgiven_slots.extend(failing.map(|number| (number, now)).collect::<Vec<_>>());
+        let stage = match rolling.canary {
+            Some(lasting) => Stage::Canary(Canary { lasting, slot: None, ready: None, passed: false }),
+            None => Stage::Rolling,
+        };
+        let (by, batch, total) = (by.to_owned(), rolling.batch, program.alive());
+        program.wish.rollout = Some(Rollout { id, by, since: now, until, batch, total, extra: None, stage });
+    }
+    Ok(names)
+}
+
 fn start(program: &mut Program, slot: Option<u32>, now: Time) {
     // The engine was not asked meanwhile, and the file may have changed: it goes on from the count that is shown.
     if program.wish.stopped.is_some()
@@ -281,12 +350,14 @@ pub const HOLD_ABOVE: std::time::Duration = std::time::Duration::from_secs(15 * 
 /// The most processes that a service may be set to by hand.
 pub const SERVICE_PROCESSES_MAX: u32 = 1_000;
 
+fn removed(name: &ProgramName) -> EditError {
+    EditError::Conflict(format!("\"{name}\" was removed from the configuration and is ending"))
+}
+
 fn check_count(program: &Program, processes: u32) -> Result<(), EditError> {
     let name = &program.spec.name;
     if program.retiring {
-        return Err(EditError::Conflict(format!(
-            "\"{name}\" was removed from the configuration and is ending"
-        )));
+        return Err(removed(name));
     }
     match &program.spec.kind {
         Kind::Scaled(scale) if processes > scale.max => Err(EditError::Invalid(format!(

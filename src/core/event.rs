@@ -7,6 +7,7 @@ use super::exit::ExitStatus;
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::observed::{BrokerHealth, Stop};
 use super::readiness::{Unfit, Voice};
+use super::rollout::Rolling;
 use super::runs::Run;
 use super::schedule::Wall;
 use super::time::Time;
@@ -85,6 +86,15 @@ pub enum Fact {
         /// When.
         at: Time,
     },
+    /// What the process wrote last for whose sake a rolling restart was halted.
+    LastWords {
+        /// The program.
+        program: ProgramName,
+        /// Which rolling restart.
+        rollout: u64,
+        /// The line.
+        words: String,
+    },
 }
 
 /// A life that was there before this controller, from the keeper's inventory.
@@ -117,6 +127,8 @@ pub enum Edit {
     Stop(Target),
     /// Present processes should be replaced.
     Restart(Target),
+    /// Present processes should be replaced one after another.
+    Roll(Target, Rolling),
     /// One process more.
     Copy(Target),
     /// This many processes, until the moment or until released.
@@ -164,6 +176,12 @@ pub enum Notice {
     Decided(ProgramName, Box<Decision>),
     /// A hold ended by itself.
     HoldEnded(ProgramName),
+    /// Every canary of a rolling restart has proven itself.
+    RolloutGoesOn(ProgramName),
+    /// A rolling restart has replaced so many processes, which were all there were.
+    RolloutDone(ProgramName, u32),
+    /// A rolling restart, by its number, was halted: by whom if by a process of this program, and a sentence about it.
+    RolloutHalted(ProgramName, u64, Option<Culprit>, String),
     /// A process of a critical program has ended for good: everything ends, with this exit code.
     CriticalEnded(ProcessId, u8),
     /// A run of a schedule began, and why.
@@ -178,6 +196,17 @@ pub enum Notice {
     Unfit(ProcessId, Unfit, Option<String>),
     /// An auxiliary process ended.
     Auxiliary(AuxiliaryOutcome),
+}
+
+/// A life that ended too soon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Culprit {
+    /// Whose.
+    pub process: ProcessId,
+    /// Which.
+    pub incarnation: Incarnation,
+    /// When it began.
+    pub began_at: Time,
 }
 
 /// Why a process was started again.
@@ -198,6 +227,8 @@ pub enum RestartReason {
     NotReady,
     /// It did not feed its watchdog.
     Watchdog,
+    /// It was its turn in a rolling restart.
+    Rollout,
 }
 
 impl RestartReason {
@@ -211,6 +242,7 @@ impl RestartReason {
             Self::Changed => "changed",
             Self::NotReady => "not-ready",
             Self::Watchdog => "watchdog",
+            Self::Rollout => "rollout",
         }
     }
 }

@@ -108,6 +108,20 @@ pub enum Gap {
         /// `the last run took 3m and succeeded`.
         last: Option<String>,
     },
+    /// A rolling restart has not come to it.
+    WaitsForRollout {
+        /// `orders:2 is ready`.
+        until: String,
+        /// How many were replaced.
+        replaced: u32,
+        /// How many are to be.
+        total: u32,
+    },
+    /// A rolling restart was halted before it came to it.
+    RolloutHalted {
+        /// Why.
+        why: String,
+    },
     /// Just started.
     Starting,
     /// Started, and not yet known to be of use.
@@ -181,6 +195,7 @@ impl Gap {
                     StopCause::Unfit(unfit) => {
                         format!("asked to stop {so_far} ago, because it {}", unfit.words())
                     }
+                    StopCause::Rollout => format!("draining for {so_far}, for a rolling restart"),
                 };
                 match deadline {
                     Some(deadline) => format!("{stopping}; {}", killed(*deadline, now)),
@@ -223,6 +238,12 @@ impl Gap {
                 };
                 format!("{next}; {}", last.as_deref().unwrap_or("it has not run yet"))
             }
+            Self::WaitsForRollout { until, replaced, total } => {
+                format!("waits until {until} ({replaced} of {total} replaced)")
+            }
+            Self::RolloutHalted { why } => {
+                format!("goes on as before, because the rolling restart was halted: {why}")
+            }
             Self::Starting => "starting".to_owned(),
             Self::NotReady { awaited, until } => match until {
                 Some(until) => {
@@ -261,6 +282,8 @@ impl Gap {
             | Self::Draining { .. }
             | Self::NoStopHandler { .. }
             | Self::WaitsForSchedule { .. }
+            | Self::WaitsForRollout { .. }
+            | Self::RolloutHalted { .. }
             | Self::Starting
             | Self::NotReady { .. }
             | Self::ShuttingDown => format!("{processes}; {first}: {}", self.sentence(now)),
@@ -285,6 +308,8 @@ impl Gap {
             | Self::HeldByOperator { .. }
             | Self::Draining { .. }
             | Self::WaitsForSchedule { .. }
+            | Self::WaitsForRollout { .. }
+            | Self::RolloutHalted { .. }
             | Self::Starting
             | Self::NotReady { .. }
             | Self::ShuttingDown => None,
@@ -469,6 +494,18 @@ mod tests {
             (
                 draining(StopCause::Unfit(Unfit::NotReady), Some(at(17))),
                 "asked to stop 3s ago, because it was not ready in time; killed in 7s if still there",
+            ),
+            (
+                draining(StopCause::Rollout, None),
+                "draining for 3s, for a rolling restart; it may finish its work",
+            ),
+            (
+                Gap::WaitsForRollout { until: "orders:2 is ready".into(), replaced: 3, total: 8 },
+                "waits until orders:2 is ready (3 of 8 replaced)",
+            ),
+            (
+                Gap::RolloutHalted { why: "orders:2 ended with exit code 1 after 40ms".into() },
+                "goes on as before, because the rolling restart was halted: orders:2 ended with exit code 1 after 40ms",
             ),
             (Gap::Starting, "starting"),
             (

@@ -5,12 +5,14 @@ mod advance;
 mod apply;
 mod condition;
 mod endings;
+mod rollouts;
 mod schedules;
 mod surroundings;
 
 use std::time::Duration;
 
 pub(super) use self::advance::release_hold;
+pub(super) use self::rollouts::finish as finish_rollout;
 use super::auxiliary::{Auxiliary, AuxiliaryId, AuxiliaryPhase, Purpose};
 use super::command::Plan;
 use super::event::{Fact, Notice};
@@ -87,6 +89,7 @@ impl Machine {
             Fact::Queue { broker, queue, observation } => self.queue(&broker, &queue, observation),
             Fact::Wall(wall) => self.wall(wall),
             Fact::Said { incarnation, voice, at } => self.said(incarnation, voice, at),
+            Fact::LastWords { program, rollout, words } => self.last_words(&program, rollout, words),
         }
     }
 

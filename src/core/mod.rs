@@ -26,6 +26,7 @@ pub mod plan;
 pub mod random;
 pub mod readiness;
 pub mod restart;
+pub mod rollout;
 pub mod runs;
 #[cfg(test)]
 pub(crate) mod scenario;

@@ -244,6 +244,8 @@ pub enum StopCause {
     Replaced,
     /// It lives and is of no use.
     Unfit(Unfit),
+    /// It is its turn in a rolling restart.
+    Rollout,
 }
 
 impl StopCause {
@@ -252,7 +254,7 @@ impl StopCause {
         match self {
             Self::Operator | Self::Restart | Self::Removed | Self::Shutdown | Self::LeaderEnded => true,
             Self::Timeout | Self::Replaced | Self::Unfit(_) => true,
-            Self::Changed | Self::ScaleIn => false,
+            Self::Changed | Self::ScaleIn | Self::Rollout => false,
         }
     }
 }

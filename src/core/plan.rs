@@ -1,5 +1,7 @@
 //! The one place that decides what to do: from what is wanted and what there is to commands, without changing either.
 
+use std::collections::BTreeSet;
+
 use super::auxiliary::AuxiliaryPhase;
 use super::command::{Command, Plan, Scope};
 use super::dependency::{self, Dependents};
@@ -9,6 +11,7 @@ use super::gap::Gap;
 use super::ids::{Incarnation, ProcessId};
 use super::observed::{Life, Main, Phase, Slot, Stop, StopCause, StopManners};
 use super::readiness::Unfit;
+use super::rollout;
 use super::runs::{LastRun, next_words};
 use super::slots::Slots;
 use super::spec::{ProgramSpec, StopTarget};
@@ -66,14 +69,33 @@ impl<'a> Planner<'a> {
         self.program_gaps(program);
         let may_scale_in = self.scale_in_allowance(program, &wanted.slots);
         let is_needed = wanted.slots.is_empty() && self.is_needed(program);
+        let victims = self.rollout(program, &wanted.slots);
         for (number, slot) in &program.slots {
             let stop_for = self.reason_to_stop(program, *number, slot, &wanted.slots, wanted.rest);
+            let stop_for = match stop_for {
+                None | Some(StopCause::ScaleIn) if victims.contains(number) => Some(StopCause::Rollout),
+                stop_for => stop_for,
+            };
             let stop_for = stop_for.filter(|_| !is_needed);
             self.slot(program, *number, slot, stop_for, may_scale_in);
             self.leftovers(program, *number, slot);
         }
         self.starts(program, &wanted.slots);
         self.schedule(program, &wanted.slots);
+    }
+
+    /// The processes whose turn it is in a rolling restart, and why it is not that of others.
+    fn rollout(&mut self, program: &Program, wanted: &Slots) -> BTreeSet<u32> {
+        if self.world.shutdown.is_some() || program.wish.rollout.is_none() {
+            return BTreeSet::new();
+        }
+        for (number, gap) in rollout::gaps(self.world, program, wanted) {
+            self.gap(program, Some(number), gap);
+        }
+        if let Some(moment) = program.rollout().and_then(rollout::Rollout::canary_passes_at) {
+            self.wake(moment);
+        }
+        rollout::victims(program, wanted)
     }
 
     /// When the next run is, and until when the present one may take. The clock is looked at now and then, so that one
@@ -162,6 +184,7 @@ impl<'a> Planner<'a> {
                 | StopCause::Removed
                 | StopCause::ScaleIn
                 | StopCause::Shutdown
+                | StopCause::Rollout
                 | StopCause::LeaderEnded
                 | StopCause::Unfit(_) => false,
             };
@@ -174,6 +197,9 @@ impl<'a> Planner<'a> {
         }
         if program.wish.replace.covers(number, life.incarnation) {
             return Some(StopCause::Restart);
+        }
+        if program.replaces_one_by_one() {
+            return None;
         }
         (life.fingerprint != program.fingerprint).then_some(StopCause::Changed)
     }

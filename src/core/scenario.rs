@@ -81,6 +81,8 @@ pub(super) struct Scenario {
     pub(super) notices: Vec<Notice>,
     pub(super) wake_at: Option<Time>,
     pub(super) finished: bool,
+    /// Starts fail, at this step and for this cause.
+    pub(super) fails_to_start: Option<(String, String)>,
     pids: BTreeMap<Incarnation, i32>,
 }
 
@@ -96,6 +98,7 @@ impl Scenario {
             notices: Vec::new(),
             wake_at: None,
             finished: false,
+            fails_to_start: None,
             pids: BTreeMap::new(),
         };
         scenario.set_clock("2026-11-23T00:00:00Z");
@@ -127,6 +130,12 @@ impl Scenario {
             }
             for command in plan.commands {
                 if let Command::Spawn { life, .. } = &command {
+                    if let Some((step, cause)) = self.fails_to_start.clone() {
+                        let (incarnation, at) = (life.incarnation, self.now);
+                        self.machine.observe(Fact::CouldNotSpawn { incarnation, step, cause, at });
+                        self.done.push(command);
+                        continue;
+                    }
                     let pid = 1_000 + life.incarnation.0 as i32;
                     self.pids.insert(life.incarnation, pid);
                     let (incarnation, at) = (life.incarnation, self.now);

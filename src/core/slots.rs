@@ -25,6 +25,19 @@ impl Slots {
         Self::These(BTreeSet::new())
     }
 
+    /// The same and one more.
+    pub fn and(self, slot: u32) -> Self {
+        if self.contains(slot) {
+            return self;
+        }
+        let mut slots: BTreeSet<u32> = match self {
+            Self::These(slots) => slots,
+            Self::First { .. } => self.iter().collect(),
+        };
+        slots.insert(slot);
+        Self::These(slots)
+    }
+
     /// Whether `slot` is in the set.
     pub fn contains(&self, slot: u32) -> bool {
         match self {
@@ -67,6 +80,14 @@ mod tests {
         assert_eq!(slots.len(), 3);
         assert!(slots.contains(4) && !slots.contains(3) && !slots.contains(5) && !slots.contains(7));
         assert!(Slots::First { count: 1, except: BTreeSet::from([0]) }.is_empty());
+    }
+
+    #[test]
+    fn one_more_is_there_once() {
+        let first = Slots::First { count: 2, except: BTreeSet::from([0]) };
+        assert_eq!(first.clone().and(5).iter().collect::<Vec<_>>(), [1, 5]);
+        assert_eq!(first.clone().and(1), first);
+        assert_eq!(Slots::none().and(3).and(3), Slots::These(BTreeSet::from([3])));
     }
 
     #[test]

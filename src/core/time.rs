@@ -39,6 +39,12 @@ impl Time {
         self.0 as f64 / 1e6
     }
 
+    /// The moment this long before, or the clock's start.
+    pub fn earlier_by(self, duration: Duration) -> Self {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(micros))
+    }
+
     /// The time from `earlier` to this moment, zero when `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

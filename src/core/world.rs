@@ -266,8 +266,10 @@ impl Program {
         let count = self.count();
         let slots = match self.spec.kind {
             Kind::Scheduled(_) if self.is_stopped() => return none(StopCause::Operator),
-            Kind::Service { .. } => Slots::First { count, except: self.wish.stopped_slots.clone() },
-            Kind::Scaled(_) => Slots::These(self.wanted_of_scaled(count)),
+            Kind::Service { .. } => {
+                self.with_extra(Slots::First { count, except: self.wish.stopped_slots.clone() })
+            }
+            Kind::Scaled(_) => self.with_extra(Slots::These(self.wanted_of_scaled(count))),
             Kind::Scheduled(_) => {
                 let runs = self.runs.as_ref();
                 let (run, cut) = runs.map_or((None, None), |runs| (runs.current, runs.cut));
@@ -280,23 +282,36 @@ impl Program {
         Wanted { slots, rest: StopCause::ScaleIn }
     }
 
+    fn with_extra(&self, slots: Slots) -> Slots {
+        match self.extra_slot() {
+            Some(extra) => slots.and(extra),
+            None => slots,
+        }
+    }
+
     fn wanted_of_scaled(&self, count: u32) -> BTreeSet<u32> {
+        let (extra, canary) = (self.extra_slot(), self.canary_in_place());
         let rank = |slot: u32, state: &Slot| match &state.phase {
-            Phase::Running(_, main) => Some((rank_of(state.busy()), main.started_at, slot)),
+            // Whatever goes on around it: it is what the others wait for.
+            _ if canary == Some(slot) => Some((0, Time::default(), slot)),
+            Phase::Running(life, main) if self.is_rolled_out_over(life) => {
+                Some((1 + RANKS + rank_of(state.busy()), main.started_at, slot))
+            }
+            Phase::Running(_, main) => Some((1 + rank_of(state.busy()), main.started_at, slot)),
             // Whoever holds a message works, whatever else it is not ready for.
             Phase::Starting(life, _) if state.busy() == Some(true) => {
-                Some((rank_of(state.busy()), life.ordered_at, slot))
+                Some((1 + rank_of(state.busy()), life.ordered_at, slot))
             }
-            Phase::Starting(life, _) | Phase::Spawning(life) => Some((RANKS, life.ordered_at, slot)),
+            Phase::Starting(life, _) | Phase::Spawning(life) => Some((1 + 2 * RANKS, life.ordered_at, slot)),
             Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } | Phase::Empty => {
-                Some((RANKS + 1, Time::default(), slot))
+                Some((2 + 2 * RANKS, Time::default(), slot))
             }
             Phase::Stopping(..) | Phase::LeaderGone(..) => None,
         };
         let mut present: Vec<_> = self
             .slots
             .iter()
-            .filter(|(slot, _)| !self.wish.stopped_slots.contains(slot))
+            .filter(|(slot, _)| !self.wish.stopped_slots.contains(slot) && extra != Some(**slot))
             .filter_map(|(slot, state)| rank(*slot, state))
             .collect();
         present.sort_unstable();
@@ -307,14 +322,19 @@ impl Program {
             let keeps = matches!(
                 &state.phase,
                 Phase::Stopping(_, _, stop) | Phase::LeaderGone(_, _, stop)
-                    if matches!(stop.cause, StopCause::Restart | StopCause::Changed | StopCause::LeaderEnded | StopCause::Unfit(_))
-            );
+                    if matches!(
+                        stop.cause,
+                        StopCause::Restart | StopCause::Changed | StopCause::LeaderEnded | StopCause::Rollout | StopCause::Unfit(_)
+                    )
+            ) && extra != Some(*slot);
             if keeps && wanted.len() < count as usize && !self.wish.stopped_slots.contains(slot) {
                 wanted.insert(*slot);
             }
         }
-        let mut fresh =
-            (0..).filter(|slot| !self.slots.contains_key(slot) && !self.wish.stopped_slots.contains(slot));
+        let is_fresh = |slot: &u32| {
+            !self.slots.contains_key(slot) && !self.wish.stopped_slots.contains(slot) && extra != Some(*slot)
+        };
+        let mut fresh = (0..).filter(is_fresh);
         while wanted.len() < count as usize {
             wanted.extend(fresh.next());
         }

@@ -15,6 +15,7 @@ use crate::controller::handle::{Accepted, Action, ReloadReport};
 use crate::controller::snapshot::Snapshot;
 use crate::core::exit::{no_signal, signal_hint, signal_number};
 use crate::core::ids::{ProcessId, ProgramName, Target};
+use crate::core::rollout::Rolling;
 
 type TwoNames = Result<Path<(String, String)>, PathRejection>;
 type OneName = Result<Path<String>, PathRejection>;
@@ -152,13 +153,17 @@ fn action(target: Target, verb: &str, fields: &Fields) -> Result<Action, ApiErro
     let known: &[&str] = match verb {
         "scale" => &["processes", "for"],
         "signal" => &["signal"],
+        "restart" => &["rolling", "batch", "canary"],
         _ => &[],
     };
     fields.only(known)?;
     match verb {
         "start" => Ok(Action::Start(target)),
         "stop" => Ok(Action::Stop(target)),
-        "restart" => Ok(Action::Restart(target)),
+        "restart" => Ok(match rolling(fields)? {
+            Some(rolling) => Action::Roll(target, rolling),
+            None => Action::Restart(target),
+        }),
         "copy" => Ok(Action::Copy(target)),
         "auto" => Ok(Action::Auto(target)),
         "pause" => Ok(Action::Pause(target)),
@@ -176,6 +181,21 @@ fn action(target: Target, verb: &str, fields: &Fields) -> Result<Action, ApiErro
             "there is no action \"{verb}\"; there are start, stop, restart, copy, scale, auto, pause, resume and signal"
         ))),
     }
+}
+
+/// How a restart goes that is not all at once.
+fn rolling(fields: &Fields) -> Result<Option<Rolling>, ApiError> {
+    let (has_batch, canary) = (fields.has("batch"), fields.flag_or_duration("canary")?);
+    if !fields.flag("rolling")? {
+        if has_batch || canary.is_some() {
+            return Err(ApiError::invalid(
+                "\"batch\" and \"canary\" are for a rolling restart: add \"rolling\": true",
+            ));
+        }
+        return Ok(None);
+    }
+    let batch = if has_batch { fields.count("batch")? } else { 1 };
+    Ok(Some(Rolling { batch, canary }))
 }
 
 fn signal(fields: &Fields) -> Result<i32, ApiError> {

@@ -3,8 +3,8 @@
 use crate::config::durations::duration;
 use axum::Form;
 use axum::body::Body;
-use axum::extract::FromRequest;
-use axum::http::{Request, header};
+use axum::extract::{FromRequest, Query};
+use axum::http::{Request, Uri, header};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -34,6 +34,47 @@ impl Fields {
         let Form(pairs) =
             pairs.map_err(|_| ApiError::invalid("the body is neither a JSON object nor a form"))?;
         Ok(Self(pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect()))
+    }
+
+    /// Adds what the query of the address says, where the body does not say it. What proves who asks is never taken from
+    /// there: addresses end up in logs and histories.
+    pub(super) fn add_query(&mut self, query: &str) -> Result<(), ApiError> {
+        let uri: Uri = format!("/?{query}")
+            .parse()
+            .map_err(|_| ApiError::invalid(format!("the query \"{query}\" cannot be read")))?;
+        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&uri)
+            .map_err(|_| ApiError::invalid(format!("the query \"{query}\" cannot be read")))?;
+        for (name, value) in pairs.0 {
+            if !COMMON.contains(&name.as_str()) {
+                self.0.entry(name).or_insert(Value::String(value));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a field has a value.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| !value.is_null() && value.as_str() != Some(""))
+    }
+
+    /// Whether a field says yes; it does when it stands there without a value, as in `?rolling`.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(value) => yes_or_no(value)
+                .ok_or_else(|| ApiError::invalid(format!("\"{name}\" is true or false, not {value}"))),
+        }
+    }
+
+    /// A field that says yes, no, or for how long.
+    pub(super) fn flag_or_duration(&self, name: &str) -> Result<Option<Duration>, ApiError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match yes_or_no(value) {
+                Some(yes) => Ok(yes.then_some(Duration::ZERO)),
+                None => self.duration(name),
+            },
+        }
     }
 
     /// The text of a field.
@@ -89,6 +130,15 @@ impl Fields {
     }
 }
 
+fn yes_or_no(value: &Value) -> Option<bool> {
+    match (value, value.as_str().map(str::trim)) {
+        (Value::Bool(yes), _) => Some(*yes),
+        (_, Some("" | "true" | "yes" | "on" | "1")) => Some(true),
+        (_, Some("false" | "no" | "off" | "0")) => Some(false),
+        (_, _) => None,
+    }
+}
+
 /// What the page's forms carry beside their own fields.
 const COMMON: [&str; 2] = ["token", "from"];
 
@@ -111,6 +161,23 @@ mod tests {
             assert_eq!(fields.count("processes").unwrap(), 5, "{body}");
             assert_eq!(fields.duration("for").unwrap(), Some(Duration::from_secs(1800)), "{body}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_flag_is_said_in_json_in_a_form_and_in_the_address() {
+        for body in [r#"{"rolling": true}"#, "rolling=true", "rolling=1", "rolling"] {
+            assert!(fields(body).await.flag("rolling").unwrap(), "{body}");
+        }
+        for body in ["", r#"{"rolling": false}"#, "rolling=0", r#"{"rolling": null}"#] {
+            assert!(!fields(body).await.flag("rolling").unwrap(), "{body}");
+        }
+        assert!(fields("rolling=perhaps").await.flag("rolling").is_err());
+        let mut asked = fields(r#"{"batch": 2}"#).await;
+        asked.add_query("rolling&batch=3&token=x&canary=30s").unwrap();
+        assert!(asked.flag("rolling").unwrap());
+        assert_eq!(asked.count("batch").unwrap(), 2, "the body counts more");
+        assert_eq!(asked.flag_or_duration("canary").unwrap(), Some(Duration::from_secs(30)));
+        assert_eq!(asked.text("token"), None, "a token does not belong into an address");
     }
 
     #[tokio::test]

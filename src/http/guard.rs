@@ -122,7 +122,10 @@ fn is_own_origin(hosts: &Hosts, origin: &HeaderValue) -> bool {
 
 async fn admit_change(context: &Context, door: &Door, request: Request) -> Result<Request, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let fields = Fields::parse(&read_body(context, body).await?).await?;
+    let mut fields = Fields::parse(&read_body(context, body).await?).await?;
+    if let Some(query) = parts.uri.query() {
+        fields.add_query(query)?;
+    }
     let headers = &parts.headers;
     let header_token = headers.get(&TOKEN).and_then(|value| value.to_str().ok());
     let token = header_token.or_else(|| fields.text("token"));

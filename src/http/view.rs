@@ -50,6 +50,8 @@ pub(super) struct Program<'a> {
     pub(super) states: String,
     pub(super) can_start: bool,
     pub(super) can_stop: bool,
+    /// Whether its processes can be restarted one after another.
+    pub(super) can_roll: bool,
 }
 
 #[derive(Debug)]
@@ -123,6 +125,7 @@ impl<'a> Program<'a> {
             is_folded: processes.len() > UNFOLDED_MAX,
             states: states(view),
             can_start: processes.is_empty() || processes.iter().any(|process| process.can_start),
+            can_roll: view.kind != "scheduled" && view.processes.len() > 1,
             can_stop: view.desired > 0 || processes.iter().any(|process| process.can_stop),
             processes,
         }

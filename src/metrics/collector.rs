@@ -6,7 +6,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use crate::controller::handle::{Histogram, Histograms};
-use crate::controller::snapshot::{ProcessView, ProgramView, QueueView, ScheduleView, Snapshot};
+use crate::controller::snapshot::{ProcessView, ProgramView, QueueView, RolloutView, ScheduleView, Snapshot};
 
 /// Every state of a process, so that a sum over states never jumps because one of them is empty.
 const STATES: [&str; 7] = ["stopped", "starting", "running", "stopping", "backoff", "exited", "failed"];
@@ -33,6 +33,7 @@ impl SnapshotCollector {
         collector.add_queues(&snapshot.programs)?;
         collector.add_scaling(&snapshot.programs)?;
         collector.add_schedules(&snapshot.programs)?;
+        collector.add_rollouts(&snapshot.programs)?;
         collector.add_durations(histograms)?;
         Ok(collector)
     }
@@ -174,6 +175,40 @@ impl SnapshotCollector {
             "How long a message that arrives now is expected to wait, in seconds.",
             &["program"],
             seconds(|program| program.wait_predicted_seconds),
+        )
+    }
+
+    fn add_rollouts(&mut self, programs: &[ProgramView]) -> Result<(), prometheus::Error> {
+        let of = |value: fn(&RolloutView) -> f64| {
+            let samples = programs.iter().filter_map(|program| {
+                let rollout = program.rollout.as_ref()?;
+                Some((vec![program.name.as_str()], value(rollout)))
+            });
+            samples.collect()
+        };
+        self.gauges(
+            "leveret_rollout_in_progress",
+            "1 while a rolling restart of the program goes on.",
+            &["program"],
+            of(|rollout| f64::from(u8::from(matches!(rollout.state.as_str(), "canary" | "rolling")))),
+        )?;
+        self.gauges(
+            "leveret_rollout_halted",
+            "1 when the newest rolling restart of the program was halted because a new process failed.",
+            &["program"],
+            of(|rollout| f64::from(u8::from(rollout.state == "halted"))),
+        )?;
+        self.gauges(
+            "leveret_rollout_processes",
+            "Processes that the newest rolling restart of the program has to replace.",
+            &["program"],
+            of(|rollout| rollout.total.into()),
+        )?;
+        self.gauges(
+            "leveret_rollout_processes_replaced",
+            "Processes that the newest rolling restart of the program has replaced.",
+            &["program"],
+            of(|rollout| rollout.replaced.into()),
         )
     }
 

@@ -23,6 +23,7 @@ mod harness;
 mod keeper;
 mod output;
 mod readiness;
+mod rollouts;
 mod scaling_burst;
 mod scaling_hold;
 mod scaling_in;

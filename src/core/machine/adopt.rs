@@ -62,7 +62,9 @@ fn leave_beside(slot: &mut Slot, life: Life, stop: Option<Stop>) {
 /// What is remembered may be older than the processes: those that live and were not asked to end are wanted until readings
 /// say otherwise.
 fn keep_what_lives(program: &mut Program) {
-    let live = program.live();
+    let is_live = |slot: u32| program.slots.get(&slot).is_some_and(|slot| slot.phase.is_live());
+    let extra = program.extra_slot().is_some_and(is_live);
+    let live = program.live() - u32::from(extra);
     let (Some(scaler), Some(scale)) = (&mut program.scaler, program.spec.scale()) else { return };
     let kept = live.min(scale.max);
     if scaler.target < kept {

@@ -22,6 +22,7 @@ impl Machine {
             tidy(program, shutting_down);
         }
         self.notices.append(&mut notices);
+        self.advance_rollouts(now);
         let forgotten = |program: &Program| program.retiring && program.slots.is_empty();
         self.world.programs.retain(|_, program| !forgotten(program));
         let programs = &self.world.programs;

@@ -17,7 +17,7 @@ impl Machine {
             Command::Stop { process, incarnation, stop, .. }
             | Command::StopNext { process, incarnation, stop, .. }
             | Command::Limit { process, incarnation, stop } => {
-                self.apply_stop(process, *incarnation, *stop);
+                self.apply_stop(process, *incarnation, *stop, now);
             }
             Command::StopLeft { process, incarnation, stop, .. } => {
                 let slot = self.slot_mut(process);
@@ -81,7 +81,10 @@ impl Machine {
         }
     }
 
-    fn apply_stop(&mut self, process: &ProcessId, incarnation: Incarnation, stop: Stop) {
+    fn apply_stop(&mut self, process: &ProcessId, incarnation: Incarnation, stop: Stop, now: Time) {
+        if let StopCause::Unfit(unfit) = stop.cause {
+            self.unproven_is_unfit(process, incarnation, unfit, now);
+        }
         if let Some(present) = self.stop_mut(process, incarnation) {
             *present = stop;
             return;

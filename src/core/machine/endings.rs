@@ -27,10 +27,14 @@ impl Machine {
     pub(super) fn could_not_spawn(&mut self, incarnation: Incarnation, trouble: String, at: Time) {
         match self.world.lives.remove(&incarnation) {
             Some(Owner::Process(process)) => {
+                let is_unproven = self.is_unproven(&process, incarnation);
                 let Some(slot) = self.slot_mut(&process) else { return };
                 slot.leftovers.remove(&incarnation);
                 if lifecycle::could_not_spawn(slot, incarnation, trouble) == Change::NotStarted {
                     self.settle_ending(&process, incarnation, (None, None), Duration::ZERO, at);
+                    if is_unproven {
+                        self.unproven_ended(&process, incarnation, None, Duration::ZERO, at);
+                    }
                 }
             }
             Some(Owner::Auxiliary(id)) => self.auxiliary_ended(id, AuxiliaryResult::CouldNotStart(trouble)),
@@ -45,6 +49,7 @@ impl Machine {
             Some(Owner::Auxiliary(id)) => return self.auxiliary_exited(id, incarnation, status, left),
             Some(Owner::Stray) | None => return,
         };
+        let is_unproven = self.is_unproven(&process, incarnation);
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
         let timeout = program.spec.stop.timeout;
         let Some(slot) = program.slots.get_mut(&process.slot) else { return };
@@ -63,6 +68,17 @@ impl Machine {
             | Change::LeaderGone(_)
             | Change::AllGone(..) => {}
         }
+        if let Change::EndedByItself(gone) | Change::LeaderGone(gone) = change
+            && is_unproven
+        {
+            self.unproven_ended(&process, incarnation, Some(gone.status), gone.lived, gone.at);
+        }
+    }
+
+    pub(super) fn is_unproven(&self, process: &ProcessId, incarnation: Incarnation) -> bool {
+        let Some(program) = self.world.programs.get(&process.program) else { return false };
+        let life = program.slots.get(&process.slot).and_then(|slot| slot.phase.life());
+        life.is_some_and(|life| life.incarnation == incarnation) && program.is_unproven(process.slot)
     }
 
     pub(super) fn left(&mut self, incarnation: Incarnation, left: u32, at: Time) {
@@ -114,6 +130,7 @@ impl Machine {
             | StopCause::Shutdown
             | StopCause::LeaderEnded
             | StopCause::Timeout
+            | StopCause::Rollout
             | StopCause::Replaced => None,
         };
         if (!gone.asked || unfit.is_some()) && !restarted {
@@ -124,6 +141,7 @@ impl Machine {
                 _ if restarted => Some(RestartReason::Operator),
                 StopCause::Restart => Some(RestartReason::Operator),
                 StopCause::Changed => Some(RestartReason::Changed),
+                StopCause::Rollout => Some(RestartReason::Rollout),
                 StopCause::Operator
                 | StopCause::Removed
                 | StopCause::ScaleIn

@@ -115,7 +115,7 @@ fn cut_words(cause: StopCause, timeout: Option<Duration>) -> (RunResult, String)
         StopCause::Restart => stopped("for a run by hand"),
         StopCause::Removed => stopped("its program was removed"),
         StopCause::Shutdown => stopped("Leveret shut down"),
-        StopCause::Changed | StopCause::ScaleIn => stopped("its configuration changed"),
+        StopCause::Changed | StopCause::ScaleIn | StopCause::Rollout => stopped("its configuration changed"),
         StopCause::LeaderEnded => stopped("its main process ended"),
         StopCause::Unfit(unfit) => (RunResult::Failed, unfit.words().to_owned()),
     }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::server::{TestServer, World, canned_loop, request};
 use crate::controller::handle::{Action, Origin, Refusal};
 use crate::core::ids::{ProgramName, Target};
+use crate::core::rollout::Rolling;
 use crate::http::{fixture, serve_unix};
 
 fn target(text: &str) -> Target {
@@ -20,6 +21,7 @@ fn target(text: &str) -> Target {
 async fn every_action_on_every_kind_of_target_reaches_the_loop_as_it_was_meant() {
     let server = TestServer::start();
     let orders = ProgramName::new("orders").unwrap();
+    let one_by_one = Rolling { batch: 1, canary: None };
     let half_an_hour = Some(Duration::from_secs(1800));
     let cases = [
         ("programs/orders/start", "", Action::Start(target("orders"))),
@@ -47,6 +49,18 @@ async fn every_action_on_every_kind_of_target_reaches_the_loop_as_it_was_meant()
         ("all/start", "", Action::Start(Target::All)),
         ("all/stop", "", Action::Stop(Target::All)),
         ("all/restart", "", Action::Restart(Target::All)),
+        ("programs/orders/restart?rolling", "", Action::Roll(target("orders"), one_by_one)),
+        ("programs/orders/restart?rolling=false", "", Action::Restart(target("orders"))),
+        (
+            "projects/shop/restart",
+            r#"{"rolling": true, "batch": 3, "canary": "30s"}"#,
+            Action::Roll(target("@shop"), Rolling { batch: 3, canary: Some(Duration::from_secs(30)) }),
+        ),
+        (
+            "all/restart?batch=2&canary=true",
+            "rolling=true",
+            Action::Roll(Target::All, Rolling { batch: 2, canary: Some(Duration::ZERO) }),
+        ),
         ("all/auto", "", Action::Auto(Target::All)),
         ("all/pause", "", Action::Pause(Target::All)),
         ("all/resume", "", Action::Resume(Target::All)),
@@ -75,6 +89,10 @@ async fn what_cannot_be_meant_never_reaches_the_loop() {
         ("programs/orders/scale", "processes=3&for=ever", 400, "such as 90s"),
         ("programs/orders/scale", "{\"processes\":3,", 400, "not a JSON object"),
         ("programs/orders/stop", "processes=3", 400, "no field \"processes\""),
+        ("programs/orders/restart", "batch=2", 400, "add \"rolling\": true"),
+        ("programs/orders/restart?canary", "", 400, "add \"rolling\": true"),
+        ("programs/orders/restart?rolling=maybe", "", 400, "true or false"),
+        ("programs/orders/restart?roling=true", "", 400, "no field \"roling\""),
         ("programs/orders/signal", "", 400, "\"signal\" is missing"),
         ("programs/orders/signal", "signal=NOPE", 400, "there is no signal NOPE; known are HUP"),
         ("programs/orders/signal", "signal=40", 400, "40 is a real-time signal, which Leveret cannot send"),

@@ -245,8 +245,11 @@ fn answer(world: &mut World, request: Request) {
         Request::Snapshot(reply) => drop(reply.send(Arc::new(world.snapshot.clone()))),
         Request::Act(action, origin, reply) => {
             world.acts.push((action.clone(), origin));
-            let accepted =
-                Accepted { message: format!("done: {action:?}"), processes: vec!["orders:0".to_owned()] };
+            let accepted = Accepted {
+                message: format!("done: {action:?}"),
+                processes: vec!["orders:0".to_owned()],
+                rollout: None,
+            };
             drop(reply.send(refused.map_or(Ok(accepted), Err)));
         }
         Request::Explain(program, reply) => {
@@ -274,7 +277,7 @@ fn answer(world: &mut World, request: Request) {
         }
         Request::Upgrade(reply) => {
             let message = "the upgrade begins".to_owned();
-            drop(reply.send(Ok(Accepted { message, processes: Vec::new() })));
+            drop(reply.send(Ok(Accepted { message, ..Accepted::default() })));
         }
         Request::Histograms(reply) => drop(reply.send(fixture::histograms())),
     }

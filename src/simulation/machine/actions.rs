@@ -10,6 +10,7 @@ use crate::core::event::Edit;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::{Incarnation, ProcessId, ProgramName, Target};
 use crate::core::observed::BrokerHealth;
+use crate::core::rollout::Rolling;
 use crate::core::time::Time;
 
 /// A kind of action.
@@ -222,7 +223,8 @@ impl Run {
         let edit = match self.dice.below(14) {
             0..=2 => Edit::Start(target),
             3..=5 => Edit::Stop(target),
-            6 | 7 => Edit::Restart(target),
+            6 => Edit::Restart(target),
+            7 => self.some_rollout(target),
             8 => Edit::Copy(target),
             9 | 10 => {
                 let until: Option<Time> = self.dice.chance(0.4).then(|| self.now + self.dice.seconds(1, 600));
@@ -240,6 +242,21 @@ impl Run {
             action.push_str(&format!(" is refused: {refused}"));
         }
         Ok(())
+    }
+
+    /// How follows from the moment, so that older seeds keep their worlds for longer.
+    fn some_rollout(&self, target: Target) -> Edit {
+        let target = match target {
+            Target::Process(process) => Target::Program(process.program),
+            Target::All | Target::Project(_) | Target::Program(_) => target,
+        };
+        let micros = self.now.as_micros();
+        let canary = match micros / 3 % 3 {
+            0 => None,
+            1 => Some(Duration::ZERO),
+            _ => Some(Duration::from_secs(micros % 40)),
+        };
+        Edit::Roll(target, Rolling { batch: 1 + (micros % 3) as u32, canary })
     }
 
     fn reload_something(&mut self) -> Check {

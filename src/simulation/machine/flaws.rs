@@ -200,6 +200,7 @@ impl Run {
             Fact::CouldNotSpawn { .. }
             | Fact::Broker { .. }
             | Fact::Queue { .. }
+            | Fact::LastWords { .. }
             | Fact::Wall(_)
             | Fact::Said { .. } => false,
         };

@@ -4,6 +4,7 @@ mod commands;
 mod decisions;
 mod memory;
 mod occasions;
+mod rollouts;
 mod steps;
 
 pub(super) use self::commands::command;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::keeper::{Child, Keeper};
 use crate::core::event::Edit;
 use crate::core::ids::{Incarnation, ProcessId, ProgramName, Target};
+use crate::core::rollout::Rolling;
 use crate::core::spec::{Kind, ProgramSpec};
 use crate::core::time::Time;
 use crate::scaling::input::Observation;
@@ -27,6 +28,8 @@ pub(super) struct Shadow {
     pub(super) readings: BTreeMap<ProgramName, Readings>,
     /// When the engine last raised a target.
     pub(super) raised: BTreeMap<ProgramName, Time>,
+    /// The newest rolling restart of each program, until somebody wants something else.
+    pub(super) rollouts: BTreeMap<ProgramName, Rolled>,
     pub(super) shutdown: Option<Time>,
     pub(super) shutdown_now: bool,
     /// The newest moment that each schedule ran for, and when that run began.
@@ -50,6 +53,15 @@ impl Stopped {
     pub(super) fn covers(&self, slot: u32) -> bool {
         self.all || self.slots.contains(&slot)
     }
+}
+
+/// A rolling restart as it was asked for, and how many processes were asked to end for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rolled {
+    pub(super) rolling: Rolling,
+    /// Lives up to this one are of before.
+    pub(super) until: Incarnation,
+    pub(super) stops: u32,
 }
 
 /// Since when somebody insists on an end, and when the tree may be killed for it at the earliest.
@@ -87,7 +99,16 @@ impl Shadow {
     ) {
         match edit {
             Edit::Start(target) => self.started(target, concerned, programs),
+            Edit::Roll(target, rolling) => {
+                if matches!(target, Target::Program(_)) {
+                    self.started(target, concerned, programs);
+                }
+                let until = keeper.last_incarnation;
+                let rolled = Rolled { rolling: *rolling, until, stops: 0 };
+                self.rollouts.extend(concerned.iter().map(|name| (name.clone(), rolled)));
+            }
             Edit::Stop(target) => {
+                self.not_one_by_one(target, concerned);
                 for name in concerned {
                     let stopped = self.stops.entry(name.clone()).or_default();
                     match target {
@@ -100,6 +121,7 @@ impl Shadow {
                 self.insist_on(target, concerned, programs, keeper, now);
             }
             Edit::Restart(target) => {
+                self.not_one_by_one(target, concerned);
                 self.started(target, concerned, programs);
                 self.insist_on(target, concerned, programs, keeper, now);
             }
@@ -111,6 +133,12 @@ impl Shadow {
                 self.shutdown.get_or_insert(now);
                 self.shutdown_now |= *edit == Edit::ShutdownNow;
             }
+        }
+    }
+
+    fn not_one_by_one(&mut self, target: &Target, concerned: &BTreeSet<ProgramName>) {
+        if !matches!(target, Target::Process(_)) {
+            self.rollouts.retain(|name, _| !concerned.contains(name));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a command may do, before it is carried out.
 
+use super::rollouts;
 use crate::core::command::Command;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Phase, Slot, Stop, StopCause};
@@ -33,6 +34,9 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
             asked_only_once(run, *incarnation)?;
             nobody_busy_goes_while_another_could(run, process, stop.cause)?;
             unfit_only_when_it_is(run, process, *incarnation, stop.cause)?;
+            if stop.cause == StopCause::Rollout {
+                rollouts::stop(run, process, *incarnation)?;
+            }
             a_run_is_cut_only_where_that_is_configured(run, process, *incarnation, stop.cause)?;
             replaced_only_when_made_from_something_else(run, process, *incarnation, stop.cause)?;
         }
@@ -253,6 +257,7 @@ fn a_run_is_cut_only_where_that_is_configured(
         | StopCause::Removed
         | StopCause::ScaleIn
         | StopCause::Shutdown
+        | StopCause::Rollout
         | StopCause::LeaderEnded
         | StopCause::Unfit(_) => return Ok(()),
     };

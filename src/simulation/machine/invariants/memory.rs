@@ -65,6 +65,13 @@ impl Remembered {
         let now = wishes(&run.machine);
         for (name, wish) in &self.wishes {
             let Some(after) = now.get(name) else { continue };
+            // How far it has come is found out again.
+            let without_progress = |wish: &Wish| Wish { rollout: None, ..wish.clone() };
+            let rollout = |wish: &Wish| wish.rollout.as_ref().map(|rollout| rollout.id);
+            if rollout(wish) != rollout(after) {
+                return Err(format!("the new controller has another rolling restart of {name}: {after:?}"));
+            }
+            let (wish, after) = (without_progress(wish), without_progress(after));
             if wish != after && wish.hold == after.hold {
                 return Err(format!("the new controller forgot about {name}: {wish:?} became {after:?}"));
             }
@@ -110,6 +117,10 @@ pub(in crate::simulation::machine) fn kept_over_daemon_restart(
         let Some(after) = now.get(name) else { continue };
         // A hold whose end was not written down ends once more.
         if after.hold.as_ref().and_then(|hold| hold.until).is_some_and(|until| until <= run.now) {
+            continue;
+        }
+        // By a clock that was set back meanwhile, it has not even ended.
+        if wish.hold.is_none() && after.hold.as_ref().is_some_and(|hold| hold.until.is_some()) {
             continue;
         }
         let by_operator = |wish: &Wish| match &wish.stopped {

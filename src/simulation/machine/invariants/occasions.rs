@@ -6,7 +6,7 @@ use crate::core::dependency;
 use crate::core::ids::ProgramName;
 use crate::core::observed::{Phase, StopManners};
 use crate::core::spec::ProgramSpec;
-use crate::core::world::Program;
+use crate::core::world::{Program, World};
 use crate::simulation::machine::keeper::Child;
 use crate::simulation::machine::run::{Check, Run};
 
@@ -59,9 +59,23 @@ pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
                 return Err(format!("{name}:{number} has leftovers: {:?}", slot.leftovers));
             }
         }
+        a_rollout_has_ended(run.machine.world(), name, program)?;
         at_least_the_minimum(run, name, program)?;
     }
     Ok(())
+}
+
+/// Unless a program that is restarted together with it waits for another one that never comes.
+fn a_rollout_has_ended(world: &World, name: &ProgramName, program: &Program) -> Check {
+    let Some(rollout) = program.rollout() else { return Ok(()) };
+    let waits = |other: &Program| {
+        other.rollout().is_some_and(|other| other.id == rollout.id)
+            && dependency::missing(world, other).is_some()
+    };
+    if world.programs.values().any(waits) {
+        return Ok(());
+    }
+    Err(format!("the rolling restart of {name} never ends: {rollout:?}"))
 }
 
 fn at_least_the_minimum(run: &Run, name: &ProgramName, program: &Program) -> Check {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::rollouts;
 use crate::core::command::{Command, Plan};
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
@@ -26,6 +27,7 @@ pub(in crate::simulation::machine) fn after_step(run: &mut Run, plan: &Plan) -> 
     a_wake_lies_ahead(run, plan)?;
     time_alone_changes_nothing_before_the_wake(run, plan)?;
     every_gap_has_a_reason(run, plan)?;
+    rollouts::after_step(run, plan)?;
     the_end_comes_in_time(run)
 }
 
