@@ -83,6 +83,9 @@ fn now(program: &ProgramView) -> Vec<String> {
     if let Some(rollout) = &program.rollout {
         lines.push(pair("deploy", &rollout.sentence));
     }
+    if let Some(different) = program.different_directories() {
+        lines.push(pair("releases", &different));
+    }
     if let Some(goal) = program.wait_goal_seconds {
         let predicted = program
             .wait_predicted_seconds

@@ -131,10 +131,12 @@ fn render(snapshot: &Snapshot, target: Option<&Target>, style: Style) -> Result<
     }
     if !matches!(target, Some(Target::Process(_))) {
         let mut table = Table::new(&PROGRAM_COLUMNS);
-        for program in programs {
+        for program in &programs {
             table.row(program_row(program));
         }
         lines.extend(table.lines(style));
+        let different = programs.iter().filter_map(|program| program.different_directories());
+        lines.extend(different.map(|different| style.paint(Colour::Yellow, &different)));
         lines.push(String::new());
     }
     let all = select::processes(snapshot, everything)?;

@@ -204,7 +204,7 @@ impl Control {
 
     fn snapshot(&mut self) -> Snapshot {
         let now = clock::now();
-        if self.usages.is_stale(now) {
+        if self.usages.is_stale(now, self.main_pids()) {
             self.read_usage(now);
         }
         let world = self.machine.world();

@@ -427,9 +427,15 @@ impl Control {
 
     pub(super) fn read_usage(&mut self, now: Time) {
         self.usage_at = now + USAGE_INTERVAL;
+        let pids: Vec<i32> = self.main_pids().collect();
+        self.usages.begin(pids);
+    }
+
+    /// The main processes that live.
+    pub(super) fn main_pids(&self) -> impl Iterator<Item = i32> {
         let programs = self.machine.world().programs.values();
         let mains = programs.flat_map(|program| program.slots.values()).filter_map(|slot| slot.phase.main());
-        self.usages.begin(mains.map(|main| main.pid));
+        mains.map(|main| main.pid)
     }
 
     pub(super) fn save_soon(&mut self) {

@@ -4,6 +4,7 @@ mod announce;
 mod answer;
 mod brokers;
 mod control;
+mod directories;
 mod earlier;
 mod ending;
 pub(crate) mod executor;

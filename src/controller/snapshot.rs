@@ -218,6 +218,9 @@ pub struct ProcessView {
     pub cpu_seconds: Option<f64>,
     /// Resident memory, in bytes.
     pub memory_bytes: Option<u64>,
+    /// The directory that it runs in at present, without symbolic links; absent where it cannot be read.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
     /// How the last life ended: `exit code 1`, `killed by SIGKILL`.
     pub exit: Option<String>,
     /// Why it is not what it should be, or what it says of itself, as a sentence.

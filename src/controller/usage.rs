@@ -1,8 +1,9 @@
-//! Processor time and memory of the processes, read from `/proc` now and then and when somebody looks: on a thread of its
+//! Processor time, memory and working directory of the processes, read from `/proc` now and then and when somebody looks: on a thread of its
 //! own, because a thousand of them take longer than a crashed process should wait for the next one.
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -14,8 +15,11 @@ use crate::sys::process;
 /// How old a reading may be when somebody looks.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// The same where there are processes of which nothing was read yet.
+const FRESH_WITH_NEW: Duration = Duration::from_secs(1);
+
 /// What one process uses.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Usage {
     /// Processor time since its start, in seconds.
     pub(crate) cpu_seconds: f64,
@@ -23,6 +27,8 @@ pub(crate) struct Usage {
     pub(crate) cpu_percent: Option<f64>,
     /// Resident memory.
     pub(crate) resident_bytes: u64,
+    /// Where it runs, without symbolic links.
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// The newest reading of every process.
@@ -36,24 +42,27 @@ pub(crate) struct Usages {
 #[derive(Debug)]
 struct Reading {
     at: Time,
-    by_pid: BTreeMap<i32, process::Usage>,
+    by_pid: BTreeMap<i32, (process::Usage, Option<PathBuf>)>,
 }
 
 impl Usages {
     /// What the process `pid` uses, if it was alive at the newest reading.
-    pub(crate) fn of(&self, pid: i32) -> Option<Usage> {
-        self.by_pid.get(&pid).copied()
+    pub(crate) fn of(&self, pid: i32) -> Option<&Usage> {
+        self.by_pid.get(&pid)
     }
 
-    /// Whether a reading is due because somebody looks.
-    pub(crate) fn is_stale(&self, now: Time) -> bool {
-        self.running.is_none() && self.read_at.is_none_or(|read_at| now.since(read_at) >= FRESH)
+    /// Whether a reading of `pids` is due because somebody looks: sooner where one of them is new.
+    pub(crate) fn is_stale(&self, now: Time, mut pids: impl Iterator<Item = i32>) -> bool {
+        if self.running.is_some() {
+            return false;
+        }
+        let Some(age) = self.read_at.map(|read_at| now.since(read_at)) else { return true };
+        age >= FRESH || age >= FRESH_WITH_NEW && pids.any(|pid| !self.by_pid.contains_key(&pid))
     }
 
     /// Begins to read all `pids`, unless a reading is under way.
-    pub(crate) fn begin(&mut self, pids: impl Iterator<Item = i32>) {
+    pub(crate) fn begin(&mut self, pids: Vec<i32>) {
         if self.running.is_none() {
-            let pids: Vec<i32> = pids.collect();
             self.running = Some(spawn_blocking(move || read(&pids)));
         }
     }
@@ -71,14 +80,14 @@ impl Usages {
     fn take_over(&mut self, reading: Reading) {
         let elapsed = self.read_at.map(|before| reading.at.since(before).as_secs_f64());
         let before = std::mem::take(&mut self.by_pid);
-        for (pid, usage) in reading.by_pid {
+        for (pid, (usage, directory)) in reading.by_pid {
             let (cpu_seconds, resident_bytes) = (usage.cpu_seconds, usage.resident_bytes);
             let used = before.get(&pid).map(|before| (cpu_seconds - before.cpu_seconds).max(0.0));
             let cpu_percent = match (used, elapsed) {
                 (Some(used), Some(elapsed)) if elapsed > 0.0 => Some(100.0 * used / elapsed),
                 _ => None,
             };
-            self.by_pid.insert(pid, Usage { cpu_seconds, cpu_percent, resident_bytes });
+            self.by_pid.insert(pid, Usage { cpu_seconds, cpu_percent, resident_bytes, directory });
         }
         self.read_at = Some(reading.at);
     }
@@ -86,6 +95,8 @@ impl Usages {
 
 /// One that is gone by now is left out.
 fn read(pids: &[i32]) -> Reading {
-    let by_pid = pids.iter().filter_map(|pid| Some((*pid, process::usage(*pid).ok()?))).collect();
+    // Another user's directory may be closed to Leveret; nothing else is missing then.
+    let read = |pid: &i32| Some((*pid, (process::usage(*pid).ok()?, process::directory(*pid).ok())));
+    let by_pid = pids.iter().filter_map(read).collect();
     Reading { at: clock::now(), by_pid }
 }

@@ -285,6 +285,7 @@ impl Scene<'_> {
             cpu_percent: usage.and_then(|usage| usage.cpu_percent),
             cpu_seconds: usage.map(|usage| usage.cpu_seconds),
             memory_bytes: usage.map(|usage| usage.resident_bytes),
+            directory: usage.and_then(|usage| usage.directory.clone()),
             exit: slot.last_exit.map(|status| status.to_string()),
             reason: reason
                 .or_else(|| stopped_by_hand.then(|| "stopped by an operator".to_owned()))

@@ -149,6 +149,7 @@ fn running(id: &str, slot: u32, pid: i32) -> ProcessView {
         cpu_percent: Some(3.1),
         cpu_seconds: Some(1.25),
         memory_bytes: Some(18_874_368),
+        directory: None,
         exit: None,
         reason: None,
         busy: None,

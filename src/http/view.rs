@@ -50,6 +50,8 @@ pub(super) struct Program<'a> {
     pub(super) states: String,
     pub(super) can_start: bool,
     pub(super) can_stop: bool,
+    /// Which of its processes run in which directory, where that is not the same.
+    pub(super) releases: Option<String>,
     /// Whether its processes can be restarted one after another.
     pub(super) can_roll: bool,
 }
@@ -71,6 +73,8 @@ pub(super) struct Process<'a> {
     pub(super) uptime: Option<String>,
     pub(super) cpu: Option<String>,
     pub(super) memory: Option<String>,
+    /// Where it runs.
+    pub(super) directory: Option<String>,
     pub(super) can_start: bool,
     pub(super) can_stop: bool,
 }
@@ -125,6 +129,7 @@ impl<'a> Program<'a> {
             is_folded: processes.len() > UNFOLDED_MAX,
             states: states(view),
             can_start: processes.is_empty() || processes.iter().any(|process| process.can_start),
+            releases: view.different_directories(),
             can_roll: view.kind != "scheduled" && view.processes.len() > 1,
             can_stop: view.desired > 0 || processes.iter().any(|process| process.can_stop),
             processes,
@@ -194,6 +199,7 @@ impl<'a> Process<'a> {
             uptime: view.uptime_seconds.map(duration),
             cpu: view.cpu_percent.map(|percent| format!("{percent:.1} %")),
             memory: view.memory_bytes.map(bytes),
+            directory: view.directory.as_ref().map(|directory| directory.display().to_string()),
             can_start: matches!(view.state.as_str(), "stopped" | "backoff" | "exited" | "failed"),
             can_stop,
         }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 
 use rustix::param::{clock_ticks_per_second, page_size};
 
@@ -28,6 +29,13 @@ pub fn usage(pid: i32) -> io::Result<Usage> {
         resident_bytes: stat.resident_pages * page_size() as u64,
         start_time_ticks: stat.start_time_ticks,
     })
+}
+
+/// The directory that a process runs in at present, without symbolic links. One that was removed ends in ` (deleted)`.
+///
+/// It needs the same user or root (proc_pid_cwd(5)).
+pub fn directory(pid: i32) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/cwd"))
 }
 
 /// The fields of proc_pid_stat(5) that Leveret reads.

@@ -1,6 +1,7 @@
 //! Deploys with real processes: one after another, a canary first, halted by what does not live.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
@@ -107,6 +108,45 @@ fn a_canary_that_does_not_live_touches_nothing_and_its_last_words_are_told() {
     wait_for("the canary's slot is empty again", LIMIT, || {
         (list(&daemon.program("web")["processes"]).len() == 2).then_some(())
     });
+    assert_eq!(daemon.shut_down().code(), Some(0));
+    daemon.assert_nothing_left();
+}
+
+#[test]
+fn a_deploy_shows_who_still_runs_the_release_before() {
+    let directory = run::directory("releases");
+    let link = |release: &str| {
+        let (target, new, current) =
+            (directory.join(release), directory.join("new"), directory.join("current"));
+        fs::create_dir_all(&target).expect("a directory of our own");
+        symlink(&target, &new).expect("a link of our own");
+        fs::rename(&new, &current).expect("a link takes the place of another");
+        fs::canonicalize(&target).expect("it was just made").display().to_string()
+    };
+    let old = link("releases/41");
+    let current = directory.join("current");
+    let mut daemon = Daemon::start(&format!(
+        "programs: {{web: {{command: sleep 1000, directory: {}, processes: 3}}}}\n",
+        current.display()
+    ));
+    let runs_in = |slot: usize, release: &str| {
+        daemon.wait_program("web", release, LIMIT, |web| {
+            (web["processes"][slot]["directory"] == release).then_some(())
+        });
+    };
+    (0..3).for_each(|slot| runs_in(slot, &old));
+    let new = link("releases/42");
+    daemon.cli_exits(0, &["restart", "web:1"]);
+    runs_in(1, &new);
+    let told = format!("web:1 runs in {new}; web:0, web:2 run in {old}");
+    for command in ["status", "explain"] {
+        let shown = daemon.cli_exits(0, &[command, "web"]);
+        assert!(shown.contains(&told), "{shown}");
+    }
+    assert!(daemon.get_text("/").contains(&told), "the page shows it as well");
+    daemon.cli_exits(0, &["restart", "web", "--rolling", "--timeout", "60s"]);
+    (0..3).for_each(|slot| runs_in(slot, &new));
+    assert!(!daemon.cli_exits(0, &["status"]).contains("runs in"));
     assert_eq!(daemon.shut_down().code(), Some(0));
     daemon.assert_nothing_left();
 }
