@@ -235,8 +235,9 @@ impl Keeper {
         })
     }
 
+    /// Whether there is anything that a controller has not been told: a fact on its way, or a word that nobody heard.
     pub(super) fn has_news(&self) -> bool {
-        !self.on_the_way.is_empty()
+        !self.on_the_way.is_empty() || !self.said.is_empty()
     }
 
     /// Lets everything happen that is due, and returns the facts that have arrived.

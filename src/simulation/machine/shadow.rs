@@ -165,26 +165,28 @@ impl Shadow {
         }
     }
 
-    /// A count starts a stopped program. Single slots that a service has stay as they are, but a place that comes anew was
-    /// not meant by an earlier stop; those of a scaled program are numbers.
+    /// A count starts a stopped program. Single slots that a service has, or has by its file once the count is given back,
+    /// stay as they are, but a place that comes anew was not meant by an earlier stop; those of a scaled program are numbers.
     fn counted(
         &mut self,
         edit: &Edit,
         concerned: &BTreeSet<ProgramName>,
         programs: &BTreeMap<ProgramName, ProgramSpec>,
-        counts: &BTreeMap<ProgramName, u32>,
+        before: &BTreeMap<ProgramName, u32>,
     ) {
         for name in concerned {
             let Some(stopped) = self.stops.get_mut(name) else { continue };
-            let is_scaled = programs.get(name).is_some_and(|program| matches!(program.kind, Kind::Scaled(_)));
-            let kept = if is_scaled { 0 } else { counts.get(name).copied().unwrap_or(0) };
+            let kind = programs.get(name).map(|program| &program.kind);
             let counts = !matches!(edit, Edit::Auto(_));
+            let kept = match kind {
+                Some(Kind::Service { processes }) if !counts => *processes,
+                Some(Kind::Service { .. } | Kind::Scheduled(_)) => before.get(name).copied().unwrap_or(0),
+                Some(Kind::Scaled(_)) | None => 0,
+            };
             if counts {
                 stopped.all = false;
             }
-            if is_scaled || counts {
-                stopped.slots.retain(|slot| *slot < kept);
-            }
+            stopped.slots.retain(|slot| *slot < kept);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::core::observed::{Phase, Slot, Stop, StopCause};
 use crate::core::readiness::Unfit;
 use crate::core::runs::Origin;
 use crate::core::spec::Until;
+use crate::core::world::Program;
 use crate::simulation::machine::keeper::{Child, State};
 use crate::simulation::machine::run::{Check, Run, incarnation};
 
@@ -186,12 +187,12 @@ fn a_ladder_is_climbed_step_by_step_when_somebody_insists(
     Ok(())
 }
 
-/// Of those that are too many, one that holds a message is the last to be asked.
+/// Of consumers that are too many, one that holds a message is the last to be asked. The places of a service have numbers,
+/// and the highest go.
 fn nobody_busy_goes_while_another_could(run: &Run, process: &ProcessId, cause: StopCause) -> Check {
     let world = run.machine.world();
-    let Some(program) = world.programs.get(&process.program).filter(|_| cause == StopCause::ScaleIn) else {
-        return Ok(());
-    };
+    let is_scaled_in = |program: &&Program| program.scaler.is_some() && cause == StopCause::ScaleIn;
+    let Some(program) = world.programs.get(&process.program).filter(is_scaled_in) else { return Ok(()) };
     let is_busy = |slot: &Slot| {
         let child = slot.phase.life().and_then(|life| run.keeper.children.get(&life.incarnation));
         child.is_some_and(|child| child.heard.busy == Some(true))
