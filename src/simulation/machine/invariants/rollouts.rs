@@ -10,10 +10,12 @@ use crate::simulation::machine::run::{Check, Run};
 /// A process is asked to end for a rolling restart: one that people asked for, and while a canary proves itself, only the
 /// canary's predecessor.
 pub(super) fn stop(run: &mut Run, process: &ProcessId, incarnation: Incarnation) -> Check {
+    // A controller that died after the signal and before its note is followed by one that asks again.
+    let is_asked_again = run.shadow.uncertain.contains(&incarnation);
     let Some(rolled) = run.shadow.rollouts.get_mut(&process.program) else {
         return Err(format!("{process} is replaced for a rolling restart that nobody asked for"));
     };
-    rolled.stops += 1;
+    rolled.stops += u32::from(!is_asked_again);
     let (stops, until) = (rolled.stops, rolled.until);
     let program = run.machine.world().programs.get(&process.program);
     let life = run.machine.world().slot(process).and_then(|slot| slot.phase.life());
