@@ -11,6 +11,7 @@ use std::path::Path;
 use super::problem::Problem;
 use super::source::{FILE_BYTES_MAX, Source};
 use super::tree::{Kind, Node, Scalar};
+use crate::core::check::OWN_NAMES;
 
 /// How to write a `${` that is meant literally.
 const LITERAL_HINT: &str = "write `$${` where a literal `${` is meant";
@@ -55,7 +56,7 @@ impl Expansion<'_> {
                 }
             }
             Kind::Scalar(scalar) => {
-                if let Err(problem) = self.scalar(scalar) {
+                if let Err(problem) = self.scalar(scalar, is_of_each_process(key)) {
                     scalar.broken = true;
                     report(problem, node, key);
                 }
@@ -63,15 +64,15 @@ impl Expansion<'_> {
         }
     }
 
-    fn scalar(&self, scalar: &mut Scalar) -> Result<(), CannotExpand> {
-        if let Some(text) = self.text(&scalar.text)? {
+    fn scalar(&self, scalar: &mut Scalar, keeps_own_names: bool) -> Result<(), CannotExpand> {
+        if let Some(text) = self.text(&scalar.text, keeps_own_names)? {
             scalar.written = Some(std::mem::replace(&mut scalar.text, text));
         }
         Ok(())
     }
 
     /// The expanded text, or `None` where there is nothing to expand.
-    fn text(&self, text: &str) -> Result<Option<String>, CannotExpand> {
+    fn text(&self, text: &str, keeps_own_names: bool) -> Result<Option<String>, CannotExpand> {
         if !text.contains("${") {
             return Ok(None);
         }
@@ -87,7 +88,12 @@ impl Expansion<'_> {
                 let Some(end) = after.find('}') else {
                     return Err(refused("this `${` has no `}`", LITERAL_HINT));
                 };
-                expanded.push_str(&self.expression(&after[..end])?);
+                match &after[..end] {
+                    name if keeps_own_names && OWN_NAMES.contains(&name) => {
+                        expanded.push_str(&rest[..end + 3]);
+                    }
+                    expression => expanded.push_str(&self.expression(expression)?),
+                }
                 rest = &after[end + 1..];
             } else {
                 expanded.push('$');
@@ -158,6 +164,11 @@ impl Expansion<'_> {
     }
 }
 
+/// Whether a value differs from process to process, so that the names of a process stay in it until one is looked at.
+fn is_of_each_process(key: &str) -> bool {
+    [".ready.http", ".ready.tcp", ".health.http", ".health.tcp"].iter().any(|end| key.ends_with(end))
+}
+
 /// Whether `name` can be the name of a variable in `${NAME}`.
 fn is_variable(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -176,7 +187,7 @@ mod tests {
         let environment = [("A", "one"), ("EMPTY", ""), ("EVIL", "${A}: [x]")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
-        Expansion { environment: &environment, directory: Path::new("/nowhere") }.text(text)
+        Expansion { environment: &environment, directory: Path::new("/nowhere") }.text(text, false)
     }
 
     #[test]
@@ -200,6 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_a_process_stay_where_each_has_its_own() {
+        let environment = [("LEVERET_SLOT".to_owned(), "9".to_owned())].into();
+        let expansion = Expansion { environment: &environment, directory: Path::new("/nowhere") };
+        let expand = |text: &str, key: &str| expansion.text(text, is_of_each_process(key));
+        let text = "${LEVERET_SLOT:-1}:80${LEVERET_SLOT}/";
+        assert_eq!(expand(text, "programs.a.ready.http"), Ok(Some("9:80${LEVERET_SLOT}/".to_owned())));
+        assert_eq!(expand(text, "programs.a.command"), Ok(Some("9:809/".to_owned())));
+        assert!(expand("${LEVERET_PROGRAM}", "programs.a.user").is_err());
+    }
+
+    #[test]
     fn what_cannot_be_expanded_says_what_to_try() {
         let message = |text| expand(text).unwrap_err();
         assert_eq!(message("${B}").message, "the environment variable B is not set");
@@ -216,13 +238,13 @@ mod tests {
         std::fs::write(directory.path().join("binary"), [0xff]).unwrap();
         let environment = BTreeMap::new();
         let expansion = Expansion { environment: &environment, directory: directory.path() };
-        assert_eq!(expansion.text("${file:secret}"), Ok(Some("hunter2".to_owned())));
+        assert_eq!(expansion.text("${file:secret}", false), Ok(Some("hunter2".to_owned())));
         for (text, cause) in [
             ("${file:none}", "No such file or directory"),
             ("${file:.}", "it is not a plain file"),
             ("${file:binary}", "it is not valid UTF-8"),
         ] {
-            let message = expansion.text(text).unwrap_err().message;
+            let message = expansion.text(text, false).unwrap_err().message;
             assert!(message.contains(cause), "{message}");
         }
     }

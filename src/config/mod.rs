@@ -15,6 +15,7 @@ mod include;
 mod interpolation;
 mod leaves;
 mod load;
+mod looks;
 mod machine;
 #[cfg(test)]
 mod manual;

@@ -132,6 +132,8 @@ pub(super) fn program(
         Some(_) => ready::of_schedule(raw.ready.as_ref(), &mut wrong),
         None => ready::ready(raw.ready.as_ref().or(defaults.ready.as_ref()), &mut wrong),
     };
+    let is_scheduled = raw.schedule.is_some();
+    let health = ready::health(raw.health.as_ref(), defaults.health.as_ref(), is_scheduled, &mut wrong);
     let watchdog = ready::watchdog(raw, &mut wrong);
     let mut environment = defaults.environment.clone().unwrap_or_default();
     environment.extend(raw.environment.clone().unwrap_or_default());
@@ -169,6 +171,7 @@ pub(super) fn program(
         // Whether they are there is looked at when all programs are known.
         depends_on: raw.depends_on.iter().flatten().filter_map(dependency).collect(),
         ready,
+        health,
     })
 }
 

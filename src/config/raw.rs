@@ -20,7 +20,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(super) use condition::Ready;
+pub(super) use condition::{Health, Ready};
 pub(super) use entries::Entries;
 pub(super) use run::{Bound, Cgroup, Command, EnvFile, EnvFiles, Limit, Limits, Unlimited};
 pub(super) use treatment::{Backoff, Log, Restart, Stop, StopStep};
@@ -125,7 +125,7 @@ pub(super) struct Broker {
 /// What holds for every program that does not say otherwise.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-not-yet" = ["health", "recycle"]))]
+#[schemars(extend("x-not-yet" = ["recycle"]))]
 pub(super) struct Defaults {
     /// Whether commands are run by /bin/sh.
     #[schemars(extend("default" = false))]
@@ -173,6 +173,8 @@ pub(super) struct Defaults {
     pub(super) stop: Option<Stop>,
     /// How it is known that a process is of use.
     pub(super) ready: Option<Ready>,
+    /// How it is known that a process that runs is well.
+    pub(super) health: Option<Health>,
     /// Where output goes.
     pub(super) log: Option<Log>,
 }
@@ -183,7 +185,7 @@ pub(super) struct Defaults {
 #[schemars(extend(
     "x-required" = ["command"],
     "x-not-yet" = [
-        "health", "recycle", "extends", "uses",
+        "recycle", "extends", "uses",
         "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
     ],
     "x-renamed" = {
@@ -262,6 +264,9 @@ pub(super) struct Program {
     /// How it is known that a process is of use: one of the keys. Until then it is `starting`. Without it, after a second;
     /// a consumer, once the broker shows it or after the time that the consumers before it took.
     pub(super) ready: Option<Ready>,
+    /// How it is known that a process that runs is well: one of `http` and `tcp`, looked at from when it is ready. One
+    /// that is not is stopped and started again as after a failure.
+    pub(super) health: Option<Health>,
     /// How often at least a process has to say that it does not hang, once it is ready: WATCHDOG=1 to the socket that
     /// NOTIFY_SOCKET names, as for systemd. One that does not is stopped and started again as after a failure.
     #[schemars(schema_with = "leaves::duration", extend("examples" = ["30s"]))]

@@ -1,8 +1,9 @@
-//! Readiness: from what the file says to what tells that a process is of use.
+//! Readiness and health: from what the file says to what tells that a process is of use, and that it still is.
 
 use std::time::Duration;
 
-use super::raw;
+use super::{looks, raw};
+use crate::core::check::{Check, HEALTH_FAILURES, HEALTH_INTERVAL, HealthSpec, LOOK_TIMEOUT, READY_INTERVAL};
 use crate::core::readiness::{ReadyBy, ReadySpec, TIMEOUT};
 use crate::core::time::human;
 
@@ -10,26 +11,22 @@ use crate::core::time::human;
 const WATCHDOG_LEAST: Duration = Duration::from_secs(1);
 
 /// What a problem is told to: the path below the program, what is wrong, what to try.
-type Wrong<'a> = dyn FnMut(&[&str], String, Option<String>) + 'a;
+pub(super) type Wrong<'a> = dyn FnMut(&[&str], String, Option<String>) + 'a;
 
 /// The readiness of a program that goes on, or nothing where time alone tells or a mistake was reported.
 pub(super) fn ready(raw: Option<&raw::Ready>, wrong: &mut Wrong<'_>) -> Option<ReadySpec> {
     let raw = raw?;
-    let kinds = kinds(raw);
-    let [(key, by)] = kinds.as_slice() else {
-        let message = match kinds.as_slice() {
-            [] => "`ready` does not say what tells that a process is of use".to_owned(),
-            several => {
-                let names: Vec<_> = several.iter().map(|(key, _)| format!("`{key}`")).collect();
-                format!("`ready` has one of its kinds, not {}", names.join(" and "))
-            }
-        };
-        wrong(&["ready"], message, Some("write one of them, as in `ready: {notify: true}`".to_owned()));
-        return None;
-    };
+    let (key, by) = looks::only("ready", kinds(raw), "{notify: true}", wrong)?;
+    let by = &by;
     if raw.timeout.is_some_and(|timeout| timeout.is_zero()) {
         let message = "`timeout` must be longer than nothing".to_owned();
         wrong(&["ready", "timeout"], message, Some("leave it out for 60s".to_owned()));
+    }
+    if let ReadyBy::Check(check) = by {
+        looks::hold_against_rules("ready", key, check, looks::READY_INTERVAL_LEAST, wrong);
+    } else if raw.interval.is_some() {
+        let message = format!("`interval` means nothing with `{key}`, for which nobody has to look");
+        wrong(&["ready", "interval"], message, Some("leave it out".to_owned()));
     }
     let is_time = matches!(by, ReadyBy::After(_));
     if is_time && raw.timeout.is_some() {
@@ -55,6 +52,33 @@ pub(super) fn watchdog(program: &raw::Program, wrong: &mut Wrong<'_>) -> Option<
     Some(watchdog)
 }
 
+/// What tells that a process is not well any more, or nothing where nobody looks or a mistake was reported.
+pub(super) fn health(
+    own: Option<&raw::Health>,
+    shared: Option<&raw::Health>,
+    is_scheduled: bool,
+    wrong: &mut Wrong<'_>,
+) -> Option<HealthSpec> {
+    if is_scheduled {
+        if own.is_some() {
+            let message =
+                "a program with a schedule runs to its end, and nobody looks whether it is well".to_owned();
+            wrong(&["health"], message, Some("set `schedule.timeout`".to_owned()));
+        }
+        return None;
+    }
+    let raw = own.or(shared)?;
+    let probes = looks::probes(&raw.http, &raw.tcp);
+    let (key, probe) = looks::only("health", probes, "{tcp: '127.0.0.1:80'}", wrong)?;
+    let check = Check {
+        probe,
+        interval: raw.interval.unwrap_or(HEALTH_INTERVAL),
+        timeout: raw.timeout.unwrap_or(LOOK_TIMEOUT),
+    };
+    looks::hold_against_rules("health", key, &check, looks::HEALTH_INTERVAL_LEAST, wrong);
+    Some(HealthSpec { check, failures: raw.failures.unwrap_or(HEALTH_FAILURES) })
+}
+
 /// A program with a schedule runs to its end; nobody waits for it to be ready.
 pub(super) fn of_schedule(raw: Option<&raw::Ready>, wrong: &mut Wrong<'_>) -> Option<ReadySpec> {
     if raw.is_some() {
@@ -67,9 +91,13 @@ pub(super) fn of_schedule(raw: Option<&raw::Ready>, wrong: &mut Wrong<'_>) -> Op
 
 /// The kinds that are written, by key.
 fn kinds(raw: &raw::Ready) -> Vec<(&'static str, ReadyBy)> {
-    let all = [
+    let own = [
         ("after", raw.after.map(ReadyBy::After)),
         ("notify", (raw.notify == Some(true)).then_some(ReadyBy::Notify)),
     ];
-    all.into_iter().filter_map(|(key, by)| Some((key, by?))).collect()
+    let own = own.into_iter().filter_map(|(key, by)| Some((key, by?)));
+    let interval = raw.interval.unwrap_or(READY_INTERVAL);
+    let check = |probe| ReadyBy::Check(Check { probe, interval, timeout: LOOK_TIMEOUT });
+    let looks = looks::probes(&raw.http, &raw.tcp).into_iter().map(|(key, probe)| (key, check(probe)));
+    own.chain(looks).collect()
 }

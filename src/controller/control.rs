@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::announce::Announcer;
 use super::brokers::Brokers;
+use super::checks::{Checks, Found};
 use super::ending::Finishing;
 use super::executor::Executor;
 use super::handle::{Histogram, Remark, Request};
@@ -98,6 +99,7 @@ pub(crate) struct Control {
     pub(super) pump: Pump,
     pub(super) hearing: Hearing,
     heard: mpsc::UnboundedReceiver<Heard>,
+    pub(super) checks: Checks,
     requests: mpsc::Receiver<Request>,
     probe_facts: mpsc::Receiver<amqp::fact::Fact>,
     pump_events: mpsc::UnboundedReceiver<PumpEvent>,
@@ -137,6 +139,7 @@ enum Input {
     /// Nobody is being answered any more.
     Served,
     Heard(Heard),
+    Found(Found),
     Core(Fact),
     Time,
 }
@@ -172,6 +175,7 @@ impl Control {
             pump: parts.pump,
             hearing: parts.hearing,
             heard: parts.heard,
+            checks: Checks::default(),
             requests: parts.requests,
             probe_facts: parts.probe_facts,
             pump_events: parts.pump_events,
@@ -296,6 +300,7 @@ impl Control {
             written = self.saver.written() => Input::Written(written),
             Some(heard) = self.heard.recv() => Input::Heard(heard),
             Some(request) = self.requests.recv() => Input::Request(request),
+            found = self.checks.found() => Input::Found(found),
             Some(fact) = self.probe_facts.recv() => Input::Probe(fact),
             read = self.configurations.read() => Input::Configuration(read),
             () = self.usages.read() => Input::Time,
@@ -343,6 +348,7 @@ impl Control {
             Input::Configuration(read) => self.configuration_was_read(read),
             Input::Served => self.answered(),
             Input::Heard(heard) => self.heard(heard),
+            Input::Found(found) => self.found(found),
             Input::Core(fact) => {
                 self.machine.observe(fact);
                 self.save_soon();
@@ -391,9 +397,7 @@ impl Control {
         let world = self.machine.world();
         // One by one: a thousand orders at once, each with an environment, are memory that is never given back.
         for command in &plan.commands {
-            if let Command::Watch { incarnation, watchdog, .. } = command {
-                self.hearing.watch(*incarnation, *watchdog);
-            }
+            look_after(&mut self.checks, &self.hearing, command);
             for order in self.executor.orders(command, world) {
                 self.link.send(&order, None)?;
             }
@@ -501,6 +505,25 @@ impl Control {
     }
 }
 
+/// What the controller itself does about a process that it listens to and looks at.
+fn look_after(checks: &mut Checks, hearing: &Hearing, command: &Command) {
+    match command {
+        Command::Watch { incarnation, watchdog, .. } => hearing.watch(*incarnation, *watchdog),
+        Command::Check { incarnation, purpose, check, .. } => {
+            checks.begin(*incarnation, *purpose, check.clone());
+        }
+        Command::Stop { incarnation, .. } => checks.end(*incarnation),
+        Command::Spawn { .. }
+        | Command::StopNext { .. }
+        | Command::StopLeft { .. }
+        | Command::Limit { .. }
+        | Command::Kill { .. }
+        | Command::SpawnAuxiliary { .. }
+        | Command::KillAuxiliary { .. }
+        | Command::KillStray { .. } => {}
+    }
+}
+
 fn changes_memory(command: &Command) -> bool {
     match command {
         Command::Spawn { .. } | Command::Kill { .. } => true,
@@ -509,6 +532,7 @@ fn changes_memory(command: &Command) -> bool {
         | Command::StopLeft { .. }
         | Command::Limit { .. }
         | Command::Watch { .. }
+        | Command::Check { .. }
         | Command::SpawnAuxiliary { .. }
         | Command::KillAuxiliary { .. }
         | Command::KillStray { .. } => false,

@@ -104,8 +104,8 @@ impl Executor {
                 let signal = Order::Signal { incarnation: *incarnation, signal: *signal, scope: Scope::Main };
                 [signal].into_iter().chain(note(world, process, *incarnation, *stop)).collect()
             }
-            // The controller's own ears do that.
-            Command::Watch { .. } => Vec::new(),
+            // The controller does that itself.
+            Command::Watch { .. } | Command::Check { .. } => Vec::new(),
             Command::Kill { incarnation, .. }
             | Command::KillAuxiliary { incarnation, .. }
             | Command::KillStray { incarnation } => {
@@ -271,6 +271,7 @@ mod tests {
             log: LogSpec::default(),
             depends_on: Vec::new(),
             ready: None,
+            health: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use tracing::error;
 
+use super::checks::Found;
 use super::control::Control;
 use super::hearing::Heard;
 use super::takeover;
@@ -32,7 +33,17 @@ impl Control {
         self.save_soon();
     }
 
+    /// What a look at a process found.
+    pub(super) fn found(&mut self, found: Found) {
+        let Found { incarnation, purpose, check, result } = found;
+        self.machine.observe(Fact::Checked { incarnation, purpose, check, result, at: clock::now() });
+        self.save_soon();
+    }
+
     pub(super) fn keeper_fact(&mut self, fact: protocol::Fact) {
+        if let protocol::Fact::Exited { incarnation, .. } = &fact {
+            self.checks.end(*incarnation);
+        }
         if let protocol::Fact::Spawned { incarnation, pid, .. } = &fact
             && let Some(process) = self.machine.process_of(*incarnation)
         {

@@ -3,6 +3,7 @@
 mod announce;
 mod answer;
 mod brokers;
+mod checks;
 mod control;
 mod directories;
 mod earlier;
@@ -15,6 +16,7 @@ mod last_words;
 mod leaving;
 mod lives;
 mod locks;
+mod look;
 pub mod preflight;
 mod reloading;
 mod remembered;

@@ -123,6 +123,8 @@ impl Control {
         self.config_error = None;
         let changes = self.machine.configure(settings.programs.clone(), limits(&settings));
         let report = report(&changes, &self.settings, &settings);
+        let machine = &self.machine;
+        self.checks.retain(|incarnation, purpose, check| machine.is_checked(incarnation, (purpose, check)));
         self.brokers.configure(&settings.brokers, &settings.programs, settings.probe_interval);
         self.settings = Settings {
             listen: self.settings.listen,

@@ -1,6 +1,7 @@
 //! What the machine does, told as scenes.
 
 mod brokers;
+mod checks;
 mod dependencies;
 mod endings;
 mod lives;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::auxiliary::AuxiliaryId;
+use super::check::{Check, CheckFor};
 use super::gap::Gap;
 use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::observed::{Life, Stop};
@@ -93,6 +94,17 @@ pub enum Command {
         incarnation: Incarnation,
         /// How often at least.
         watchdog: std::time::Duration,
+    },
+    /// Look at a process again and again, in place of whatever it was looked at for before. Nothing is sent.
+    Check {
+        /// Which.
+        process: ProcessId,
+        /// Which life.
+        incarnation: Incarnation,
+        /// What for.
+        purpose: CheckFor,
+        /// How.
+        check: Check,
     },
     /// Start an auxiliary process.
     SpawnAuxiliary {

@@ -145,6 +145,9 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits) {
         (Some(schedule), None) => program.runs = Some(Runs::new(schedule)),
         (None, runs) => *runs = None,
     }
+    if program.spec.ready != spec.ready || program.spec.health != spec.health {
+        program.slots.values_mut().for_each(|slot| slot.condition.forget_checks());
+    }
     if spec.autostart && program.wish.stopped == Some(StoppedBy::Autostart) {
         program.wish.stopped = None;
     }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::check::{Check, HealthSpec, Probe};
 use super::readiness::{ReadyBy, ReadySpec};
 use super::spec::{Kind, ProgramSpec, RunSpec, ScaleSpec, ScheduleSpec};
 
@@ -76,6 +77,7 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
         log,
         depends_on,
         ready,
+        health,
     } = before;
     keys.add("project", AT_ONCE, *project != after.project);
     kind(before, after, &mut keys);
@@ -98,6 +100,7 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
     keys.add("stop.steps", NEXT_STOP, stop.then != after.stop.then);
     keys.add("depends_on", NEXT_TURN, *depends_on != after.depends_on);
     self::ready(ready.as_ref(), after.ready.as_ref(), &mut keys);
+    self::health(health.as_ref(), after.health.as_ref(), &mut keys);
     keys.add("autostart", NEXT_LEVERET, *autostart != after.autostart);
     keys.0
 }
@@ -179,11 +182,39 @@ fn run(before: &ProgramSpec, after: &ProgramSpec, keys: &mut Keys) {
 fn ready(before: Option<&ReadySpec>, after: Option<&ReadySpec>, keys: &mut Keys) {
     let time = |ready: Option<&ReadySpec>| match ready.map(|ready| &ready.by) {
         Some(ReadyBy::After(after)) => Some(*after),
-        Some(ReadyBy::Notify) | None => None,
+        Some(ReadyBy::Notify | ReadyBy::Check(_)) | None => None,
     };
     keys.add("ready.after", AT_ONCE, time(before) != time(after));
-    let both = before.zip(after).filter(|(before, after)| before.by == after.by);
+    let check = |ready: Option<&ReadySpec>| ready.and_then(|ready| ready.by.check().cloned());
+    probe(["ready.http", "ready.tcp", "ready.interval"], (check(before), check(after)), keys);
+    let kind = |ready: &ReadySpec| std::mem::discriminant(&ready.by);
+    let both = before.zip(after).filter(|(before, after)| kind(before) == kind(after));
     keys.add("ready.timeout", AT_ONCE, both.is_some_and(|(before, after)| before.timeout != after.timeout));
+}
+
+/// When a process that runs is not well any more.
+fn health(before: Option<&HealthSpec>, after: Option<&HealthSpec>, keys: &mut Keys) {
+    let check = |health: Option<&HealthSpec>| health.map(|health| health.check.clone());
+    probe(["health.http", "health.tcp", "health.interval"], (check(before), check(after)), keys);
+    let both = before.zip(after);
+    let timeout = |(before, after): (&HealthSpec, &HealthSpec)| before.check.timeout != after.check.timeout;
+    keys.add("health.timeout", AT_ONCE, both.is_some_and(timeout));
+    let failures = |(before, after): (&HealthSpec, &HealthSpec)| before.failures != after.failures;
+    keys.add("health.failures", AT_ONCE, both.is_some_and(failures));
+}
+
+/// What is looked at, and how often.
+fn probe([http, tcp, interval]: [&str; 3], (before, after): (Option<Check>, Option<Check>), keys: &mut Keys) {
+    let parts = |check: Option<&Check>| match check.map(|check| check.probe.clone()) {
+        Some(Probe::Http(url)) => (Some(url), None),
+        Some(Probe::Tcp(address)) => (None, Some(address)),
+        None => (None, None),
+    };
+    let (parts_before, parts_after) = (parts(before.as_ref()), parts(after.as_ref()));
+    keys.add(http, AT_ONCE, parts_before.0 != parts_after.0);
+    keys.add(tcp, AT_ONCE, parts_before.1 != parts_after.1);
+    let differs = before.zip(after).is_some_and(|(before, after)| before.interval != after.interval);
+    keys.add(interval, AT_ONCE, differs);
 }
 
 /// How many processes there are, and when.
@@ -294,6 +325,14 @@ mod tests {
     fn what_does_not_concern_a_running_process_never_replaces_it() {
         let needed = Dependency { program: ProgramName::new("db").unwrap(), until: Until::Ready };
         let after = ReadySpec { by: ReadyBy::After(std::time::Duration::from_secs(1)), timeout: None };
+        let check = |probe| Check {
+            probe,
+            interval: std::time::Duration::from_secs(1),
+            timeout: std::time::Duration::from_secs(5),
+        };
+        let (http, tcp) = (check(Probe::Http("http://a/".into())), check(Probe::Tcp("a:1".into())));
+        let looked_at = ReadySpec { by: ReadyBy::Check(http.clone()), timeout: None };
+        let well = HealthSpec { check: tcp, failures: 3 };
         let step = StopStep { after: std::time::Duration::from_secs(1), signal: 3 };
         let changes: Vec<(&str, Change<ProgramSpec>)> = vec![
             ("project", Box::new(|spec| spec.project = Some("shop".into()))),
@@ -318,6 +357,8 @@ mod tests {
             ("log.format", Box::new(|spec| spec.log.format = Some(crate::core::spec::LogFormat::Json))),
             ("depends_on", Box::new(move |spec| spec.depends_on.push(needed.clone()))),
             ("ready.after", Box::new(move |spec| spec.ready = Some(after.clone()))),
+            ("ready.http", Box::new(move |spec| spec.ready = Some(looked_at.clone()))),
+            ("health.tcp", Box::new(move |spec| spec.health = Some(well.clone()))),
         ];
         for (key, change) in changes {
             let differences = changed(&service("web", 1), change);

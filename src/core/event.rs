@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::auxiliary::AuxiliaryOutcome;
+use super::check::{Check, CheckFor};
 use super::exit::ExitStatus;
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::observed::{BrokerHealth, Stop};
@@ -83,6 +84,19 @@ pub enum Fact {
         incarnation: Incarnation,
         /// What.
         voice: Voice,
+        /// When.
+        at: Time,
+    },
+    /// What a look at a process found.
+    Checked {
+        /// Which life.
+        incarnation: Incarnation,
+        /// What it was looked at for.
+        purpose: CheckFor,
+        /// How, as it was ordered.
+        check: Check,
+        /// What is wrong, if anything is: `http://127.0.0.1:8080/health answered 503`.
+        result: Result<(), String>,
         /// When.
         at: Time,
     },
@@ -227,6 +241,8 @@ pub enum RestartReason {
     NotReady,
     /// It did not feed its watchdog.
     Watchdog,
+    /// It failed its health checks.
+    Unhealthy,
     /// It was its turn in a rolling restart.
     Rollout,
 }
@@ -242,6 +258,7 @@ impl RestartReason {
             Self::Changed => "changed",
             Self::NotReady => "not-ready",
             Self::Watchdog => "watchdog",
+            Self::Unhealthy => "unhealthy",
             Self::Rollout => "rollout",
         }
     }

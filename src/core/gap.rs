@@ -128,8 +128,19 @@ pub enum Gap {
     NotReady {
         /// What is waited for: `it says that it is ready (READY=1)`.
         awaited: String,
+        /// What the newest look found: `http://127.0.0.1:8080/health answered 503`.
+        found: Option<String>,
         /// When it is stopped as a failure.
         until: Option<Time>,
+    },
+    /// It runs, and looks at its health fail.
+    Unwell {
+        /// What the newest one found.
+        found: String,
+        /// How many have failed in a row.
+        failures: u32,
+        /// With how many it is started anew.
+        of: u32,
     },
     /// Leveret shuts down.
     ShuttingDown,
@@ -245,12 +256,19 @@ impl Gap {
                 format!("goes on as before, because the rolling restart was halted: {why}")
             }
             Self::Starting => "starting".to_owned(),
-            Self::NotReady { awaited, until } => match until {
-                Some(until) => {
-                    format!("starting: waits until {awaited}; stopped in {} if not", left(*until))
+            Self::NotReady { awaited, found, until } => {
+                let waits = match found {
+                    Some(found) => format!("not ready: {found}"),
+                    None => format!("starting: waits until {awaited}"),
+                };
+                match until {
+                    Some(until) => format!("{waits}; stopped in {} if not", left(*until)),
+                    None => waits,
                 }
-                None => format!("starting: waits until {awaited}"),
-            },
+            }
+            Self::Unwell { found, failures, of } => {
+                format!("failed {failures} of {of} health checks in a row: {found}")
+            }
             Self::ShuttingDown => "Leveret shuts down".to_owned(),
         }
     }
@@ -286,6 +304,7 @@ impl Gap {
             | Self::RolloutHalted { .. }
             | Self::Starting
             | Self::NotReady { .. }
+            | Self::Unwell { .. }
             | Self::ShuttingDown => format!("{processes}; {first}: {}", self.sentence(now)),
         }
     }
@@ -302,6 +321,7 @@ impl Gap {
             Self::StartLimit { .. } => Some(6),
             Self::Dependency { .. } => Some(7),
             Self::NeededBy { .. } => Some(8),
+            Self::Unwell { .. } => Some(9),
             Self::Rests { .. }
             | Self::StoppedByOperator { .. }
             | Self::NotStartedYet
@@ -509,8 +529,24 @@ mod tests {
             ),
             (Gap::Starting, "starting"),
             (
-                Gap::NotReady { awaited: "it says that it is ready (READY=1)".into(), until: Some(at(40)) },
+                Gap::NotReady {
+                    awaited: "it says that it is ready (READY=1)".into(),
+                    found: None,
+                    until: Some(at(40)),
+                },
                 "starting: waits until it says that it is ready (READY=1); stopped in 30s if not",
+            ),
+            (
+                Gap::NotReady {
+                    awaited: "http://127.0.0.1:8080/health answers".into(),
+                    found: Some("http://127.0.0.1:8080/health answered 503".into()),
+                    until: Some(at(40)),
+                },
+                "not ready: http://127.0.0.1:8080/health answered 503; stopped in 30s if not",
+            ),
+            (
+                Gap::Unwell { found: "127.0.0.1:80: Connection refused".into(), failures: 2, of: 3 },
+                "failed 2 of 3 health checks in a row: 127.0.0.1:80: Connection refused",
             ),
             (Gap::ShuttingDown, "Leveret shuts down"),
         ];

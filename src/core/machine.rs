@@ -89,6 +89,9 @@ impl Machine {
             Fact::Queue { broker, queue, observation } => self.queue(&broker, &queue, observation),
             Fact::Wall(wall) => self.wall(wall),
             Fact::Said { incarnation, voice, at } => self.said(incarnation, voice, at),
+            Fact::Checked { incarnation, purpose, check, result, at } => {
+                self.checked(incarnation, (purpose, &check), result, at);
+            }
             Fact::LastWords { program, rollout, words } => self.last_words(&program, rollout, words),
         }
     }

@@ -7,6 +7,7 @@
 pub mod auxiliary;
 #[cfg(test)]
 mod behaviour;
+pub mod check;
 pub mod command;
 pub mod configure;
 pub mod deaths;

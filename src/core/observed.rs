@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::HealthSpec;
 use super::event::RestartReason;
 use super::exit::ExitStatus;
 use super::ids::Incarnation;
@@ -60,8 +61,26 @@ impl Slot {
     }
 
     /// Why the life in the slot is of no use any more, if it is not.
-    pub fn unfit_now(&self) -> Option<Unfit> {
-        self.voice().filter(|voice| voice.hung).map(|_| Unfit::Watchdog)
+    pub fn unfit_now(&self, health: Option<&HealthSpec>) -> Option<Unfit> {
+        let is_unhealthy = health.is_some_and(|health| self.failed_checks() >= health.failures.max(1));
+        let hangs = self.voice().filter(|voice| voice.hung).map(|_| Unfit::Watchdog);
+        hangs.or(is_unhealthy.then_some(Unfit::Unhealthy))
+    }
+
+    /// How many looks at the health of the life in the slot have failed in a row.
+    pub fn failed_checks(&self) -> u32 {
+        let life = self.phase.life().filter(|life| life.incarnation == self.condition.incarnation);
+        life.map_or(0, |_| self.condition.failures)
+    }
+
+    /// What was wrong with the last life, where it was ended for that: `was not ready in time (db:5432: Connection refused)`.
+    pub fn unfit_words(&self) -> Option<String> {
+        let unfit = self.unfit?;
+        let found = self.condition.trouble.as_ref().filter(|_| unfit != Unfit::Watchdog);
+        Some(match found {
+            Some(found) => format!("{} ({found})", unfit.words()),
+            None => unfit.words().to_owned(),
+        })
     }
 
     /// Whether the life in the slot holds a message, if it says so.

@@ -1,16 +1,18 @@
 //! The one place that decides what to do: from what is wanted and what there is to commands, without changing either.
 
+mod condition;
+
 use std::collections::BTreeSet;
 
 use super::auxiliary::AuxiliaryPhase;
+use super::check::CheckFor;
 use super::command::{Command, Plan, Scope};
 use super::dependency::{self, Dependents};
 use super::desired::StoppedBy;
 use super::exit::signal_name;
 use super::gap::Gap;
 use super::ids::{Incarnation, ProcessId};
-use super::observed::{Life, Main, Phase, Slot, Stop, StopCause, StopManners};
-use super::readiness::Unfit;
+use super::observed::{Life, Phase, Slot, Stop, StopCause, StopManners};
 use super::rollout;
 use super::runs::{LastRun, next_words};
 use super::slots::Slots;
@@ -216,9 +218,10 @@ impl<'a> Planner<'a> {
             // A start that is unanswered cannot be taken back; its answer is a matter of milliseconds.
             Phase::Spawning(_) => self.gap(program, Some(number), Gap::Starting),
             Phase::Starting(life, main) => {
-                let unfit = self.starting(program, number, main);
-                if let Some(cause) = stop_for.or(unfit) {
-                    self.stop(program, number, life.incarnation, cause);
+                let unfit = self.starting(program, number, slot, main);
+                match stop_for.or(unfit) {
+                    Some(cause) => self.stop(program, number, life.incarnation, cause),
+                    None => self.check(program, number, slot, CheckFor::Ready),
                 }
             }
             Phase::Running(life, _) => {
@@ -226,9 +229,10 @@ impl<'a> Planner<'a> {
                     Some(StopCause::ScaleIn) if !may_scale_in.allows(number, slot) => None,
                     stop_for => stop_for,
                 };
-                match stop_for.or(slot.unfit_now().map(StopCause::Unfit)) {
+                let unfit = slot.unfit_now(program.spec.health.as_ref());
+                match stop_for.or(unfit.map(StopCause::Unfit)) {
                     Some(cause) => self.stop(program, number, life.incarnation, cause),
-                    None => self.watch(program, number, slot, life),
+                    None => self.running(program, number, slot, life),
                 }
             }
             Phase::Stopping(life, _, stop) => {
@@ -252,31 +256,6 @@ impl<'a> Planner<'a> {
             }
             Phase::Empty | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => {}
         }
-    }
-
-    /// Has somebody watch over a process that has a watchdog, once.
-    fn watch(&mut self, program: &Program, number: u32, slot: &Slot, life: &Life) {
-        let is_new = slot.condition.incarnation == life.incarnation && !slot.condition.is_watched;
-        if let Some(watchdog) = program.spec.run.watchdog.filter(|_| is_new) {
-            let (process, incarnation) = (process(program, number), life.incarnation);
-            self.plan.commands.push(Command::Watch { process, incarnation, watchdog });
-        }
-    }
-
-    /// What a process that is starting waits for, and whether it has waited for it too long.
-    fn starting(&mut self, program: &Program, number: u32, main: &Main) -> Option<StopCause> {
-        let until = program.ready_by(main, self.world.awake_since);
-        let gap = match (&program.spec.ready, program.of_use_at(main)) {
-            (Some(ready), None) => Gap::NotReady { awaited: ready.by.awaited(), until },
-            (_, of_use_at) => {
-                of_use_at.into_iter().for_each(|at| self.wake(at));
-                Gap::Starting
-            }
-        };
-        self.gap(program, Some(number), gap);
-        let until = until?;
-        self.wake(until);
-        (until <= self.now).then_some(StopCause::Unfit(Unfit::NotReady))
     }
 
     fn stop(&mut self, program: &Program, number: u32, incarnation: Incarnation, cause: StopCause) {
@@ -572,9 +551,9 @@ fn scope(spec: &ProgramSpec) -> Scope {
 }
 
 fn trouble(slot: &Slot) -> String {
-    match (&slot.trouble, slot.unfit, slot.last_exit) {
+    match (&slot.trouble, slot.unfit_words(), slot.last_exit) {
         (Some(trouble), ..) => format!("cannot start: {trouble}"),
-        (None, Some(unfit), _) => unfit.words().to_owned(),
+        (None, Some(unfit), _) => unfit,
         (None, None, Some(status)) => status.to_string(),
         (None, None, None) => "ended".to_owned(),
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{Check, CheckFor};
 use super::ids::Incarnation;
 
 /// How long a process may take to become ready unless the file says otherwise.
@@ -26,6 +27,8 @@ pub enum ReadyBy {
     After(Duration),
     /// Its own word, `READY=1`.
     Notify,
+    /// A look from outside that finds it well.
+    Check(Check),
 }
 
 impl ReadyBy {
@@ -34,6 +37,15 @@ impl ReadyBy {
         match self {
             Self::After(_) => "it has run for a while".to_owned(),
             Self::Notify => "it says that it is ready (READY=1)".to_owned(),
+            Self::Check(check) => check.probe.awaited(),
+        }
+    }
+
+    /// The look that tells, where one does.
+    pub fn check(&self) -> Option<&Check> {
+        match self {
+            Self::Check(check) => Some(check),
+            Self::After(_) | Self::Notify => None,
         }
     }
 }
@@ -45,6 +57,15 @@ pub struct Condition {
     pub incarnation: Incarnation,
     /// Whether it is known to be of use, where something other than time tells.
     pub ready: bool,
+    /// What it is looked at for at present.
+    #[serde(skip)]
+    pub checked_for: Option<CheckFor>,
+    /// What the newest look found wrong, if anything was.
+    #[serde(skip)]
+    pub trouble: Option<String>,
+    /// How many looks at its health have failed in a row.
+    #[serde(skip)]
+    pub failures: u32,
     /// Whether somebody was told to watch over it.
     #[serde(skip)]
     pub is_watched: bool,
@@ -54,6 +75,11 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// What was found by looks that are not taken any more says nothing.
+    pub fn forget_checks(&mut self) {
+        (self.checked_for, self.trouble, self.failures) = (None, None, 0);
+    }
+
     /// Nothing is known yet.
     pub fn of(incarnation: Incarnation) -> Self {
         Self { incarnation, ..Self::default() }
@@ -85,6 +111,8 @@ pub enum Unfit {
     NotReady,
     /// It did not feed its watchdog in time, or said itself that it hangs.
     Watchdog,
+    /// Too many looks at its health have failed in a row.
+    Unhealthy,
 }
 
 impl Unfit {
@@ -93,6 +121,7 @@ impl Unfit {
         match self {
             Self::NotReady => "was not ready in time",
             Self::Watchdog => "did not feed its watchdog in time",
+            Self::Unhealthy => "failed its health checks",
         }
     }
 
@@ -101,6 +130,7 @@ impl Unfit {
         match self {
             Self::NotReady => "not ready in time",
             Self::Watchdog => "watchdog",
+            Self::Unhealthy => "health checks",
         }
     }
 }

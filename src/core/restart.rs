@@ -82,6 +82,7 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
     slot.again = Some(match (ending.unfit, ending.status) {
         (Some(Unfit::NotReady), _) => RestartReason::NotReady,
         (Some(Unfit::Watchdog), _) => RestartReason::Watchdog,
+        (Some(Unfit::Unhealthy), _) => RestartReason::Unhealthy,
         (None, Some(_)) => RestartReason::Crash,
         (None, None) => RestartReason::SpawnFailed,
     });
@@ -111,8 +112,8 @@ pub fn after_ending(slot: &mut Slot, ending: Ending<'_>) -> String {
 
 /// How the last life of a slot ended; without a status it could not even be started.
 pub fn how_it_ended(slot: &Slot, status: Option<ExitStatus>, lived: Duration) -> String {
-    match (slot.unfit, status) {
-        (Some(unfit), _) => format!("{}, stopped after {}", unfit.words(), human(lived)),
+    match (slot.unfit_words(), status) {
+        (Some(unfit), _) => format!("{unfit}, stopped after {}", human(lived)),
         (None, Some(status)) => ended(status, lived),
         (None, None) => format!("cannot start: {}", slot.trouble.as_deref().unwrap_or("unknown")),
     }

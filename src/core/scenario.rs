@@ -35,6 +35,7 @@ pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
         log: LogSpec::default(),
         depends_on: Vec::new(),
         ready: None,
+        health: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{Check, CheckFor, HealthSpec};
 use super::ids::ProgramName;
 use super::readiness::ReadySpec;
 use super::schedule::{Cron, Zone};
@@ -44,6 +45,9 @@ pub struct ProgramSpec {
     /// How it is known that a process is of use; by time alone when absent.
     #[serde(default)]
     pub ready: Option<ReadySpec>,
+    /// When a process that runs is not well any more.
+    #[serde(default)]
+    pub health: Option<HealthSpec>,
 }
 
 impl ProgramSpec {
@@ -52,6 +56,14 @@ impl ProgramSpec {
         match &self.kind {
             Kind::Scaled(scale) => Some(scale),
             Kind::Service { .. } | Kind::Scheduled(_) => None,
+        }
+    }
+
+    /// The look at its processes, where there is one.
+    pub fn check(&self, purpose: CheckFor) -> Option<&Check> {
+        match purpose {
+            CheckFor::Ready => self.ready.as_ref()?.by.check(),
+            CheckFor::Health => self.health.as_ref().map(|health| &health.check),
         }
     }
 

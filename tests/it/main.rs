@@ -19,6 +19,7 @@ mod faults_init;
 mod faults_keeper;
 mod faults_start;
 mod harness;
+mod health;
 #[cfg(test)]
 mod keeper;
 mod output;

@@ -167,7 +167,11 @@ fn the_defaults_in_the_schema_are_those_that_an_empty_file_gets() {
     // What tells has no default.
     scheduled.remove("ready");
     scaled.remove("ready");
-    service["ready"].as_object_mut().unwrap().insert("notify".into(), true.into());
+    scheduled.remove("health");
+    scaled.remove("health");
+    for section in ["ready", "health"] {
+        service[section].as_object_mut().unwrap().insert("tcp".into(), "h:1".into());
+    }
     scheduled["schedule"].as_object_mut().unwrap().insert("cron".into(), "@daily".into());
     let scale = scaled["scale"].as_object_mut().unwrap();
     for (key, value) in [("queue", "q".into()), ("wait", "1s".into()), ("max", 5.into())] {
@@ -185,7 +189,7 @@ brokers: {b: {host: h}}
 programs:
   scaled: {command: 'true', scale: {queue: q, wait: 1s, max: 5}}
   scheduled: {command: 'true', schedule: '@daily'}
-  service: {command: 'true', ready: {notify: true}}
+  service: {command: 'true', ready: {tcp: 'h:1'}, health: {tcp: 'h:1'}}
 ";
     let text = serde_yaml::to_string(&written).unwrap().replace("command: true", "command: 'true'");
     assert_eq!(settings(&text), settings(minimal));

@@ -41,7 +41,7 @@ programs:
   orders:
     command: php worker.php
     numprocs: 4
-    health: {http: '* * * * *'}
+    recycle: {age: 1h}
     scale: {queue: orders, wait: 5s, min: 3, max: 2}
   orders:
     restart: sometimes
@@ -62,11 +62,11 @@ error: unknown key `numprocs`; did you mean `processes`?
 6 |     numprocs: 4
   |     ^^^^^^^^ programs.orders.numprocs
 
-error: `health` is not supported yet
+error: `recycle` is not supported yet
  --> shop.yaml:7:5
   |
-7 |     health: {http: '* * * * *'}
-  |     ^^^^^^ programs.orders.health
+7 |     recycle: {age: 1h}
+  |     ^^^^^^^ programs.orders.recycle
 
 error: `min` is 3, which is more than `max`, 2
  --> shop.yaml:8:43
@@ -210,7 +210,7 @@ fn unknown_keys_get_the_nearest_known_one_or_the_one_that_others_call_so() {
 
 #[test]
 fn features_to_come_are_refused_and_never_silently_accepted() {
-    let program = ["health", "recycle", "extends", "uses", "pre_start"];
+    let program = ["recycle", "extends", "uses", "pre_start"];
     for key in program {
         let found = wrong(&format!("programs:\n  a: {{command: x, {key}: {{b: 1}}}}\n"));
         assert_eq!(found, [format!("2:19 programs.a.{key}: `{key}` is not supported yet")]);

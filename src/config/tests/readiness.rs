@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{settings, wrong};
+use crate::core::check::{Check, Probe};
 use crate::core::readiness::{ReadyBy, ReadySpec};
 use crate::core::spec::ProgramSpec;
 
@@ -25,6 +26,31 @@ fn one_kind_tells_that_a_process_is_ready() {
     assert_eq!(program("programs: {a: {command: x}}\n").ready, None);
 }
 
+fn check(probe: Probe, interval_ms: u64, timeout_ms: u64) -> Check {
+    Check { probe, interval: Duration::from_millis(interval_ms), timeout: Duration::from_millis(timeout_ms) }
+}
+
+#[test]
+fn looks_tell_that_a_process_is_ready_and_that_it_is_well() {
+    let http = Probe::Http("http://localhost:80${LEVERET_SLOT}/health".to_owned());
+    let tcp = Probe::Tcp("[::1]:5432".to_owned());
+    let by = |written: &str| ready(written).unwrap().by;
+    let of_each = "{http: 'http://localhost:80${LEVERET_SLOT}/health', interval: 200ms}";
+    assert_eq!(by(of_each), ReadyBy::Check(check(http, 200, 5_000)));
+    assert_eq!(by("{tcp: '[::1]:5432'}"), ReadyBy::Check(check(tcp.clone(), 1_000, 5_000)));
+    assert_eq!(ready("{tcp: 'a:1'}").unwrap().timeout, Some(Duration::from_secs(60)));
+
+    let health =
+        |written: &str| program(&format!("programs: {{a: {{command: x, health: {written}}}}}\n")).health;
+    let usual = health("{tcp: '[::1]:5432'}").unwrap();
+    assert_eq!((usual.check, usual.failures), (check(tcp.clone(), 10_000, 5_000), 3));
+    let own = health("{tcp: '[::1]:5432', interval: 1s, timeout: 300ms, failures: 1}").unwrap();
+    assert_eq!((own.check, own.failures), (check(tcp, 1_000, 300), 1));
+    let text = "defaults: {health: {tcp: 'a:1'}}\nprograms: {a: {command: x}, b: {command: x, schedule: '@daily'}}\n";
+    let programs = settings(text).programs;
+    assert_eq!((programs[0].health.is_some(), programs[1].health.is_some()), (true, false));
+}
+
 #[test]
 fn the_defaults_hold_for_programs_that_say_nothing_and_go_on() {
     let schedule = "schedule: '@daily'";
@@ -44,12 +70,36 @@ fn what_cannot_be_meant_is_refused() {
         ("{timeout: 2s}", "`ready` does not say what tells that a process is of use"),
         ("{notify: false}", "`ready` does not say what tells that a process is of use"),
         ("{notify: true, timeout: 0s}", "`timeout` must be longer than nothing"),
+        ("{notify: true, interval: 5s}", "`interval` means nothing with `notify`"),
+        ("{tcp: 'db:5432', interval: 5ms}", "`interval` must be at least 100ms"),
+        ("{tcp: db}", "this is no host with a port"),
+        ("{tcp: ':5432'}", "this is no host with a port"),
+        ("{tcp: 'http://db:5432'}", "this is no host with a port"),
+        ("{http: 'https://localhost/'}", "this is no address that begins with http://"),
+        ("{http: 'localhost:80'}", "this is no address that begins with http://"),
+        ("{http: 'http://:80/'}", "this is no address that begins with http://"),
+        ("{http: 'http://me:secret@localhost/'}", "has no user and no password"),
+        ("{http: 'http://localhost:${LEVERET_PROGRAM}/'}", "this is no address that begins with http://"),
         ("{after: 2s, timeout: 5s}", "`timeout` means nothing with `after`"),
     ];
     for (written, said) in cases {
         let found = wrong(&format!("programs: {{a: {{command: x, ready: {written}}}}}\n"));
         assert!(found.len() == 1 && found[0].contains(said), "{written}: {found:?}");
     }
+    let cases = [
+        ("{failures: 2}", "`health` does not say what tells that a process is well"),
+        ("{tcp: 'a:1', http: 'http://a/'}", "`health` has one of its kinds, not `http` and `tcp`"),
+        ("{tcp: 'a:1', interval: 999ms}", "`interval` must be at least 1s"),
+        ("{tcp: 'a:1', timeout: 0s}", "`timeout` must be longer than nothing"),
+        ("{tcp: a}", "this is no host with a port"),
+        ("{tcp: 'a:1', retries: 1}", "did you mean `failures`?"),
+    ];
+    for (written, said) in cases {
+        let found = wrong(&format!("programs: {{a: {{command: x, health: {written}}}}}\n"));
+        assert!(found.len() == 1 && found[0].contains(said), "{written}: {found:?}");
+    }
+    let found = wrong("programs: {a: {command: x, schedule: '@daily', health: {tcp: 'a:1'}}}\n");
+    assert!(found.len() == 1 && found[0].contains("nobody looks whether it is well"), "{found:?}");
     let found = wrong("programs: {a: {command: x, schedule: '@daily', ready: {after: 2s}}}\n");
     assert!(found.len() == 1 && found[0].contains("nobody waits for it to be ready"), "{found:?}");
     let found = wrong("programs: {a: {command: x, schedule: '@daily', watchdog: 2s}}\n");

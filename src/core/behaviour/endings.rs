@@ -108,6 +108,7 @@ fn signals(scene: &Scenario) -> Vec<i32> {
         | Command::StopLeft { .. }
         | Command::Limit { .. }
         | Command::Watch { .. }
+        | Command::Check { .. }
         | Command::SpawnAuxiliary { .. }
         | Command::KillAuxiliary { .. }
         | Command::KillStray { .. } => None,

@@ -6,7 +6,7 @@ use crate::core::command::Command;
 use crate::core::event::{Notice, RestartReason};
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Life, Phase, Stop, StopCause};
-use crate::core::readiness::Condition;
+use crate::core::readiness::{Condition, Unfit};
 use crate::core::time::Time;
 use crate::core::world::{Owner, Program};
 
@@ -43,6 +43,12 @@ impl Machine {
                 let slot = self.slot_mut(process);
                 if let Some(condition) = slot.and_then(|slot| slot.condition_mut(*incarnation)) {
                     condition.is_watched = true;
+                }
+            }
+            Command::Check { process, incarnation, purpose, .. } => {
+                let slot = self.slot_mut(process);
+                if let Some(condition) = slot.and_then(|slot| slot.condition_mut(*incarnation)) {
+                    condition.checked_for = Some(*purpose);
                 }
             }
             Command::SpawnAuxiliary { id, incarnation, deadline } => {
@@ -95,7 +101,8 @@ impl Machine {
         {
             slot.phase = Phase::Stopping(life, main, stop);
             if let StopCause::Unfit(unfit) = stop.cause {
-                self.notices.push(Notice::Unfit(process.clone(), unfit, None));
+                let found = slot.condition.trouble.clone().filter(|_| unfit != Unfit::Watchdog);
+                self.notices.push(Notice::Unfit(process.clone(), unfit, found));
             }
         }
     }

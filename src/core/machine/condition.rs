@@ -1,7 +1,8 @@
 //! What a process says of itself, and what that means for whether it is of use.
 
 use super::Machine;
-use crate::core::ids::Incarnation;
+use crate::core::check::{Check, CheckFor};
+use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Phase, Slot};
 use crate::core::readiness::{ReadyBy, Voice};
 use crate::core::time::Time;
@@ -18,6 +19,48 @@ impl Machine {
         condition.voice = voice;
         if says_ready && program.spec.ready.as_ref().is_some_and(|ready| ready.by == ReadyBy::Notify) {
             became_ready(program, process.slot, at);
+        }
+    }
+
+    /// Whether a life is to be looked at in this way at present.
+    pub fn is_checked(&self, incarnation: Incarnation, (purpose, check): (CheckFor, &Check)) -> bool {
+        self.checked_process(incarnation, (purpose, check)).is_some()
+    }
+
+    fn checked_process(
+        &self,
+        incarnation: Incarnation,
+        (purpose, check): (CheckFor, &Check),
+    ) -> Option<ProcessId> {
+        let process = self.process_of(incarnation)?;
+        let program = self.world.programs.get(&process.program)?;
+        let phase = &program.slots.get(&process.slot)?.phase;
+        let is_meant = match purpose {
+            CheckFor::Ready => matches!(phase, Phase::Starting(life, _) if life.incarnation == incarnation),
+            CheckFor::Health => matches!(phase, Phase::Running(life, _) if life.incarnation == incarnation),
+        };
+        let is_asked_for = program.spec.check(purpose).is_some_and(|asked| asked.of(&process) == *check);
+        (is_meant && is_asked_for).then_some(process)
+    }
+
+    /// What a look found. One that is not asked for any more says nothing.
+    pub(super) fn checked(
+        &mut self,
+        incarnation: Incarnation,
+        (purpose, check): (CheckFor, &Check),
+        result: Result<(), String>,
+        at: Time,
+    ) {
+        let Some(process) = self.checked_process(incarnation, (purpose, check)) else { return };
+        let Some(program) = self.world.programs.get_mut(&process.program) else { return };
+        let slot = program.slots.get_mut(&process.slot);
+        let Some(condition) = slot.and_then(|slot| slot.condition_mut(incarnation)) else { return };
+        condition.trouble = result.err();
+        match (purpose, &condition.trouble) {
+            (CheckFor::Ready, None) => became_ready(program, process.slot, at),
+            (CheckFor::Health, Some(_)) => condition.failures += 1,
+            (CheckFor::Health, None) => condition.failures = 0,
+            (CheckFor::Ready, Some(_)) => {}
         }
     }
 }

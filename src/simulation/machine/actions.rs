@@ -61,6 +61,7 @@ impl Run {
             return self.restart_daemon();
         }
         self.somebody_says_how_it_is();
+        self.somebody_is_looked_at();
         let whole: u32 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
         let mut drawn = self.dice.below(whole);
         for (action, weight) in WEIGHTS {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::dice::Dice;
+use crate::core::check::{Check, HealthSpec, Probe};
 use crate::core::ids::ProgramName;
 use crate::core::readiness::{ReadyBy, ReadySpec};
 use crate::core::schedule::Zone;
@@ -26,6 +27,14 @@ pub(super) const TIMEOUT_MOST: Duration = Duration::from_secs(30);
 
 /// How long a process may take to become ready.
 const READY_MOST: Duration = Duration::from_secs(20);
+
+/// What the last argument of those is that a look from outside finds ready.
+pub(super) const LOOKED_AT: &str = "0";
+
+fn check() -> Check {
+    let probe = Probe::Tcp("here:${LEVERET_SLOT}".to_owned());
+    Check { probe, interval: Duration::from_secs(1), timeout: Duration::from_secs(1) }
+}
 
 /// A first configuration.
 pub(super) fn programs(dice: &mut Dice) -> Vec<ProgramSpec> {
@@ -99,11 +108,14 @@ fn set_ready(programs: &mut [ProgramSpec]) {
         let is_scheduled = matches!(program.kind, Kind::Scheduled(_));
         let ready = match program.run.argv.last().map(String::as_str) {
             Some("2") if !is_scheduled => Some((ReadyBy::Notify, Some(READY_MOST))),
+            Some(LOOKED_AT) if !is_scheduled => Some((ReadyBy::Check(check()), Some(READY_MOST))),
             Some("1") if !is_scheduled => Some((ReadyBy::After(Duration::from_secs(3)), None)),
             Some(_) | None => None,
         };
         program.run.notify = matches!(ready, Some((ReadyBy::Notify, _)));
         program.run.watchdog = program.run.notify.then_some(READY_MOST);
+        let is_watched = !is_scheduled && program.run.argv.last().is_some_and(|argument| argument == "3");
+        program.health = is_watched.then(|| HealthSpec { check: check(), failures: 3 });
         program.ready = ready.map(|(by, timeout)| ReadySpec { by, timeout });
     }
 }
@@ -142,6 +154,7 @@ fn program(name: &str, dice: &mut Dice) -> ProgramSpec {
         log: LogSpec::default(),
         depends_on: Vec::new(),
         ready: None,
+        health: None,
     }
 }
 

@@ -92,13 +92,19 @@ pub(super) enum Flaw {
     MishearsTheBusy,
     /// It takes those that say anything for hung.
     TakesAllForHung,
+    /// It takes every look for one that finds all well.
+    TakesLooksForGood,
+    /// It is told of no look that fails.
+    MissesFailedLooks,
+    /// It takes one failed look for as many as it needs.
+    TakesOneLookForMany,
     /// It throws dice that nobody can throw again.
     ThrowsItsOwnDice,
 }
 
 impl Flaw {
     /// Each of them, with words that only the rule says that is to find it out.
-    pub(super) const ALL: [(Self, &'static str); 32] = [
+    pub(super) const ALL: [(Self, &'static str); 35] = [
         (Self::StartsBesideALife, "is started although its life"),
         (Self::OrdersTwice, "has two living processes"),
         (Self::UsesANumberAgain, "is ordered although lives up to"),
@@ -131,6 +137,9 @@ impl Flaw {
         (Self::TakesAllForHung, "is stopped as hung"),
         (Self::TakesAllForReady, "runs and has not said that it is ready"),
         (Self::HurriesTheReady, "is stopped as not ready"),
+        (Self::TakesLooksForGood, "runs and no look has found it well"),
+        (Self::MissesFailedLooks, "looks found it unwell"),
+        (Self::TakesOneLookForMany, "is stopped as unhealthy"),
     ];
 }
 
@@ -154,6 +163,9 @@ impl Run {
                 (Flaw::IgnoresDependencies, _) => program.depends_on.clear(),
                 (Flaw::TakesEqualForChanged, _) => program.run.argv.push(self.log.len().to_string()),
                 _ => {}
+            }
+            if let (Flaw::TakesOneLookForMany, Some(health)) = (flaw, &mut program.health) {
+                health.failures = 1;
             }
             match (flaw, &mut program.ready) {
                 (Flaw::TakesAllForReady, ready) => *ready = None,
@@ -197,6 +209,7 @@ impl Run {
             // Before, the next controller would learn of them.
             Fact::Exited { .. } | Fact::Left { .. } => self.has(Flaw::MissesEnds) && self.keeper.is_quiet,
             Fact::Spawned { .. } => self.has(Flaw::MissesStarts),
+            Fact::Checked { result, .. } => result.is_err() && self.has(Flaw::MissesFailedLooks),
             Fact::CouldNotSpawn { .. }
             | Fact::Broker { .. }
             | Fact::Queue { .. }
@@ -223,6 +236,10 @@ impl Run {
                 }
                 voice.hung |= self.has(Flaw::TakesAllForHung);
                 Fact::Said { incarnation, voice, at }
+            }
+            Fact::Checked { incarnation, purpose, check, result, at } => {
+                let result = if self.has(Flaw::TakesLooksForGood) { Ok(()) } else { result };
+                Fact::Checked { incarnation, purpose, check, result, at }
             }
             fact => fact,
         };

@@ -2,6 +2,7 @@
 
 mod commands;
 mod decisions;
+mod looks;
 mod memory;
 mod occasions;
 mod rollouts;

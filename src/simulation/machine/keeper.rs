@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::configuration::LOOKED_AT;
 use super::dice::Dice;
 use crate::core::command::Scope;
 use crate::core::exit::ExitStatus;
@@ -68,6 +69,10 @@ pub(super) struct Child {
     pub(super) has_socket: bool,
     /// What it has said so far.
     pub(super) voice: Voice,
+    /// Whether it is of those that a look tells of.
+    is_looked_at: bool,
+    /// Whether a look from outside would find it well.
+    pub(super) is_well: bool,
     /// What of that the controller has been told.
     pub(super) heard: Voice,
 }
@@ -287,6 +292,8 @@ impl Keeper {
                     has_socket: order.notify.is_some(),
                     voice: Voice::default(),
                     heard: Voice::default(),
+                    is_well: false,
+                    is_looked_at: order.argv.last().is_some_and(|argument| argument == LOOKED_AT),
                 };
                 self.children.insert(order.incarnation, child);
                 let slow = dice.chance(0.05) && !self.is_quiet;
@@ -406,6 +413,9 @@ impl Keeper {
             }
             Happening::Count(incarnation) => self.count(incarnation, at, dice),
             Happening::SaysReady(incarnation) => {
+                if let Some(child) = self.children.get_mut(&incarnation) {
+                    child.is_well = true;
+                }
                 self.say(incarnation, |voice| voice.ready = true);
             }
         }
@@ -428,9 +438,9 @@ impl Keeper {
         }
         let pid = pid_of(incarnation);
         child.state = State::Running { pid, at };
-        let has_socket = child.has_socket;
+        let becomes_ready = child.has_socket || child.is_looked_at;
         self.tell(Fact::Spawned { incarnation, pid, at }, at, dice);
-        if has_socket {
+        if becomes_ready {
             self.will_say_ready(incarnation, at);
         }
         if dice.chance(0.1) && !self.is_quiet {

@@ -12,6 +12,7 @@ mod dice;
 mod flaws;
 mod invariants;
 mod keeper;
+mod looks;
 mod queues;
 mod run;
 mod shadow;

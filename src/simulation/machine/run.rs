@@ -10,6 +10,7 @@ use super::dice::Dice;
 use super::flaws::Flaw;
 use super::invariants;
 use super::keeper::{Keeper, State, incarnation_of};
+use super::looks::Looks;
 use super::queues::Brokers;
 use super::shadow::{Readings, Shadow};
 use crate::controller::executor::Executor;
@@ -43,6 +44,8 @@ pub(super) struct Run {
     pub(super) dice: Dice,
     /// What processes say of their work.
     pub(super) voices: Dice,
+    /// Who is looked at from outside.
+    pub(super) looks: Looks,
     pub(super) now: Time,
     pub(super) machine: Machine,
     pub(super) keeper: Keeper,
@@ -87,6 +90,7 @@ impl Run {
         let limits = configuration::limits(&mut dice);
         let mut run = Self {
             voices: Dice::new(!seed),
+            looks: Looks::new(Dice::new(seed.rotate_left(32))),
             now,
             machine: Machine::new(limits),
             keeper: Keeper::new(100, now),
@@ -172,6 +176,7 @@ impl Run {
         for command in &plan.commands {
             writeln!(self.log, "{} {command:?}", self.now.as_micros()).expect("a string takes it");
             invariants::command(self, command)?;
+            self.looks.obey(command);
             let process = process_of(command);
             let orders = self.executor.orders(command, self.machine.world());
             for order in orders.into_iter().flat_map(|order| self.ordered(order)).collect::<Vec<_>>() {
@@ -316,6 +321,7 @@ impl Run {
                 self.keeper_fact(&fact);
             }
             self.hear();
+            self.take_found();
             self.release_what_is_read();
             self.settle()?;
             if next.is_none() || self.finished {
@@ -549,6 +555,7 @@ impl Run {
         self.wake_at = None;
         self.save_at = None;
         self.drains.clear();
+        self.looks.end_all();
         self.released.clear();
         self.shadow.readings.clear();
         let identity = self.identity();
@@ -600,6 +607,7 @@ pub(super) fn process_of(command: &Command) -> Option<&ProcessId> {
         | Command::StopLeft { process, .. }
         | Command::Limit { process, .. }
         | Command::Watch { process, .. }
+        | Command::Check { process, .. }
         | Command::Kill { process, .. } => Some(process),
         Command::SpawnAuxiliary { .. } | Command::KillAuxiliary { .. } | Command::KillStray { .. } => None,
     }
@@ -614,6 +622,7 @@ pub(super) fn incarnation(command: &Command) -> Option<Incarnation> {
         | Command::StopLeft { incarnation, .. }
         | Command::Limit { incarnation, .. }
         | Command::Watch { incarnation, .. }
+        | Command::Check { incarnation, .. }
         | Command::Kill { incarnation, .. }
         | Command::SpawnAuxiliary { incarnation, .. }
         | Command::KillAuxiliary { incarnation, .. }

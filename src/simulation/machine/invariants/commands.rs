@@ -1,6 +1,6 @@
 //! What a command may do, before it is carried out.
 
-use super::rollouts;
+use super::{looks, rollouts};
 use crate::core::command::Command;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Phase, Slot, Stop, StopCause};
@@ -59,7 +59,7 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
         Command::KillAuxiliary { .. } | Command::KillStray { .. } => {
             nothing_is_sent_to_the_gone(run, command)?
         }
-        Command::Limit { .. } | Command::Watch { .. } => {}
+        Command::Limit { .. } | Command::Watch { .. } | Command::Check { .. } => {}
     }
     Ok(())
 }
@@ -217,6 +217,12 @@ fn unfit_only_when_it_is(
 ) -> Check {
     let StopCause::Unfit(unfit) = cause else { return Ok(()) };
     let Some(spec) = run.programs.iter().find(|spec| spec.name == process.program) else { return Ok(()) };
+    if unfit == Unfit::Unhealthy {
+        looks::unhealthy_only_when_it_is(run, process, incarnation, spec)?;
+        let limit = spec.stop.timeout;
+        run.shadow.insist(incarnation, run.now, limit);
+        return Ok(());
+    }
     if unfit == Unfit::Watchdog {
         let child = run.keeper.children.get(&incarnation);
         if !child.is_some_and(|child| child.heard.hung) {

@@ -52,8 +52,9 @@ impl Remembered {
     pub(in crate::simulation::machine) fn held_against(self, run: &Run, commands: &str) -> Check {
         if self.all_known_at == Some(run.now) {
             // Somebody has to watch again, kills are repeated, and the inventory knows of one left process where it is not sure that there is none.
-            let may_be =
-                |line: &&str| [" Kill", " StopLeft", " Watch"].iter().any(|word| line.contains(word));
+            let may_be = |line: &&str| {
+                [" Kill", " StopLeft", " Watch", " Check"].iter().any(|word| line.contains(word))
+            };
             let new = commands.lines().find(|line| !may_be(line));
             if let Some(command) = new {
                 return Err(format!("a new controller that knows everything does something: {command}"));

@@ -1,0 +1,102 @@
+//! Whoever looks at processes from outside for the controller: what is found is what they are like, told late or never.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::dice::Dice;
+use super::run::Run;
+use crate::core::check::{Check, CheckFor};
+use crate::core::command::Command;
+use crate::core::event::Fact;
+use crate::core::ids::Incarnation;
+
+/// Who is looked at, and what was found.
+#[derive(Debug)]
+pub(super) struct Looks {
+    dice: Dice,
+    pub(super) at: BTreeMap<Incarnation, Looked>,
+    /// Found and not told yet.
+    found: Vec<(Incarnation, Result<(), String>)>,
+    /// Lives that start, have to be found well, and were not.
+    pub(super) unproven: BTreeSet<Incarnation>,
+}
+
+/// How a process is looked at.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) purpose: CheckFor,
+    check: Check,
+    /// How many looks the controller was told of that failed, since the last one that did not.
+    pub(super) failed: u32,
+}
+
+impl Looks {
+    pub(super) fn new(dice: Dice) -> Self {
+        Self { dice, at: BTreeMap::new(), found: Vec::new(), unproven: BTreeSet::new() }
+    }
+
+    /// With the controller its looks end.
+    pub(super) fn end_all(&mut self) {
+        self.at.clear();
+        self.found.clear();
+    }
+
+    /// A command is carried out.
+    pub(super) fn obey(&mut self, command: &Command) {
+        match command {
+            Command::Check { incarnation, purpose, check, .. } => {
+                let looked = Looked { purpose: *purpose, check: check.clone(), failed: 0 };
+                self.at.insert(*incarnation, looked);
+            }
+            Command::Stop { incarnation, .. } => drop(self.at.remove(incarnation)),
+            Command::Spawn { .. }
+            | Command::StopNext { .. }
+            | Command::StopLeft { .. }
+            | Command::Limit { .. }
+            | Command::Kill { .. }
+            | Command::Watch { .. }
+            | Command::SpawnAuxiliary { .. }
+            | Command::KillAuxiliary { .. }
+            | Command::KillStray { .. } => {}
+        }
+    }
+}
+
+impl Run {
+    /// Somebody is looked at who runs.
+    pub(super) fn somebody_is_looked_at(&mut self) {
+        if !self.looks.dice.chance(0.4) {
+            return;
+        }
+        let running = self.looks.at.iter().filter(|(_, looked)| looked.purpose == CheckFor::Health);
+        let running: Vec<Incarnation> = running.map(|(incarnation, _)| *incarnation).collect();
+        if let Some(incarnation) = self.looks.dice.pick_any(&running) {
+            let times = 1 + self.looks.dice.below(3);
+            let result = if self.looks.dice.chance(0.5) { Ok(()) } else { Err("here:80 is mute".to_owned()) };
+            self.looks.found.extend((0..times).map(|_| (incarnation, result.clone())));
+        }
+    }
+
+    /// What was found, as the controller takes it.
+    pub(super) fn take_found(&mut self) {
+        let starting = self.looks.at.iter().filter(|(_, looked)| looked.purpose == CheckFor::Ready);
+        let starting: Vec<Incarnation> = starting.map(|(incarnation, _)| *incarnation).collect();
+        for incarnation in starting {
+            let is_well = self.keeper.children.get(&incarnation).is_some_and(|child| child.is_well);
+            if is_well {
+                self.looks.found.push((incarnation, Ok(())));
+            } else if self.looks.dice.chance(0.2) {
+                self.looks.found.push((incarnation, Err("here:80 took no connection".to_owned())));
+            }
+        }
+        for (incarnation, result) in std::mem::take(&mut self.looks.found) {
+            let Some(looked) = self.looks.at.get_mut(&incarnation) else { continue };
+            looked.failed = if result.is_ok() { 0 } else { looked.failed + 1 };
+            let (purpose, check) = (looked.purpose, looked.check.clone());
+            if purpose == CheckFor::Ready && result.is_ok() {
+                self.looks.at.remove(&incarnation);
+                self.looks.unproven.remove(&incarnation);
+            }
+            self.observe(Fact::Checked { incarnation, purpose, check, result, at: self.now });
+        }
+    }
+}

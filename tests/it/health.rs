@@ -1,0 +1,154 @@
+//! Processes that are looked at from outside: over HTTP and TCP.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::daemon::Daemon;
+use crate::support::port::ReservedPort;
+use crate::support::run;
+use crate::support::status::{only_pid, processes};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A server that answers 200 while there is a file `well` in its directory, and 503 otherwise.
+const SERVER: &str = r#"
+import http.server, os, sys
+well = os.path.join(sys.argv[1], "well")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if os.path.exists(well) else 503)
+        self.end_headers()
+    def log_message(self, *arguments):
+        pass
+http.server.ThreadingHTTPServer((sys.argv[2], int(sys.argv[3])), Handler).serve_forever()
+"#;
+
+/// A directory with a server in it, and a port for that.
+struct Server {
+    directory: PathBuf,
+    port: ReservedPort,
+}
+
+impl Server {
+    fn new(name: &str) -> Self {
+        let (directory, port) = (run::directory(name), ReservedPort::reserve());
+        fs::write(directory.join("server.py"), SERVER).expect("the directory is ours");
+        Self { directory, port }
+    }
+
+    fn command(&self) -> String {
+        let directory = self.directory.display();
+        format!("python3 {directory}/server.py {directory} 127.0.0.1 {}", self.port.number())
+    }
+
+    fn is_well(&self, is_well: bool) {
+        let file = self.directory.join("well");
+        if is_well {
+            fs::write(&file, "").expect("the directory is ours");
+        } else {
+            fs::remove_file(&file).expect("it is there");
+        }
+    }
+}
+
+fn wait_reason(daemon: &Daemon, program: &str, begins: &str) {
+    daemon.wait_program(program, "what is wrong with it", LIMIT, |program| {
+        processes(program).next()?["reason"].as_str()?.starts_with(begins).then_some(())
+    });
+}
+
+#[test]
+fn a_server_is_running_when_it_answers_well_whoever_of_the_controllers_looks() {
+    let server = Server::new("ready-server");
+    let (command, port) = (server.command(), server.port.number());
+    let daemon = Daemon::start(&format!(
+        "programs:
+  web:
+    command: {command}
+    ready: {{http: 'http://127.0.0.1:{port}/health', interval: 100ms, timeout: 10m}}
+  next: {{command: sleep 1000, depends_on: [web]}}
+  door: {{command: sleep 1000, ready: {{tcp: 'localhost:{port}', timeout: 10m}}}}
+"
+    ));
+    let unwell =
+        format!("not ready: http://127.0.0.1:{port}/health answered 503 Service Unavailable; stopped in ");
+    wait_reason(&daemon, "web", &unwell);
+    daemon.wait_running("door");
+    daemon.kill_controller();
+    wait_reason(&daemon, "web", &unwell);
+    assert_eq!(daemon.program("next")["running"], 0);
+    server.is_well(true);
+    let pid = only_pid(&daemon.wait_running("web"));
+    daemon.wait_running("next");
+
+    server.is_well(false);
+    daemon.kill_controller();
+    let web = daemon.wait_running("web");
+    assert_eq!((only_pid(&web), &web["processes"][0]["restarts"]), (pid, &Value::from(0)), "once is enough");
+}
+
+#[test]
+fn each_process_is_looked_at_where_it_is_and_a_reload_changes_where() {
+    let server = Server::new("own-port");
+    server.is_well(true);
+    let (directory, port) = (server.directory.display(), server.port.number());
+    let command = format!("python3 {directory}/server.py {directory} 127.0.0.1$LEVERET_SLOT {port}");
+    let configuration = |address: &str| {
+        format!(
+            "programs:
+  web: {{command: {command}, shell: true, processes: 2, ready: {{http: 'http://{address}', interval: 100ms, timeout: 10m}}}}
+"
+        )
+    };
+    let daemon = Daemon::start(&configuration(&format!("127.0.0.2${{LEVERET_SLOT}}:{port}/")));
+    let refused = format!("not ready: http://127.0.0.21:{port}/: ");
+    daemon.wait_program("web", "what is wrong with the second one", LIMIT, |program| {
+        processes(program).nth(1)?["reason"].as_str()?.starts_with(&refused).then_some(())
+    });
+    daemon.write_config(&configuration(&format!("127.0.0.1${{LEVERET_SLOT}}:{port}/")));
+    let planned = daemon.cli_exits(0, &["reload", "--plan"]);
+    assert!(planned.contains("in place") && planned.contains("ready.http"), "{planned}");
+    daemon.cli_exits(0, &["reload"]);
+    daemon.wait_running("web");
+}
+
+#[test]
+fn one_that_fails_its_health_checks_is_started_again_and_one_that_recovers_is_not() {
+    let server = Server::new("unhealthy");
+    server.is_well(true);
+    let (command, port) = (server.command(), server.port.number());
+    let daemon = Daemon::start(&format!(
+        "programs:
+  web:
+    command: {command}
+    ready: {{tcp: '127.0.0.1:{port}'}}
+    health: {{http: 'http://127.0.0.1:{port}/', interval: 1s, failures: 4}}
+    backoff: {{initial: 10m, max: 10m}}
+"
+    ));
+    let pid = only_pid(&daemon.wait_running("web"));
+    server.is_well(false);
+    wait_reason(&daemon, "web", "failed 1 of 4 health checks in a row: ");
+    server.is_well(true);
+    daemon.wait_program("web", "nothing wrong with it", LIMIT, |program| {
+        processes(program).next()?["reason"].is_null().then_some(())
+    });
+    assert_eq!(only_pid(&daemon.program("web")), pid);
+    server.is_well(false);
+    daemon.wait_process("web", "backoff");
+    let found =
+        format!("failed its health checks (http://127.0.0.1:{port}/ answered 503 Service Unavailable)");
+    wait_reason(&daemon, "web", &format!("{found}; starts again in "));
+    daemon.wait_output(&format!("web {found} and is stopped to be started again"), LIMIT);
+    let explained = daemon.cli_exits(0, &["explain", "web"]);
+    assert!(explained.contains("health checks"), "{explained}");
+    server.is_well(true);
+    daemon.cli_exits(0, &["start", "web"]);
+    let web = daemon.wait_running("web");
+    assert_ne!(only_pid(&web), pid);
+    let restarts = daemon.metric("leveret_process_restarts_total{program=\"web\",reason=\"unhealthy\"}");
+    assert_eq!(restarts, Some(1.0));
+}
