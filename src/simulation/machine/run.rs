@@ -77,6 +77,8 @@ pub(super) struct Run {
     /// Lives that the keeper may forget as soon as their end is written down.
     released: Vec<Incarnation>,
     idle_wakes: (Time, u32),
+    /// How many steps of the machine were held against every rule.
+    pub(super) steps: u64,
     /// What is wrong with the machine, in the runs that show that the rules find it out.
     pub(super) flaw: Option<Flaw>,
     /// How the wall clock stands.
@@ -112,6 +114,7 @@ impl Run {
             drains: BTreeSet::new(),
             released: Vec::new(),
             idle_wakes: (now, 0),
+            steps: 0,
             flaw,
             wall: Wall {
                 ahead_micros: 1_600_000_000_000_000 + i64::from(dice.below(100_000_000)) * 1_000_000,
@@ -147,6 +150,7 @@ impl Run {
 
     /// Lets the machine plan, carries out what it plans, and holds both against every rule.
     pub(super) fn settle(&mut self) -> Check {
+        self.steps += 1;
         let plan = self.step();
         let notices = self.notices();
         invariants::decisions(self, &notices)?;

@@ -7,10 +7,14 @@ use super::flaws::Flaw;
 use super::run::Run;
 
 /// How many seeds are run; `LEVERET_SIMULATION_SEEDS` asks for more, from `LEVERET_SIMULATION_FIRST` on.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 300;
 
-/// How many actions a run has before it comes to rest; `LEVERET_SIMULATION_ACTIONS` asks for more.
+/// How many actions a run has at least before it comes to rest; `LEVERET_SIMULATION_ACTIONS` asks for more.
 const ACTIONS: u32 = 300;
+
+/// How many steps of the machine, each held against every rule, a run has at least before it comes to rest. An action is
+/// mostly several.
+const STEPS: u64 = 2_000;
 
 /// How many seeds a soak runs before it says how far it is.
 const SEEDS_OF_A_LINE: usize = 20;
@@ -56,10 +60,12 @@ fn simulate(seed: u64, actions: u32, flaw: Option<Flaw>) -> Result<String, Failu
 
 fn live(run: &mut Run, actions: u32) -> Result<(), (u32, String)> {
     run.settle().map_err(|broken| (0, broken))?;
-    for step in 1..=actions {
-        run.act().map_err(|broken| (step, broken))?;
+    let mut action = 0;
+    while action < actions || run.steps < STEPS {
+        action += 1;
+        run.act().map_err(|broken| (action, broken))?;
     }
-    run.come_to_rest().map_err(|broken| (actions + 1, broken))
+    run.come_to_rest().map_err(|broken| (action + 1, broken))
 }
 
 /// A number from the environment.
