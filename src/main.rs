@@ -93,7 +93,13 @@ fn controller(mut words: impl Iterator<Item = OsString>) -> ExitCode {
         return failed(&io::Error::other("the controller is started by `leveret run`, not by hand"));
     };
     controller::start::log_to_stderr();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    // Longer than from one reading of usage to the next: a thread for what may wait is always there, so that work goes on
+    // where the system gives no further one.
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(std::time::Duration::from_secs(120))
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };

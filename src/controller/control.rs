@@ -52,6 +52,9 @@ const FIRST_USAGE: Duration = Duration::from_secs(1);
 /// How often what was learned is written down.
 const LEARNED_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How soon the state is written again where that has failed.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
+
 /// How many facts are taken in before the machine plans again.
 const FACTS_AT_ONCE: usize = 1_024;
 
@@ -116,6 +119,8 @@ pub(crate) struct Control {
     learned_at: Time,
     usage_at: Time,
     pub(super) journal_failed: bool,
+    /// Whether it was said that the state cannot be written.
+    save_failed: bool,
     pub(super) finishing: Finishing,
     pub(super) leaving: Leaving,
     /// What serves the page and the command line, and how it is told to end.
@@ -189,6 +194,7 @@ impl Control {
             learned_at: now + LEARNED_INTERVAL,
             usage_at: now + FIRST_USAGE,
             journal_failed: false,
+            save_failed: false,
             finishing: Finishing::No,
             leaving: Leaving::No,
             servers: Servers::default(),
@@ -461,8 +467,16 @@ impl Control {
     pub(super) fn written(&mut self, written: Written) {
         self.left_state(&written);
         // Where nothing can be written down, waiting for it would only fill the keeper's memory.
-        if let Err(trouble) = written.result {
-            warn!("{}", with_causes(&trouble));
+        match written.result {
+            Ok(()) if std::mem::take(&mut self.save_failed) => info!("the state is written again"),
+            Ok(()) => {}
+            Err(trouble) => {
+                if !std::mem::replace(&mut self.save_failed, true) {
+                    warn!("{}", with_causes(&trouble));
+                }
+                // What people set is to be on the disk as soon as that works.
+                self.learned_at = self.learned_at.min(clock::now() + SAVE_AGAIN);
+            }
         }
         for incarnation in written.forgettable {
             self.adopted.remove(&incarnation);

@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::host::Hosts;
 use crate::controller::handle::Handle;
 use crate::core::time::Time;
-use crate::sys::clock;
+use crate::sys::{clock, shortage};
 
 /// How much of everything there may be.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,8 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 256,
+            // A sixteenth of the file descriptors that there may be, where these are few.
+            connections: usize::try_from((shortage::descriptors_max() / 16).clamp(8, 256)).unwrap_or(256),
             streams: 32,
             header_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),

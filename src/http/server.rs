@@ -26,6 +26,7 @@ use super::context::{Context, Door, Limits};
 use super::host::Hosts;
 use super::{HttpSettings, Token, router};
 use crate::controller::handle::Handle;
+use crate::sys::shortage;
 
 /// Serves the page and the API over TCP until `shutdown`: connections that were accepted are answered, streams end.
 ///
@@ -112,6 +113,7 @@ struct Server {
     router: Router,
     permits: Arc<Semaphore>,
     said_full: bool,
+    said_unaccepted: bool,
     connections: JoinSet<()>,
 }
 
@@ -121,6 +123,7 @@ impl Server {
             router: router::router(context.clone()),
             permits: Arc::new(Semaphore::new(context.limits().connections)),
             said_full: false,
+            said_unaccepted: false,
             connections: JoinSet::new(),
             context,
         }
@@ -147,10 +150,18 @@ impl Server {
         loop {
             while self.connections.try_join_next().is_some() {}
             match listener.accept().await {
-                Ok((stream, door)) => return Some((stream, door, permit)),
+                Ok((stream, door)) => {
+                    if std::mem::take(&mut self.said_unaccepted) {
+                        tracing::info!("connections are accepted again");
+                    }
+                    return Some((stream, door, permit));
+                }
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted; trying again");
+                    if !std::mem::replace(&mut self.said_unaccepted, true) {
+                        let cause = shortage::cause(error);
+                        tracing::warn!("connections cannot be accepted: {cause}; they wait until that works");
+                    }
                     // Most likely there are no file descriptors left; they come back when something else ends.
                     sleep(Duration::from_millis(100)).await;
                 }

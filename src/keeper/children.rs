@@ -22,11 +22,12 @@ use super::tree::Tree;
 use crate::core::exit::ExitStatus;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
-use crate::sys::cause::plain;
-use crate::sys::{cgroup, clock, notify};
+use crate::sys::{cgroup, clock, notify, shortage};
 
-/// File descriptors that spawns leave free, for a new controller's socket and for reading `/proc`.
-const RESERVED_DESCRIPTORS: u64 = 16;
+/// File descriptors that spawns leave free: a quarter of all, within these bounds. A few are for a new controller's socket
+/// and for reading `/proc`; most are for the controller, which has the same limit, holds as many for each process, and
+/// must open files and connections besides.
+const RESERVED_DESCRIPTORS: std::ops::RangeInclusive<u64> = 16..=512;
 
 /// The longest report that is read from a shim, in bytes.
 const REPORT_BYTES_MAX: u64 = 4096;
@@ -440,7 +441,7 @@ fn start(
     standby: &mut Option<Standby>,
     child: &mut Child,
 ) -> Result<(i32, File), ShimReport> {
-    let failed = |step: String| move |error: io::Error| ShimReport { step, cause: plain(error) };
+    let failed = |step: String| move |error: io::Error| ShimReport { step, cause: shortage::cause(error) };
     if order.argv.is_empty() {
         return Err(ShimReport { step: "order".to_owned(), cause: "there is no command".to_owned() });
     }
@@ -468,7 +469,8 @@ fn start(
 pub(super) fn hold(output: &Path, open_files_max: Option<u64>) -> io::Result<OwnedFd> {
     let held = rustix::fs::open(output, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
     // The kernel gives the lowest free number, so a high one means that few are free.
-    if open_files_max.is_some_and(|max| held.as_raw_fd() as u64 + RESERVED_DESCRIPTORS >= max) {
+    let reserved = |max: u64| (max / 4).clamp(*RESERVED_DESCRIPTORS.start(), *RESERVED_DESCRIPTORS.end());
+    if open_files_max.is_some_and(|max| held.as_raw_fd() as u64 + reserved(max) >= max) {
         return Err(Errno::MFILE.into());
     }
     Ok(held)

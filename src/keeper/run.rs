@@ -102,6 +102,8 @@ pub(super) struct Keeper {
     pub(super) predecessors: Vec<Predecessor>,
     /// Whether it was said that a life could not be written down.
     pub(super) has_said_unrecorded: bool,
+    /// Whether it was said that what was left behind cannot be looked for.
+    pub(super) has_said_unseen: bool,
     /// Signals for the next controller.
     pub(super) waiting_signals: Vec<i32>,
     /// Signals that need to know the whole tree.
@@ -175,6 +177,7 @@ impl Keeper {
             adoption: None,
             predecessors: Vec::new(),
             has_said_unrecorded: false,
+            has_said_unseen: false,
             waiting_signals: Vec::new(),
             tree_signals: Vec::new(),
             sweep_at: None,

@@ -31,6 +31,7 @@ use crate::sys::cause::plain;
 use crate::sys::cgroup;
 use crate::sys::env_file::{self, EnvFileError};
 use crate::sys::notify;
+use crate::sys::shortage;
 
 /// The first argument that makes the binary a shim.
 pub const ARGUMENT: &str = "__exec";
@@ -152,7 +153,7 @@ fn become_program(order: &ShimOrder<'_>, report: &OwnedFd) -> ShimReport {
                 let _ = nix::unistd::close(0);
             }
             let error = command.exec();
-            ShimReport { step: format!("exec {}", order.spawn.argv[0]), cause: plain(error) }
+            ShimReport { step: format!("exec {}", order.spawn.argv[0]), cause: shortage::cause(error) }
         }
         Err(report) => report,
     }

@@ -18,7 +18,7 @@ use super::upgrade::Upgrading;
 use crate::core::command::Scope;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
-use crate::sys::{cgroup, clock};
+use crate::sys::{cgroup, clock, shortage};
 
 /// The shortest time between two looks.
 const SWEEP_SPACING: Duration = Duration::from_millis(10);
@@ -79,10 +79,17 @@ impl Keeper {
         let look = match self.look() {
             Ok(look) => look,
             Err(error) => {
-                say(&format!("failed to look for processes that were left behind: {error}"));
+                // Once: it is tried again and again, until it works.
+                if !std::mem::replace(&mut self.has_said_unseen, true) {
+                    let cause = shortage::cause(error);
+                    say(&format!(
+                        "failed to look for processes that were left behind, trying again: {cause}"
+                    ));
+                }
                 return self.request_sweep(SWEEP_INTERVAL);
             }
         };
+        self.has_said_unseen = false;
         for (incarnation, scope, signal) in std::mem::take(&mut self.tree_signals) {
             if let Some(child) = self.children.get_mut(incarnation) {
                 signal_tree(child, &look, scope, signal);

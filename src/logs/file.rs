@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -15,10 +16,13 @@ use super::compress::{Complain, Compressor, Names};
 use super::rotate::rotate;
 use super::source::Keeping;
 use crate::core::time::Time;
-use crate::sys::clock;
+use crate::sys::{clock, shortage};
 
 /// How many files are held open; beyond it, the one that was not written to for the longest time is closed.
 const OPEN_FILES_MAX: usize = 256;
+
+/// How many of the process's file descriptors are left to others, at most; an eighth of them where there are few.
+const LEFT_TO_OTHERS: u64 = 64;
 
 /// A file that was not written to for this long is closed.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -158,6 +162,12 @@ impl LogFile {
     }
 }
 
+impl AsFd for LogFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
 /// When a file was begun: its birth where the file system knows it, else its last change.
 fn begun(metadata: &Metadata) -> f64 {
     let moment = metadata.created().or_else(|_| metadata.modified()).ok();
@@ -241,8 +251,10 @@ impl Files {
     pub(super) fn file(&mut self, path: &Path, now: Time) -> io::Result<&mut LogFile> {
         self.close_if_replaced(path, now)?;
         if !self.is_open(path) {
-            self.make_room();
-            let file = LogFile::open(path, now)?;
+            if self.open >= OPEN_FILES_MAX {
+                self.close_oldest_below(u64::MAX);
+            }
+            let file = self.with_room(|| LogFile::open(path, now))?;
             self.open += 1;
             self.entries.entry(path.to_owned()).or_default().open = Some(file);
         }
@@ -339,16 +351,38 @@ impl Files {
         Ok(())
     }
 
-    fn make_room(&mut self) {
-        if self.open < OPEN_FILES_MAX {
-            return;
+    /// Opens something, a log or what leads to one, and closes files that were not written to for long as far as that
+    /// would leave too few descriptors to others.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub(super) fn with_room<T: AsFd>(&mut self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        let max = shortage::descriptors_max();
+        let room = max - (max / 8).min(LEFT_TO_OTHERS);
+        loop {
+            let opened = open();
+            // The kernel gives the lowest free number, so a high one means that few are free; and only a number below
+            // that is worth giving back.
+            let wanted = match &opened {
+                Ok(opened) if opened.as_fd().as_raw_fd() as u64 >= room => room,
+                Err(error) if shortage::is_of_descriptors(error) => max,
+                Ok(_) | Err(_) => return opened,
+            };
+            if !self.close_oldest_below(wanted) {
+                return opened;
+            }
         }
-        let open = self.entries.values_mut().filter(|entry| entry.open.is_some());
+    }
+
+    /// Closes the one that was not written to for the longest time, of those whose descriptor is below this number.
+    fn close_oldest_below(&mut self, number: u64) -> bool {
+        let is_below = |log: &LogFile| (log.as_fd().as_raw_fd() as u64) < number;
+        let open = self.entries.values_mut().filter(|entry| entry.open.as_ref().is_some_and(is_below));
         let oldest = open.min_by_key(|entry| entry.open.as_ref().map(|file| file.written));
-        if let Some(entry) = oldest {
-            entry.open = None;
-            self.open -= 1;
-        }
+        let Some(entry) = oldest else { return false };
+        entry.open = None;
+        self.open -= 1;
+        true
     }
 }
 

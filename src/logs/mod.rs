@@ -19,6 +19,7 @@ pub mod source;
 mod stdout;
 mod stream;
 pub mod tail;
+mod waiting;
 
 pub use pump::Pump;
 

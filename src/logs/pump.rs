@@ -25,9 +25,10 @@ use super::remarks::remark;
 use super::source::{PumpEvent, Sink, Source};
 use super::stdout::{Stdout, Written};
 use super::stream::{Equipment, Flow, Stream};
+use super::waiting::Waiting;
 use crate::core::ids::Incarnation;
 use crate::core::time::Time;
-use crate::sys::clock;
+use crate::sys::{clock, shortage};
 
 /// How many pipes are reported by one wait.
 const EVENTS_MAX: usize = 256;
@@ -115,6 +116,7 @@ impl Pump {
             ready: VecDeque::new(),
             blocked: BTreeSet::new(),
             look_again: BTreeSet::new(),
+            waiting: Waiting::default(),
             sweep_at: None,
         };
         let builder = thread::Builder::new().name("leveret-logs".to_owned());
@@ -209,6 +211,8 @@ struct Engine {
     blocked: BTreeSet<u64>,
     /// When unfinished lines are looked at again, and whose they are.
     look_again: BTreeSet<(Time, u64)>,
+    /// Those whose pipes cannot be opened yet.
+    waiting: Waiting,
     /// When idle files are looked for; `None` while none is open.
     sweep_at: Option<Time>,
 }
@@ -228,6 +232,7 @@ impl Engine {
                 return self.end();
             }
             let now = clock::now();
+            self.open_waiting(now);
             self.enqueue_unfinished(now);
             self.take_turns(now);
             self.sweep(now);
@@ -240,7 +245,8 @@ impl Engine {
     fn wait(&self, events: &mut Vec<epoll::Event>) {
         let look_again_at = self.look_again.first().map(|(at, _)| *at);
         let calm_at = self.equipment.refusals.next_at();
-        let next = [self.sweep_at, look_again_at, calm_at].into_iter().flatten().min();
+        let next =
+            [self.sweep_at, look_again_at, calm_at, self.waiting.retry_at()].into_iter().flatten().min();
         let timeout =
             if self.ready.is_empty() { next.map(|at| at.since(clock::now())) } else { Some(Duration::ZERO) };
         let timeout = timeout.map(|timeout| Timespec {
@@ -284,7 +290,7 @@ impl Engine {
             return;
         }
         let token = self.last_token + 1;
-        let opened = open_pipe(&source.pipe).and_then(|pipe| {
+        let opened = self.equipment.files.with_room(|| open_pipe(&source.pipe)).and_then(|pipe| {
             let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
             epoll::add(&self.epoll, &pipe, epoll::EventData::new_u64(token), flags)?;
             Ok(pipe)
@@ -298,11 +304,35 @@ impl Engine {
                 self.tokens.insert((source.incarnation, token));
                 self.streams.insert(token, Stream::new(source, pipe));
             }
+            Err(error) if shortage::is_of_descriptors(&error) => {
+                if let Some(event) = self.waiting.add(source, error, clock::now()) {
+                    (self.equipment.events)(event);
+                }
+            }
             Err(error) => self.tell_unreadable(&source, &error),
         }
     }
 
+    /// Tries again where there were no descriptors.
+    fn open_waiting(&mut self, now: Time) {
+        let due = self.waiting.take_due(now);
+        if due.is_empty() {
+            return;
+        }
+        for (source, is_over) in due {
+            let incarnation = source.incarnation;
+            self.open(source);
+            if is_over {
+                self.finish(incarnation);
+            }
+        }
+        if let Some(event) = self.waiting.over() {
+            (self.equipment.events)(event);
+        }
+    }
+
     fn configure(&mut self, source: Source) {
+        self.waiting.configure(&source);
         let of_pipe = |stream: &Stream| stream.source.pipe == source.pipe;
         for token in self.tokens_of(source.incarnation) {
             let Some(stream) = self.streams.get_mut(&token).filter(|stream| of_pipe(stream)) else {
@@ -340,7 +370,7 @@ impl Engine {
 
     fn finish(&mut self, incarnation: Incarnation) {
         let tokens = self.tokens_of(incarnation);
-        if tokens.is_empty() {
+        if !self.waiting.finish(incarnation) && tokens.is_empty() {
             (self.equipment.events)(PumpEvent::Drained(incarnation));
         }
         for token in tokens {
@@ -454,7 +484,7 @@ impl Engine {
         let incarnation = stream.source.incarnation;
         // The pipe must be closed on this side before anybody hears of it. That ends its epoll membership, too.
         drop(stream);
-        if self.tokens_of(incarnation).is_empty() {
+        if self.tokens_of(incarnation).is_empty() && !self.waiting.has(incarnation) {
             (self.equipment.events)(PumpEvent::Drained(incarnation));
         }
     }

@@ -11,6 +11,7 @@ use super::reason::reason;
 use super::source::{PumpEvent, Sink, Source};
 use crate::core::time::Time;
 use crate::core::words::counted;
+use crate::sys::shortage;
 
 /// A place that has refused nothing for this long works again; a disk that is nearly full refuses every other line.
 const CALM: Duration = Duration::from_secs(2);
@@ -148,8 +149,9 @@ impl Place {
 pub(super) fn refusal(source: &Source, error: &io::Error) -> String {
     let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
     let until = if full.contains(&error.kind()) { "there is room" } else { "that works" };
+    let what = if shortage::is_of_descriptors(error) { "waits" } else { "is dropped" };
     format!(
-        "the output of {} cannot be written to {}: {}; it is dropped until {until}",
+        "the output of {} cannot be written to {}: {}; it {what} until {until}",
         source.label,
         sink_name(&source.sink),
         reason(error)

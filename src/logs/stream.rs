@@ -18,7 +18,7 @@ use super::remarks::{Remarks, remark};
 use super::source::{PumpEvent, Sink, Source};
 use super::stdout::Stdout;
 use crate::core::time::Time;
-use crate::sys::clock;
+use crate::sys::{clock, shortage};
 
 /// How often a sink that refused output is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ pub(super) enum Flow {
     More,
     /// The pipe is empty.
     Quiet,
-    /// The pipe holds a part of a line, which stays there until it is whole.
+    /// The pipe holds a part of a line, which stays there until it is whole, or output whose file cannot be opened yet.
     ///
     /// The next write may come without an event: Linux tells readers of a pipe that is not empty when a write is
     /// complete (pipe_write() in fs/pipe.c), and one that is larger than the room in the pipe waits for us.
@@ -72,6 +72,8 @@ pub(super) struct Stream {
 struct Fault {
     retry_at: Time,
     refused: Refused,
+    /// Whether nothing but a file descriptor is missing.
+    is_short: bool,
 }
 
 impl Stream {
@@ -98,7 +100,7 @@ impl Stream {
             return Ok(Flow::Blocked);
         }
         if self.fault.as_ref().is_some_and(|fault| now < fault.retry_at) {
-            return self.drop_some(equipment);
+            return self.give_way(equipment);
         }
         match self.write_some(token, equipment, now) {
             Ok(Moved { bytes, flow }) => {
@@ -112,7 +114,7 @@ impl Stream {
             }
             Err(error) => {
                 self.refused(&error, equipment, now);
-                self.drop_some(equipment)
+                self.give_way(equipment)
             }
         }
     }
@@ -319,6 +321,14 @@ impl Stream {
         }
     }
 
+    /// Has the output wait where only a file descriptor is missing, because they come back; else gives up some of it.
+    fn give_way(&mut self, equipment: &mut Equipment) -> io::Result<Flow> {
+        match self.fault.as_ref().is_some_and(|fault| fault.is_short) {
+            true => Ok(Flow::Unfinished),
+            false => self.drop_some(equipment),
+        }
+    }
+
     /// Gives up what is in the pipe, by whole lines, so that what is written later begins with one.
     fn drop_some(&mut self, equipment: &mut Equipment) -> io::Result<Flow> {
         let plain = Dress::Prefix(Vec::new());
@@ -344,7 +354,7 @@ impl Stream {
         if let Some(event) = equipment.refusals.begin(&refused, &self.source, error) {
             (equipment.events)(event);
         }
-        self.fault = Some(Fault { retry_at, refused });
+        self.fault = Some(Fault { retry_at, refused, is_short: shortage::is_of_descriptors(error) });
     }
 
     fn recovered(&mut self, equipment: &mut Equipment, now: Time) {

@@ -10,4 +10,5 @@ pub mod notify;
 pub mod pid_file;
 pub mod process;
 pub mod service;
+pub mod shortage;
 pub mod zone;

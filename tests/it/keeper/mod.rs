@@ -474,7 +474,7 @@ fn a_shortage_of_descriptors_is_told_and_passes() {
         if let Fact::Spawned { incarnation, .. } = fact {
             living.push(incarnation);
         } else if let Fact::CouldNotSpawn { incarnation, step, cause, .. } = fact {
-            assert_eq!(cause, "Too many open files", "{step}");
+            assert_eq!(cause, "Too many open files (`ulimit -n`, LimitNOFILE)", "{step}");
             controller.send(&Order::Release { incarnation });
             refused += 1;
         } else {

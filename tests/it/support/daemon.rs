@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::wait::{wait_for, wait_for_state};
 use super::{command, proc, run, status};
 
 const LEVERET: &str = env!("CARGO_BIN_EXE_leveret");
-const START_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const START_LIMIT: Duration = Duration::from_secs(30);
 /// A shutdown takes as long as the longest `stop.timeout` of the test's own programs; theirs are short.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
 const CLI_LIMIT: Duration = Duration::from_secs(60);
@@ -27,13 +28,17 @@ const CLI_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Daemon {
     /// Marker of the daemon and of every process that descends from it.
     id: String,
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
     port: ReservedPort,
     environment: Vec<(String, String)>,
     /// The binary that it is started from.
-    binary: PathBuf,
+    pub(super) binary: PathBuf,
     /// What the daemon is started by, where it is not started by the test itself.
-    wrapper: Vec<String>,
+    pub(super) wrapper: Vec<String>,
+    /// Whether the wrapper becomes the daemon and is not its parent.
+    pub(super) wrapper_execs: bool,
+    /// Whom it runs as, where that is not the test's own user.
+    pub(super) user: Option<u32>,
     /// None after a shutdown.
     keeper: Option<Child>,
 }
@@ -79,20 +84,6 @@ impl Daemon {
     /// Only writes the configuration: the test starts and ends the daemon by itself.
     pub(crate) fn prepare(yaml: &str) -> Self {
         Self::new(yaml, &[])
-    }
-
-    /// Starts it as process 1 of a pid namespace of its own. None where that is not permitted.
-    pub(crate) fn start_as_pid_1(yaml: &str) -> Option<Self> {
-        let wrapper = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc"];
-        let mut attempt = run::command(wrapper[0], &run::unique("unshare"));
-        attempt.args(&wrapper[1..]).arg("/bin/true");
-        if !command::finish("unshare", attempt, START_LIMIT).status.success() {
-            return None;
-        }
-        let mut daemon = Self::new(yaml, &[]);
-        daemon.wrapper = wrapper.map(str::to_owned).to_vec();
-        daemon.start_again();
-        Some(daemon)
     }
 
     /// Runs a further `leveret run` with the same configuration file to its end, which must come by itself.
@@ -292,7 +283,7 @@ impl Daemon {
     /// The keeper: the process that this harness started, or the one that its wrapper did.
     pub(crate) fn keeper_pid(&self) -> i32 {
         let started = command::pid_of(self.keeper.as_ref().expect("the daemon runs"));
-        if self.wrapper.is_empty() {
+        if self.wrapper.is_empty() || self.wrapper_execs {
             return started;
         }
         let children = proc::children_of(started);
@@ -401,7 +392,7 @@ impl Daemon {
         });
     }
 
-    fn new(yaml: &str, environment: &[(&str, &str)]) -> Self {
+    pub(super) fn new(yaml: &str, environment: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let daemon = Self {
             id: run::unique("daemon"),
@@ -410,6 +401,8 @@ impl Daemon {
             environment: environment.iter().map(owned).collect(),
             binary: LEVERET.into(),
             wrapper: Vec::new(),
+            wrapper_execs: false,
+            user: None,
             keeper: None,
         };
         daemon.write_config(yaml);
@@ -426,6 +419,9 @@ impl Daemon {
             .arg(self.config_path())
             .current_dir(&self.directory)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command
     }
 

@@ -19,3 +19,4 @@ pub(crate) mod run;
 pub(crate) mod scaled;
 pub(crate) mod status;
 pub(crate) mod wait;
+pub(crate) mod wrapped;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::daemon::Daemon;
@@ -28,6 +29,12 @@ impl Printers {
         ));
         let command = script(&directory.join("print.sh"), &format!("exec {printer}\n"));
         Self { directory, command }
+    }
+
+    /// Has processes of any user write into the books.
+    pub(crate) fn open_to_all(&self) {
+        let mode = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(&self.directory, mode).expect("the directory is ours");
     }
 
     pub(crate) fn command(&self) -> &str {
@@ -57,6 +64,18 @@ impl Printers {
         all.sort_unstable();
         assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "a life was started twice: {lives:?}");
         lives
+    }
+
+    /// How many lives began so far.
+    pub(crate) fn begun(&self) -> usize {
+        fs::read_to_string(self.directory.join("starts")).unwrap_or_default().lines().count()
+    }
+
+    /// The pid of the last life that a process began.
+    pub(crate) fn last_pid(&self, process: &str) -> Option<i32> {
+        let text = fs::read_to_string(self.directory.join("starts")).ok()?;
+        let of_it = text.lines().rev().filter_map(|line| line.strip_prefix(process)?.strip_prefix('/'));
+        of_it.filter_map(|life| life.split_once(' ')?.1.parse().ok()).next()
     }
 
     /// How many lines each life of a process says that it has printed; those that were killed say nothing.

@@ -78,6 +78,11 @@ pub(crate) fn marked(marker: &str) -> Vec<Process> {
     all().into_iter().filter(|process| !process.is_zombie()).filter(found).collect()
 }
 
+/// Processor time of a process so far.
+pub(crate) fn processor_seconds(pid: i32) -> f64 {
+    leveret::sys::process::usage(pid).expect("it lives").cpu_seconds
+}
+
 /// Sends a signal; false if the process is gone.
 pub(crate) fn signal(pid: i32, signal: Signal) -> bool {
     let pid = Pid::from_raw(pid).expect("a pid is positive");

@@ -17,6 +17,9 @@ const RUN_VARIABLE: &str = "LEVERET_TEST_RUN";
 /// Variable of the environment that all processes of one daemon, node or consumer carry.
 const ID_VARIABLE: &str = "LEVERET_TEST_ID";
 
+/// The program that misbehaves on request.
+const VICTIM: &str = "victim.py";
+
 static RUN: OnceLock<Run> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -58,7 +61,8 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 
 /// The command of tests/fixtures/victim.py with these options, as a configuration file takes it.
 pub(crate) fn victim(options: &str) -> String {
-    format!("/usr/bin/python3 {} {options}", fixture("victim.py").display())
+    // A copy: the project itself may be in a place that other users cannot enter.
+    format!("/usr/bin/python3 {} {options}", current().directory.join(VICTIM).display())
 }
 
 /// A command that runs this shell script, which is written to `path`.
@@ -75,6 +79,7 @@ fn current() -> &'static Run {
             .expect("a temporary directory can be made")
             .keep();
         open_to_all(&directory);
+        fs::copy(fixture(VICTIM), directory.join(VICTIM)).expect("the directory is ours");
         let marker = format!("run{}x{}", std::process::id(), random_part(&directory));
         let kept = std::env::var_os("LEVERET_TEST_KEEP").is_some();
         let guard = start_guard(&marker, (!kept).then_some(directory.as_path()));
