@@ -166,7 +166,10 @@ impl Expansion<'_> {
 
 /// Whether a value differs from process to process, so that the names of a process stay in it until one is looked at.
 fn is_of_each_process(key: &str) -> bool {
-    [".ready.http", ".ready.tcp", ".health.http", ".health.tcp"].iter().any(|end| key.ends_with(end))
+    let section = key.split_once('[').map_or(key, |(section, _)| section);
+    let is_look = |kind: &str| matches!(kind, "http" | "tcp" | "command");
+    let (above, kind) = section.rsplit_once('.').unwrap_or_default();
+    is_look(kind) && (above.ends_with(".ready") || above.ends_with(".health"))
 }
 
 /// Whether `name` can be the name of a variable in `${NAME}`.
@@ -217,6 +220,10 @@ mod tests {
         let expand = |text: &str, key: &str| expansion.text(text, is_of_each_process(key));
         let text = "${LEVERET_SLOT:-1}:80${LEVERET_SLOT}/";
         assert_eq!(expand(text, "programs.a.ready.http"), Ok(Some("9:80${LEVERET_SLOT}/".to_owned())));
+        assert_eq!(
+            expand("${LEVERET_SLOT}", "defaults.health.command[2]"),
+            Ok(Some("${LEVERET_SLOT}".to_owned()))
+        );
         assert_eq!(expand(text, "programs.a.command"), Ok(Some("9:809/".to_owned())));
         assert!(expand("${LEVERET_PROGRAM}", "programs.a.user").is_err());
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hyper::Uri;
 
+use super::program::words;
+use super::raw;
 use super::ready::Wrong;
 use crate::core::check::{Check, Probe};
 use crate::core::ids::{ProcessId, ProgramName};
@@ -15,9 +17,33 @@ pub(super) const READY_INTERVAL_LEAST: Duration = Duration::from_millis(100);
 /// The least time between two looks at a process that runs.
 pub(super) const HEALTH_INTERVAL_LEAST: Duration = Duration::from_secs(1);
 
-/// What is to be looked at, by key.
-pub(super) fn probes(http: &Option<String>, tcp: &Option<String>) -> Vec<(&'static str, Probe)> {
-    let all = [("http", http.clone().map(Probe::Http)), ("tcp", tcp.clone().map(Probe::Tcp))];
+/// The kinds of looks as they are written, and whether /bin/sh runs commands.
+pub(super) struct Written<'a> {
+    pub(super) http: Option<&'a String>,
+    pub(super) tcp: Option<&'a String>,
+    pub(super) command: Option<&'a raw::Command>,
+    pub(super) shell: bool,
+}
+
+/// What is to be looked at, by key. A command that was reported is none.
+pub(super) fn probes(
+    written: Written<'_>,
+    section: &str,
+    wrong: &mut Wrong<'_>,
+) -> Vec<(&'static str, Probe)> {
+    let Written { http, tcp, command, shell } = written;
+    let words = command.and_then(|command| match words(command, shell) {
+        Ok(words) => Some(words),
+        Err((message, hint)) => {
+            wrong(&[section, "command"], message, hint);
+            None
+        }
+    });
+    let all = [
+        ("http", http.cloned().map(Probe::Http)),
+        ("tcp", tcp.cloned().map(Probe::Tcp)),
+        ("command", words.map(Probe::Command)),
+    ];
     all.into_iter().filter_map(|(key, probe)| Some((key, probe?))).collect()
 }
 
@@ -65,6 +91,7 @@ pub(super) fn hold_against_rules(
     let trouble = match check.probe.of(&example) {
         Probe::Http(url) => not_an_address(&url),
         Probe::Tcp(address) => not_a_host_and_port(&address),
+        Probe::Command(_) => None,
     };
     if let Some((message, hint)) = trouble {
         wrong(&[section, key], message.to_owned(), Some(hint.to_owned()));

@@ -130,10 +130,12 @@ pub(super) fn program(
     };
     let ready = match raw.schedule {
         Some(_) => ready::of_schedule(raw.ready.as_ref(), &mut wrong),
-        None => ready::ready(raw.ready.as_ref().or(defaults.ready.as_ref()), &mut wrong),
+        None => ready::ready(raw.ready.as_ref().or(defaults.ready.as_ref()), shell, &mut wrong),
     };
-    let is_scheduled = raw.schedule.is_some();
-    let health = ready::health(raw.health.as_ref(), defaults.health.as_ref(), is_scheduled, &mut wrong);
+    let health = match raw.schedule {
+        Some(_) => ready::health_of_schedule(raw.health.as_ref(), &mut wrong),
+        None => ready::health(raw.health.as_ref().or(defaults.health.as_ref()), shell, &mut wrong),
+    };
     let watchdog = ready::watchdog(raw, &mut wrong);
     let mut environment = defaults.environment.clone().unwrap_or_default();
     environment.extend(raw.environment.clone().unwrap_or_default());
@@ -181,7 +183,7 @@ fn dependency(raw: &raw::DependsOn) -> Option<Dependency> {
 }
 
 /// The program and its arguments.
-fn words(command: &raw::Command, shell: bool) -> Result<Vec<String>, (String, Option<String>)> {
+pub(super) fn words(command: &raw::Command, shell: bool) -> Result<Vec<String>, (String, Option<String>)> {
     let words = match (command, shell) {
         (raw::Command::Line(line), true) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
         (raw::Command::Words(_), true) => {

@@ -264,7 +264,7 @@ pub(super) struct Program {
     /// How it is known that a process is of use: one of the keys. Until then it is `starting`. Without it, after a second;
     /// a consumer, once the broker shows it or after the time that the consumers before it took.
     pub(super) ready: Option<Ready>,
-    /// How it is known that a process that runs is well: one of `http` and `tcp`, looked at from when it is ready. One
+    /// How it is known that a process that runs is well: one of `http`, `tcp` and `command`, looked at from when it is ready. One
     /// that is not is stopped and started again as after a failure.
     pub(super) health: Option<Health>,
     /// How often at least a process has to say that it does not hang, once it is ready: WATCHDOG=1 to the socket that

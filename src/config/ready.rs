@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::looks::Written;
 use super::{looks, raw};
 use crate::core::check::{Check, HEALTH_FAILURES, HEALTH_INTERVAL, HealthSpec, LOOK_TIMEOUT, READY_INTERVAL};
 use crate::core::readiness::{ReadyBy, ReadySpec, TIMEOUT};
@@ -13,10 +14,15 @@ const WATCHDOG_LEAST: Duration = Duration::from_secs(1);
 /// What a problem is told to: the path below the program, what is wrong, what to try.
 pub(super) type Wrong<'a> = dyn FnMut(&[&str], String, Option<String>) + 'a;
 
-/// The readiness of a program that goes on, or nothing where time alone tells or a mistake was reported.
-pub(super) fn ready(raw: Option<&raw::Ready>, wrong: &mut Wrong<'_>) -> Option<ReadySpec> {
+/// The readiness of a program that goes on, or nothing where time alone tells or a mistake was reported. `shell` says
+/// whether /bin/sh runs commands.
+pub(super) fn ready(raw: Option<&raw::Ready>, shell: bool, wrong: &mut Wrong<'_>) -> Option<ReadySpec> {
     let raw = raw?;
-    let (key, by) = looks::only("ready", kinds(raw), "{notify: true}", wrong)?;
+    let kinds = kinds(raw, shell, wrong);
+    if kinds.is_empty() && raw.command.is_some() {
+        return None;
+    }
+    let (key, by) = looks::only("ready", kinds, "{notify: true}", wrong)?;
     let by = &by;
     if raw.timeout.is_some_and(|timeout| timeout.is_zero()) {
         let message = "`timeout` must be longer than nothing".to_owned();
@@ -52,23 +58,26 @@ pub(super) fn watchdog(program: &raw::Program, wrong: &mut Wrong<'_>) -> Option<
     Some(watchdog)
 }
 
-/// What tells that a process is not well any more, or nothing where nobody looks or a mistake was reported.
-pub(super) fn health(
-    own: Option<&raw::Health>,
-    shared: Option<&raw::Health>,
-    is_scheduled: bool,
-    wrong: &mut Wrong<'_>,
-) -> Option<HealthSpec> {
-    if is_scheduled {
-        if own.is_some() {
-            let message =
-                "a program with a schedule runs to its end, and nobody looks whether it is well".to_owned();
-            wrong(&["health"], message, Some("set `schedule.timeout`".to_owned()));
-        }
+/// A program with a schedule runs to its end; nobody looks at it meanwhile.
+pub(super) fn health_of_schedule(raw: Option<&raw::Health>, wrong: &mut Wrong<'_>) -> Option<HealthSpec> {
+    if raw.is_some() {
+        let message =
+            "a program with a schedule runs to its end, and nobody looks whether it is well".to_owned();
+        wrong(&["health"], message, Some("set `schedule.timeout`".to_owned()));
+    }
+    None
+}
+
+/// What tells that a process is not well any more, or nothing where nobody looks or a mistake was reported. `shell` says
+/// whether /bin/sh runs commands.
+pub(super) fn health(raw: Option<&raw::Health>, shell: bool, wrong: &mut Wrong<'_>) -> Option<HealthSpec> {
+    let raw = raw?;
+    let raw::Health { http, tcp, command, .. } = raw;
+    let written = Written { http: http.as_ref(), tcp: tcp.as_ref(), command: command.as_ref(), shell };
+    let probes = looks::probes(written, "health", wrong);
+    if probes.is_empty() && command.is_some() {
         return None;
     }
-    let raw = own.or(shared)?;
-    let probes = looks::probes(&raw.http, &raw.tcp);
     let (key, probe) = looks::only("health", probes, "{tcp: '127.0.0.1:80'}", wrong)?;
     let check = Check {
         probe,
@@ -90,7 +99,7 @@ pub(super) fn of_schedule(raw: Option<&raw::Ready>, wrong: &mut Wrong<'_>) -> Op
 }
 
 /// The kinds that are written, by key.
-fn kinds(raw: &raw::Ready) -> Vec<(&'static str, ReadyBy)> {
+fn kinds(raw: &raw::Ready, shell: bool, wrong: &mut Wrong<'_>) -> Vec<(&'static str, ReadyBy)> {
     let own = [
         ("after", raw.after.map(ReadyBy::After)),
         ("notify", (raw.notify == Some(true)).then_some(ReadyBy::Notify)),
@@ -98,6 +107,8 @@ fn kinds(raw: &raw::Ready) -> Vec<(&'static str, ReadyBy)> {
     let own = own.into_iter().filter_map(|(key, by)| Some((key, by?)));
     let interval = raw.interval.unwrap_or(READY_INTERVAL);
     let check = |probe| ReadyBy::Check(Check { probe, interval, timeout: LOOK_TIMEOUT });
-    let looks = looks::probes(&raw.http, &raw.tcp).into_iter().map(|(key, probe)| (key, check(probe)));
+    let raw::Ready { http, tcp, command, .. } = raw;
+    let written = Written { http: http.as_ref(), tcp: tcp.as_ref(), command: command.as_ref(), shell };
+    let looks = looks::probes(written, "ready", wrong).into_iter().map(|(key, probe)| (key, check(probe)));
     own.chain(looks).collect()
 }

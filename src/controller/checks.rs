@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::look::{Place, look};
-use crate::core::check::{Check, CheckFor};
+use super::check_commands::Ask;
+use super::look::{Place, http, tcp};
+use crate::core::check::{Check, CheckFor, Probe};
 use crate::core::ids::Incarnation;
 use crate::core::random::Random;
 use crate::core::time::human;
@@ -18,8 +19,8 @@ use crate::core::time::human;
 /// How many looks are taken at one time.
 const LOOKS_MAX: usize = 32;
 
-/// How many results may wait for the loop; whoever has another one waits with it.
-const RESULTS_MAX: usize = 256;
+/// How many results and questions may wait for the loop; whoever has another one waits with it.
+const WORDS_MAX: usize = 256;
 
 /// How soon after the first look the second one is taken at a process that starts; twice as long each time, up to the
 /// interval.
@@ -38,13 +39,22 @@ pub(super) struct Found {
     pub(super) result: Result<(), String>,
 }
 
+/// What those who look have to say to the loop.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// A look found something new.
+    Found(Found),
+    /// A command has to be run for a look.
+    Ask(Ask),
+}
+
 /// Who is looked at. Dropping it ends all looks.
 #[derive(Debug)]
 pub(super) struct Checks {
     tasks: BTreeMap<Incarnation, Task>,
     places: Arc<Semaphore>,
-    tell: mpsc::Sender<Found>,
-    found: mpsc::Receiver<Found>,
+    tell: mpsc::Sender<Word>,
+    words: mpsc::Receiver<Word>,
 }
 
 #[derive(Debug)]
@@ -62,8 +72,8 @@ impl Drop for Task {
 
 impl Default for Checks {
     fn default() -> Self {
-        let (tell, found) = mpsc::channel(RESULTS_MAX);
-        Self { tasks: BTreeMap::new(), places: Arc::new(Semaphore::new(LOOKS_MAX)), tell, found }
+        let (tell, words) = mpsc::channel(WORDS_MAX);
+        Self { tasks: BTreeMap::new(), places: Arc::new(Semaphore::new(LOOKS_MAX)), tell, words }
     }
 }
 
@@ -91,9 +101,9 @@ impl Checks {
         self.tasks.retain(|incarnation, task| is_asked_for(*incarnation, task.purpose, &task.check));
     }
 
-    /// Waits for the next result. Nothing is lost when it is dropped before its end.
-    pub(super) async fn found(&mut self) -> Found {
-        self.found.recv().await.expect("one sender is kept here")
+    /// Waits for the next word. Nothing is lost when it is dropped before its end.
+    pub(super) async fn word(&mut self) -> Word {
+        self.words.recv().await.expect("one sender is kept here")
     }
 }
 
@@ -103,7 +113,7 @@ struct Looks {
     purpose: CheckFor,
     check: Check,
     places: Arc<Semaphore>,
-    tell: mpsc::Sender<Found>,
+    tell: mpsc::Sender<Word>,
 }
 
 impl Looks {
@@ -116,7 +126,7 @@ impl Looks {
             sleep(interval.mul_f64(dice.unit())).await;
         }
         loop {
-            let result = self.look().await;
+            let Some(result) = self.look().await else { return };
             let is_well = result.is_ok();
             if self.is_news(before.as_ref(), &result) && !self.tell(result.clone()).await {
                 return;
@@ -135,14 +145,26 @@ impl Looks {
     }
 
     /// One look, when there is a place for it.
-    async fn look(&self) -> Result<(), String> {
+    /// Nobody will ever know what it finds where there is no result.
+    async fn look(&self) -> Option<Result<(), String>> {
         let place = Arc::clone(&self.places).acquire_owned().await.expect("it is never closed");
         let place: Place = Arc::new(place);
         let limit = self.check.timeout;
-        match timeout(limit, look(&self.check.probe, &place)).await {
-            Ok(result) => result,
-            Err(_) => Err(format!("{} within {}", self.check.probe.unanswered(), human(limit))),
-        }
+        let result = match &self.check.probe {
+            Probe::Http(url) => timeout(limit, http(url, &place)).await,
+            Probe::Tcp(address) => timeout(limit, tcp(address, &place)).await,
+            // The core sees to its limit, and it keeps its place until it has really ended.
+            Probe::Command(argv) => return self.ask(argv).await,
+        };
+        let unanswered = || format!("{} within {}", self.check.probe.unanswered(), human(limit));
+        Some(result.unwrap_or_else(|_| Err(unanswered())))
+    }
+
+    async fn ask(&self, argv: &[String]) -> Option<Result<(), String>> {
+        let (answer, answered) = oneshot::channel();
+        let (incarnation, timeout) = (self.incarnation, self.check.timeout);
+        self.tell.send(Word::Ask(Ask { incarnation, argv: argv.to_vec(), timeout, answer })).await.ok()?;
+        answered.await.ok()
     }
 
     /// Of a process that starts whatever is different, of one that runs every failure and the end of failures.
@@ -156,7 +178,7 @@ impl Looks {
     /// Says whether somebody listens.
     async fn tell(&self, result: Result<(), String>) -> bool {
         let (incarnation, purpose, check) = (self.incarnation, self.purpose, self.check.clone());
-        self.tell.send(Found { incarnation, purpose, check, result }).await.is_ok()
+        self.tell.send(Word::Found(Found { incarnation, purpose, check, result })).await.is_ok()
     }
 }
 
@@ -174,6 +196,13 @@ mod tests {
 
     fn check(probe: Probe, interval_ms: u64) -> Check {
         Check { probe, interval: Duration::from_millis(interval_ms), timeout: Duration::from_secs(60) }
+    }
+
+    async fn found(checks: &mut Checks) -> Found {
+        match checks.word().await {
+            Word::Found(found) => found,
+            Word::Ask(ask) => panic!("{ask:?}"),
+        }
     }
 
     /// A server that gives these answers, one connection each, and then says what it was asked.
@@ -200,11 +229,11 @@ mod tests {
         let url = format!("http://{address}/health?all=1");
         let mut checks = Checks::default();
         checks.begin(LIFE, CheckFor::Ready, check(Probe::Http(url.clone()), 1));
-        let unwell = checks.found().await;
+        let unwell = found(&mut checks).await;
         assert_eq!(unwell.result, Err(format!("{url} answered 503 Service Unavailable")));
-        let nonsense = checks.found().await.result.unwrap_err();
+        let nonsense = found(&mut checks).await.result.unwrap_err();
         assert!(nonsense.starts_with(&format!("{url}: ")), "{nonsense}");
-        let last = checks.found().await;
+        let last = found(&mut checks).await;
         assert_eq!((last.incarnation, last.purpose, last.result), (LIFE, CheckFor::Ready, Ok(())));
         let asked = served.await.unwrap();
         assert!(asked[0].starts_with("get /health?all=1 http/1.1\r\n"), "{asked:?}");
@@ -218,7 +247,7 @@ mod tests {
         checks.begin(LIFE, CheckFor::Health, check(Probe::Http(format!("http://{address}/")), 1));
         let mut told = Vec::new();
         for _ in 0..4 {
-            told.push(checks.found().await.result.is_ok());
+            told.push(found(&mut checks).await.result.is_ok());
         }
         assert_eq!(told, [false, false, true, false], "that it is well at first is no news");
     }
@@ -230,7 +259,21 @@ mod tests {
         let short = Check { timeout: Duration::from_millis(20), ..check(Probe::Http(url.clone()), 1) };
         let mut checks = Checks::default();
         checks.begin(LIFE, CheckFor::Health, short);
-        assert_eq!(checks.found().await.result, Err(format!("{url} did not answer within 20ms")));
+        assert_eq!(found(&mut checks).await.result, Err(format!("{url} did not answer within 20ms")));
+    }
+
+    #[tokio::test]
+    async fn a_command_is_asked_for_and_its_answer_is_what_the_look_finds() {
+        let mut checks = Checks::default();
+        let command = vec!["check".to_owned()];
+        checks.begin(LIFE, CheckFor::Ready, check(Probe::Command(command.clone()), 1));
+        for answer in [Err("its check ended with exit code 2".to_owned()), Ok(())] {
+            let Word::Ask(ask) = checks.word().await else { panic!("nobody asked") };
+            assert_eq!((ask.incarnation, &ask.argv), (LIFE, &command));
+            assert_eq!(checks.places.available_permits(), LOOKS_MAX - 1);
+            ask.answer.send(answer.clone()).unwrap();
+            assert_eq!(found(&mut checks).await.result, answer);
+        }
     }
 
     #[tokio::test]
@@ -243,9 +286,9 @@ mod tests {
         let tcp = check(Probe::Tcp(address.clone()), 1);
         let places = Arc::clone(&checks.places);
         checks.begin(LIFE, CheckFor::Ready, tcp.clone());
-        assert_eq!(checks.found().await.result, refused);
+        assert_eq!(found(&mut checks).await.result, refused);
         checks.begin(LIFE, CheckFor::Health, tcp.clone());
-        assert_eq!((checks.tasks.len(), checks.found().await.purpose), (1, CheckFor::Health));
+        assert_eq!((checks.tasks.len(), found(&mut checks).await.purpose), (1, CheckFor::Health));
         checks.retain(|incarnation, purpose, check| {
             (incarnation, purpose, check) == (LIFE, CheckFor::Health, &tcp)
         });

@@ -11,7 +11,8 @@ use tracing::{error, info, warn};
 
 use super::announce::Announcer;
 use super::brokers::Brokers;
-use super::checks::{Checks, Found};
+use super::check_commands::CheckCommands;
+use super::checks::{Checks, Word};
 use super::ending::Finishing;
 use super::executor::Executor;
 use super::handle::{Histogram, Remark, Request};
@@ -103,6 +104,7 @@ pub(crate) struct Control {
     pub(super) hearing: Hearing,
     heard: mpsc::UnboundedReceiver<Heard>,
     pub(super) checks: Checks,
+    pub(super) check_commands: CheckCommands,
     requests: mpsc::Receiver<Request>,
     probe_facts: mpsc::Receiver<amqp::fact::Fact>,
     pump_events: mpsc::UnboundedReceiver<PumpEvent>,
@@ -144,7 +146,7 @@ enum Input {
     /// Nobody is being answered any more.
     Served,
     Heard(Heard),
-    Found(Found),
+    Look(Word),
     Core(Fact),
     Time,
 }
@@ -181,6 +183,7 @@ impl Control {
             hearing: parts.hearing,
             heard: parts.heard,
             checks: Checks::default(),
+            check_commands: CheckCommands::default(),
             requests: parts.requests,
             probe_facts: parts.probe_facts,
             pump_events: parts.pump_events,
@@ -306,7 +309,7 @@ impl Control {
             written = self.saver.written() => Input::Written(written),
             Some(heard) = self.heard.recv() => Input::Heard(heard),
             Some(request) = self.requests.recv() => Input::Request(request),
-            found = self.checks.found() => Input::Found(found),
+            word = self.checks.word() => Input::Look(word),
             Some(fact) = self.probe_facts.recv() => Input::Probe(fact),
             read = self.configurations.read() => Input::Configuration(read),
             () = self.usages.read() => Input::Time,
@@ -348,13 +351,20 @@ impl Control {
             Input::Pump(PumpEvent::Drained(incarnation)) => {
                 self.reading.remove(&incarnation);
                 self.last_words.drained(incarnation);
-                self.release_if_done(incarnation);
+                match self.check_commands.drained(incarnation) {
+                    true => self.release_at_once(incarnation),
+                    false => self.release_if_done(incarnation),
+                }
+            }
+            Input::Pump(PumpEvent::LastLine(incarnation, line)) => {
+                self.check_commands.printed(incarnation, line);
             }
             Input::Written(written) => self.written(written),
             Input::Configuration(read) => self.configuration_was_read(read),
             Input::Served => self.answered(),
             Input::Heard(heard) => self.heard(heard),
-            Input::Found(found) => self.found(found),
+            Input::Look(Word::Found(found)) => self.found(found),
+            Input::Look(Word::Ask(ask)) => self.ask(ask),
             Input::Core(fact) => {
                 self.machine.observe(fact);
                 self.save_soon();
@@ -403,6 +413,9 @@ impl Control {
         let world = self.machine.world();
         // One by one: a thousand orders at once, each with an environment, are memory that is never given back.
         for command in &plan.commands {
+            if let Command::SpawnAuxiliary { id, incarnation, .. } = command {
+                self.check_commands.begun(*id, *incarnation);
+            }
             look_after(&mut self.checks, &self.hearing, command);
             for order in self.executor.orders(command, world) {
                 self.link.send(&order, None)?;

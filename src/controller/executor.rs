@@ -60,6 +60,15 @@ fn concerns_leveret(name: &str) -> bool {
     name == "NOTIFY_SOCKET" || name.starts_with("WATCHDOG_") || name.starts_with("LISTEN_")
 }
 
+/// Whose life is ordered.
+#[derive(Clone, Copy, Debug)]
+enum Whose<'a> {
+    /// A process of a program, and whether that is scaled.
+    Process(&'a ProcessId, bool),
+    /// An auxiliary process, perhaps about another one: it has no means to say how that is.
+    Auxiliary(Option<&'a ProcessId>),
+}
+
 /// Turns commands into orders.
 #[derive(Debug)]
 pub(crate) struct Executor {
@@ -84,13 +93,9 @@ impl Executor {
             Command::Spawn { process, life } => {
                 let Some(program) = world.programs.get(&process.program) else { return Vec::new() };
                 let note = Note::of(world, process, life, None).to_value();
-                vec![self.spawn(
-                    (&program.spec.run, program.spec.scale().is_some()),
-                    &program.spec.run.argv,
-                    life.incarnation,
-                    Some(process),
-                    note,
-                )]
+                let (run, is_scaled) = (&program.spec.run, program.spec.scale().is_some());
+                let whose = Whose::Process(process, is_scaled);
+                vec![self.spawn(run, &run.argv, life.incarnation, whose, note)]
             }
             Command::Stop { process, incarnation, stop, signal, scope }
             | Command::StopNext { process, incarnation, stop, signal, scope } => {
@@ -113,17 +118,12 @@ impl Executor {
                 vec![Order::Signal { incarnation: *incarnation, signal, scope: Scope::Tree }]
             }
             Command::SpawnAuxiliary { id, incarnation, .. } => {
-                let Some(Auxiliary { program, argv, .. }) = world.auxiliaries.get(id) else {
+                let Some(Auxiliary { program, about, argv, .. }) = world.auxiliaries.get(id) else {
                     return Vec::new();
                 };
                 let Some(program) = world.programs.get(program) else { return Vec::new() };
-                vec![self.spawn(
-                    (&program.spec.run, false),
-                    argv,
-                    *incarnation,
-                    None,
-                    Note::Auxiliary.to_value(),
-                )]
+                let whose = Whose::Auxiliary(about.as_ref().map(|(process, _)| process));
+                vec![self.spawn(&program.spec.run, argv, *incarnation, whose, Note::Auxiliary.to_value())]
             }
         }
     }
@@ -137,15 +137,19 @@ impl Executor {
 
     fn spawn(
         &self,
-        (run, is_scaled): (&RunSpec, bool),
+        run: &RunSpec,
         argv: &[String],
         incarnation: Incarnation,
-        process: Option<&ProcessId>,
+        whose: Whose<'_>,
         note: serde_json::Value,
     ) -> Order {
+        let (named, process, is_scaled) = match whose {
+            Whose::Process(process, is_scaled) => (Some(process), Some(process), is_scaled),
+            Whose::Auxiliary(about) => (about, None, false),
+        };
         let mut given = run.environment.clone();
         given.insert("LEVERET_INCARNATION".to_owned(), incarnation.to_string());
-        if let Some(process) = process {
+        if let Some(process) = named {
             given.insert("LEVERET_PROGRAM".to_owned(), process.program.to_string());
             given.insert("LEVERET_PROCESS".to_owned(), process.to_string());
             given.insert("LEVERET_SLOT".to_owned(), process.slot.to_string());
@@ -189,6 +193,13 @@ impl Executor {
 
     fn pipe(&self, incarnation: Incarnation) -> PathBuf {
         self.pipes.join(incarnation.to_string())
+    }
+
+    /// What an auxiliary process prints: only its last line is of interest.
+    pub(crate) fn auxiliary_source(&self, incarnation: Incarnation) -> Source {
+        let (program, label) = (String::new(), format!("auxiliary process {incarnation}"));
+        let (sink, format, keeping) = (Sink::LastLine, Format::Raw, Keeping::default());
+        Source { incarnation, pipe: self.pipe(incarnation), program, label, sink, format, keeping }
     }
 
     /// Where the output of a life is to be moved.

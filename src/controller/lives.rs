@@ -11,7 +11,7 @@ use super::hearing::Heard;
 use super::takeover;
 use crate::core::event::Fact;
 use crate::core::ids::{Incarnation, ProcessId};
-use crate::keeper::protocol;
+use crate::keeper::protocol::{self, Order};
 use crate::sys::clock;
 
 impl Control {
@@ -43,6 +43,9 @@ impl Control {
     pub(super) fn keeper_fact(&mut self, fact: protocol::Fact) {
         if let protocol::Fact::Exited { incarnation, .. } = &fact {
             self.checks.end(*incarnation);
+        }
+        if let protocol::Fact::Spawned { incarnation, .. } = &fact {
+            self.read_check_command(*incarnation);
         }
         if let protocol::Fact::Spawned { incarnation, pid, .. } = &fact
             && let Some(process) = self.machine.process_of(*incarnation)
@@ -84,6 +87,13 @@ impl Control {
             self.pump.finish(incarnation);
         } else {
             self.release_if_done(incarnation);
+        }
+    }
+
+    /// What became of an auxiliary process need not be written down.
+    pub(super) fn release_at_once(&mut self, incarnation: Incarnation) {
+        if self.releasing.remove(&incarnation) {
+            self.order(&Order::Release { incarnation });
         }
     }
 

@@ -15,7 +15,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 use super::control::with_causes;
-use crate::core::check::Probe;
 use crate::sys::cause::plain;
 
 /// A place among the looks that are taken at one time; free when all copies are dropped.
@@ -24,21 +23,22 @@ pub(super) type Place = Arc<OwnedSemaphorePermit>;
 /// The size of the longest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Looks once.
+/// Connects to a host and a port.
 ///
 /// # Errors
-/// What is wrong, as a sentence without an end: `http://127.0.0.1:8080/health answered 503 Service Unavailable`.
-pub(super) async fn look(probe: &Probe, place: &Place) -> Result<(), String> {
-    match probe {
-        Probe::Http(url) => http(url, place).await,
-        Probe::Tcp(address) => match connect(address, place).await {
-            Ok(_stream) => Ok(()),
-            Err(error) => Err(format!("{address}: {}", plain(error))),
-        },
+/// What is wrong, as a sentence without an end: `127.0.0.1:5432: Connection refused`.
+pub(super) async fn tcp(address: &str, place: &Place) -> Result<(), String> {
+    match connect(address, place).await {
+        Ok(_stream) => Ok(()),
+        Err(error) => Err(format!("{address}: {}", plain(error))),
     }
 }
 
-async fn http(url: &str, place: &Place) -> Result<(), String> {
+/// Asks an address over HTTP.
+///
+/// # Errors
+/// What is wrong, as a sentence without an end: `http://127.0.0.1:8080/health answered 503 Service Unavailable`.
+pub(super) async fn http(url: &str, place: &Place) -> Result<(), String> {
     let wrong = |error: &dyn std::error::Error| format!("{url}: {}", with_causes(error));
     let uri: Uri = url.parse().map_err(|error| wrong(&error))?;
     let authority = uri.authority().map_or("", |authority| authority.as_str());
@@ -117,8 +117,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).await.unwrap();
         };
         let place = place().await;
-        let probe = Probe::Http(url.clone());
-        let (result, ()) = tokio::join!(look(&probe, &place), serve);
+        let (result, ()) = tokio::join!(http(&url, &place), serve);
         result.map_err(|said| said.replace(&url, "URL"))
     }
 
@@ -149,10 +148,10 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let place = place().await;
         for host in ["127.0.0.1", "localhost"] {
-            assert_eq!(look(&Probe::Tcp(format!("{host}:{port}")), &place).await, Ok(()));
+            assert_eq!(tcp(&format!("{host}:{port}"), &place).await, Ok(()));
         }
         drop(listener);
-        let refused = look(&Probe::Tcp(format!("127.0.0.1:{port}")), &place).await;
+        let refused = tcp(&format!("127.0.0.1:{port}"), &place).await;
         assert_eq!(refused, Err(format!("127.0.0.1:{port}: Connection refused")));
     }
 }

@@ -3,6 +3,7 @@
 mod announce;
 mod answer;
 mod brokers;
+mod check_commands;
 mod checks;
 mod control;
 mod directories;

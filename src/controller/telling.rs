@@ -94,9 +94,7 @@ impl Control {
                 let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
                 warn!("{} {}{detail} and is stopped to be started again", label(&process), unfit.words());
             }
-            Notice::Auxiliary(outcome) => {
-                info!("{}: {:?} ended: {:?}", outcome.program, outcome.purpose, outcome.result);
-            }
+            Notice::Auxiliary(outcome) => self.auxiliary_ended(outcome),
         }
     }
 

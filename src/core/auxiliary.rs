@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::exit::ExitStatus;
-use super::ids::{Incarnation, ProgramName};
+use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::time::Time;
 
 /// Identifies a request for an auxiliary process.
@@ -26,6 +26,9 @@ pub enum Purpose {
 pub struct Auxiliary {
     /// The program whose user, directory and environment it runs with.
     pub program: ProgramName,
+    /// The life of a process that it is about, whose names it gets: when that ends or is asked to, nobody waits for it any
+    /// more.
+    pub about: Option<(ProcessId, Incarnation)>,
     /// What it is for.
     pub purpose: Purpose,
     /// What to run.

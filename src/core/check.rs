@@ -40,6 +40,8 @@ pub enum Probe {
     Http(String),
     /// A host and a port that take a connection.
     Tcp(String),
+    /// A command that ends with exit code 0.
+    Command(Vec<String>),
 }
 
 /// What a look is for.
@@ -78,6 +80,7 @@ impl Probe {
         match self {
             Self::Http(url) => Self::Http(filled(url)),
             Self::Tcp(address) => Self::Tcp(filled(address)),
+            Self::Command(words) => Self::Command(words.iter().map(filled).collect()),
         }
     }
 
@@ -86,6 +89,7 @@ impl Probe {
         match self {
             Self::Http(url) => format!("{url} did not answer"),
             Self::Tcp(address) => format!("{address} took no connection"),
+            Self::Command(_) => "its check did not end".to_owned(),
         }
     }
 
@@ -94,6 +98,7 @@ impl Probe {
         match self {
             Self::Http(url) => format!("{url} answers"),
             Self::Tcp(address) => format!("{address} takes connections"),
+            Self::Command(_) => "its check ends with exit code 0".to_owned(),
         }
     }
 }
@@ -109,6 +114,8 @@ mod tests {
         let filled = Probe::Http("http://web:803/web:3?${OTHER}".to_owned());
         assert_eq!(Probe::Http(url).of(&process), filled);
         let tcp = Probe::Tcp("db:900${LEVERET_SLOT}".to_owned());
+        let command = Probe::Command(vec!["check".to_owned(), "${LEVERET_SLOT}".to_owned()]);
+        assert_eq!(command.of(&process), Probe::Command(vec!["check".to_owned(), "3".to_owned()]));
         assert_eq!(tcp.of(&process).awaited(), "db:9003 takes connections");
     }
 }

@@ -186,7 +186,11 @@ fn ready(before: Option<&ReadySpec>, after: Option<&ReadySpec>, keys: &mut Keys)
     };
     keys.add("ready.after", AT_ONCE, time(before) != time(after));
     let check = |ready: Option<&ReadySpec>| ready.and_then(|ready| ready.by.check().cloned());
-    probe(["ready.http", "ready.tcp", "ready.interval"], (check(before), check(after)), keys);
+    probe(
+        ["ready.http", "ready.tcp", "ready.command", "ready.interval"],
+        (check(before), check(after)),
+        keys,
+    );
     let kind = |ready: &ReadySpec| std::mem::discriminant(&ready.by);
     let both = before.zip(after).filter(|(before, after)| kind(before) == kind(after));
     keys.add("ready.timeout", AT_ONCE, both.is_some_and(|(before, after)| before.timeout != after.timeout));
@@ -195,7 +199,11 @@ fn ready(before: Option<&ReadySpec>, after: Option<&ReadySpec>, keys: &mut Keys)
 /// When a process that runs is not well any more.
 fn health(before: Option<&HealthSpec>, after: Option<&HealthSpec>, keys: &mut Keys) {
     let check = |health: Option<&HealthSpec>| health.map(|health| health.check.clone());
-    probe(["health.http", "health.tcp", "health.interval"], (check(before), check(after)), keys);
+    probe(
+        ["health.http", "health.tcp", "health.command", "health.interval"],
+        (check(before), check(after)),
+        keys,
+    );
     let both = before.zip(after);
     let timeout = |(before, after): (&HealthSpec, &HealthSpec)| before.check.timeout != after.check.timeout;
     keys.add("health.timeout", AT_ONCE, both.is_some_and(timeout));
@@ -204,15 +212,21 @@ fn health(before: Option<&HealthSpec>, after: Option<&HealthSpec>, keys: &mut Ke
 }
 
 /// What is looked at, and how often.
-fn probe([http, tcp, interval]: [&str; 3], (before, after): (Option<Check>, Option<Check>), keys: &mut Keys) {
+fn probe(
+    [http, tcp, command, interval]: [&str; 4],
+    (before, after): (Option<Check>, Option<Check>),
+    keys: &mut Keys,
+) {
     let parts = |check: Option<&Check>| match check.map(|check| check.probe.clone()) {
-        Some(Probe::Http(url)) => (Some(url), None),
-        Some(Probe::Tcp(address)) => (None, Some(address)),
-        None => (None, None),
+        Some(Probe::Http(url)) => (Some(url), None, None),
+        Some(Probe::Tcp(address)) => (None, Some(address), None),
+        Some(Probe::Command(words)) => (None, None, Some(words)),
+        None => (None, None, None),
     };
     let (parts_before, parts_after) = (parts(before.as_ref()), parts(after.as_ref()));
     keys.add(http, AT_ONCE, parts_before.0 != parts_after.0);
     keys.add(tcp, AT_ONCE, parts_before.1 != parts_after.1);
+    keys.add(command, AT_ONCE, parts_before.2 != parts_after.2);
     let differs = before.zip(after).is_some_and(|(before, after)| before.interval != after.interval);
     keys.add(interval, AT_ONCE, differs);
 }

@@ -96,18 +96,18 @@ impl Machine {
         }
     }
 
-    /// Asks for an auxiliary process. Its end is told as [`Notice::Auxiliary`].
+    /// Asks for an auxiliary process, for a program or about one of its processes. Its end is told as [`Notice::Auxiliary`].
     pub fn request_auxiliary(
         &mut self,
         program: ProgramName,
+        about: Option<(ProcessId, Incarnation)>,
         purpose: Purpose,
-        argv: Vec<String>,
-        timeout: Duration,
+        (argv, timeout): (Vec<String>, Duration),
     ) -> AuxiliaryId {
         self.world.last_auxiliary.0 += 1;
         let id = self.world.last_auxiliary;
         let phase = AuxiliaryPhase::Wanted;
-        self.world.auxiliaries.insert(id, Auxiliary { program, purpose, argv, timeout, phase });
+        self.world.auxiliaries.insert(id, Auxiliary { program, about, purpose, argv, timeout, phase });
         id
     }
 

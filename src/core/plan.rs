@@ -470,7 +470,8 @@ impl<'a> Planner<'a> {
                     self.spawns.push(Command::SpawnAuxiliary { id: *id, incarnation, deadline });
                 }
                 AuxiliaryPhase::Running { incarnation, deadline, killed_at } => {
-                    let limit = if self.world.shutdown.is_some() { self.now } else { deadline };
+                    let is_over = self.world.shutdown.is_some() || !self.world.is_waited_for(auxiliary);
+                    let limit = if is_over { self.now } else { deadline };
                     if self.is_due(killed_at, limit) {
                         self.plan.commands.push(Command::KillAuxiliary { id: *id, incarnation });
                     }

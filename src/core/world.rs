@@ -425,6 +425,13 @@ impl World {
         }
     }
 
+    /// Whether the process that an auxiliary one is about lives and was not asked to end; true where it is about none.
+    pub fn is_waited_for(&self, auxiliary: &Auxiliary) -> bool {
+        let Some((process, incarnation)) = &auxiliary.about else { return true };
+        let phase = self.slot(process).map(|slot| &slot.phase).filter(|phase| phase.is_live());
+        phase.and_then(Phase::life).is_some_and(|life| life.incarnation == *incarnation)
+    }
+
     /// The slot of a process.
     pub fn slot(&self, process: &ProcessId) -> Option<&Slot> {
         self.programs.get(&process.program)?.slots.get(&process.slot)

@@ -440,6 +440,7 @@ impl Engine {
         let Some(mut stream) = self.remove(token) else { return };
         stream.end_last_line(&mut self.equipment, now);
         stream.say_all(&mut self.equipment, now);
+        stream.tell_last_line(&mut self.equipment);
         stream.close(&mut self.equipment, now);
         self.forget(stream);
     }
@@ -533,6 +534,6 @@ impl Engine {
 fn file_of(source: &Source) -> Option<&std::path::Path> {
     match &source.sink {
         Sink::Own(path) | Sink::Lines(path) => Some(path),
-        Sink::Stdout => None,
+        Sink::Stdout | Sink::LastLine => None,
     }
 }

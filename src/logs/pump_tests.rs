@@ -8,7 +8,7 @@ use std::thread;
 use rustix::pipe::{fcntl_setpipe_size, pipe};
 
 use super::lines::LINE_BYTES_MAX;
-use super::source::{Format, PumpEvent, Sink, Source};
+use super::source::{Format, LAST_LINE_CHARACTERS_MAX, PumpEvent, Sink, Source};
 use super::testing::{Scene, all_of, named_pipe, parts_of, source, wait_until};
 use crate::core::ids::Incarnation;
 
@@ -439,4 +439,21 @@ fn a_line_of_leverets_own_comes_after_what_was_printed_before_and_breaks_no_line
         "orders:1 * exited with code 1",
     ];
     assert_eq!(texts, expected);
+}
+
+#[test]
+fn of_output_that_goes_nowhere_the_last_line_is_told_and_nobody_waits() {
+    let scene = Scene::new();
+    for (number, text, last) in [
+        (1, format!("{}\n  the end \n\n", "x".repeat(300_000)), Some("the end".to_owned())),
+        (2, "no end of the line".to_owned(), Some("no end of the line".to_owned())),
+        (3, "y".repeat(LAST_LINE_CHARACTERS_MAX + 1), Some("y".repeat(LAST_LINE_CHARACTERS_MAX))),
+        (4, "\n\n".to_owned(), None),
+    ] {
+        let mut writer = scene.open(number, Sink::LastLine, 0, 0);
+        writer.write_all(text.as_bytes()).unwrap();
+        let told = last.map(|line| PumpEvent::LastLine(Incarnation(number), line));
+        let expected: Vec<_> = told.into_iter().chain([drained(number)]).collect();
+        assert_eq!(scene.drain(number), expected);
+    }
 }

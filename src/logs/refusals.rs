@@ -43,7 +43,7 @@ impl Refused {
     pub(super) fn new(sink: &Sink, error: &io::Error) -> Self {
         let directory = match sink {
             Sink::Own(path) | Sink::Lines(path) => path.parent().map(Path::to_owned),
-            Sink::Stdout => None,
+            Sink::Stdout | Sink::LastLine => None,
         };
         Self { directory, reason: reason(error) }
     }
@@ -162,6 +162,7 @@ fn sink_name(sink: &Sink) -> String {
     match sink {
         Sink::Own(path) | Sink::Lines(path) => path.display().to_string(),
         Sink::Stdout => "Leveret's own output".to_owned(),
+        Sink::LastLine => "Leveret's memory".to_owned(),
     }
 }
 

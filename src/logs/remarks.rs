@@ -44,7 +44,7 @@ pub(super) fn remark(source: &Source, text: &str, equipment: &mut Equipment, now
     let mut line = Vec::new();
     Dress::of(source, clock::wall_seconds()).put_remark(text, &mut line);
     match &source.sink {
-        Sink::Own(_) => {}
+        Sink::Own(_) | Sink::LastLine => {}
         Sink::Lines(path) => drop(append(path, line, source, equipment, now)),
         Sink::Stdout if equipment.stdout.room() > 0 => drop(equipment.stdout.write(OF_NO_PIPE, line)),
         // Somebody has halted the terminal: what waits for it is bounded.

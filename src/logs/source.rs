@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::core::ids::Incarnation;
 
+/// How much of a last line is told.
+pub const LAST_LINE_CHARACTERS_MAX: usize = 200;
+
 /// A named pipe to be emptied into a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -33,6 +36,8 @@ pub enum Sink {
     Lines(PathBuf),
     /// Leveret's own stdout, by whole lines.
     Stdout,
+    /// Nowhere: the last line alone is told, as [`PumpEvent::LastLine`].
+    LastLine,
 }
 
 /// What lines look like.
@@ -65,6 +70,8 @@ pub struct Keeping {
 /// What the pump tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PumpEvent {
+    /// What a finished incarnation printed last that is not blank, cut to [`LAST_LINE_CHARACTERS_MAX`].
+    LastLine(Incarnation, String),
     /// All that a finished incarnation wrote is where it belongs, and the pipe is closed on this side.
     Drained(Incarnation),
     /// Output could not be written or read, as a sentence; told once until it works again.

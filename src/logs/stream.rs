@@ -15,7 +15,7 @@ use super::plumbing::{Plumbing, ROUND_BYTES, is_full, transfer, waiting_bytes};
 use super::reason::reason;
 use super::refusals::{Refusals, Refused, refusal};
 use super::remarks::{Remarks, remark};
-use super::source::{PumpEvent, Sink, Source};
+use super::source::{LAST_LINE_CHARACTERS_MAX, PumpEvent, Sink, Source};
 use super::stdout::Stdout;
 use crate::core::time::Time;
 use crate::sys::{clock, shortage};
@@ -65,6 +65,8 @@ pub(super) struct Stream {
     /// Bytes that have left the pipe.
     taken: u64,
     remarks: Remarks,
+    /// Where nothing but the last line is of interest.
+    last_line: Option<String>,
 }
 
 /// Since the sink refused output.
@@ -88,6 +90,7 @@ impl Stream {
             fault: None,
             taken: 0,
             remarks: Remarks::default(),
+            last_line: None,
         }
     }
 
@@ -200,6 +203,7 @@ impl Stream {
         match &self.source.sink {
             Sink::Own(path) => self.splice_into(path, equipment, now),
             Sink::Lines(path) => self.write_lines_into(path, equipment, now),
+            Sink::LastLine => self.keep_last_line(equipment),
             Sink::Stdout => {
                 let moved = self.copy_lines(token, equipment)?;
                 self.in_flight = (moved.bytes > 0).then_some(moved.bytes);
@@ -268,6 +272,27 @@ impl Stream {
         file.write_lines(&gathered.text, size)?;
         equipment.plumbing.discard(&self.pipe, gathered.consumed)?;
         Ok(Moved { bytes: gathered.consumed, flow: Flow::More })
+    }
+
+    fn keep_last_line(&mut self, equipment: &mut Equipment) -> io::Result<Moved> {
+        let plain = Dress::Prefix(Vec::new());
+        let gathered = match self.gather(&plain, ROUND_BYTES, &mut equipment.plumbing)? {
+            Front::Lines(gathered) => gathered,
+            Front::NoLine(flow) => return Ok(Moved { bytes: 0, flow }),
+        };
+        let text = String::from_utf8_lossy(&gathered.text);
+        if let Some(line) = text.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+            self.last_line = Some(line.chars().take(LAST_LINE_CHARACTERS_MAX).collect());
+        }
+        equipment.plumbing.discard(&self.pipe, gathered.consumed)?;
+        Ok(Moved { bytes: gathered.consumed, flow: Flow::More })
+    }
+
+    /// Tells what was printed last, where nothing else is of interest.
+    pub(super) fn tell_last_line(&mut self, equipment: &mut Equipment) {
+        if let Some(line) = self.last_line.take() {
+            (equipment.events)(PumpEvent::LastLine(self.source.incarnation, line));
+        }
     }
 
     /// Hands a copy of some lines to the thread that writes to Leveret's own output.

@@ -198,6 +198,7 @@ fn written(source: &Source) -> String {
         Sink::Own(path) => ("own", path.to_str().unwrap()),
         Sink::Lines(path) => ("lines", path.to_str().unwrap()),
         Sink::Stdout => ("stdout", ""),
+        Sink::LastLine => ("last", ""),
     };
     let pipe = source.pipe.to_str().unwrap();
     let (number, label) = (source.incarnation, &source.label);
@@ -212,6 +213,7 @@ pub(super) fn read_back(line: &str) -> Source {
     let sink = match fields[3] {
         "own" => Sink::Own(fields[4].into()),
         "lines" => Sink::Lines(fields[4].into()),
+        "last" => Sink::LastLine,
         _ => Sink::Stdout,
     };
     let number = fields[0].parse().unwrap();

@@ -1,4 +1,4 @@
-//! Processes that are looked at from outside: over HTTP and TCP.
+//! Processes that are looked at from outside: over HTTP and TCP, and by commands.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use crate::support::daemon::Daemon;
 use crate::support::port::ReservedPort;
 use crate::support::run;
 use crate::support::status::{only_pid, processes};
+use crate::support::wait::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -151,4 +152,76 @@ fn one_that_fails_its_health_checks_is_started_again_and_one_that_recovers_is_no
     assert_ne!(only_pid(&web), pid);
     let restarts = daemon.metric("leveret_process_restarts_total{program=\"web\",reason=\"unhealthy\"}");
     assert_eq!(restarts, Some(1.0));
+}
+
+/// Says how it was run, and is well while there is a file.
+const CHECK: &str = r#"
+seq 1 30000
+echo "$LEVERET_PROGRAM $LEVERET_PROCESS $LEVERET_SLOT $KIND in $(basename "$PWD") of $1"
+echo
+test -e well
+"#;
+
+#[test]
+fn a_command_tells_that_a_process_is_ready_and_that_it_is_well() {
+    let directory = run::directory("command");
+    let check = run::script(&directory.join("check.sh"), CHECK);
+    let shown = directory.display();
+    let daemon = Daemon::start(&format!(
+        "programs:
+  web:
+    command: sleep 1000
+    processes: 2
+    directory: {shown}
+    environment: {{KIND: own}}
+    ready: {{command: '{check} slot-${{LEVERET_SLOT}}', interval: 100ms, timeout: 10m}}
+    health: {{command: {check}, interval: 1s, failures: 2}}
+    backoff: {{initial: 10m, max: 10m}}
+"
+    ));
+    let name = directory.file_name().expect("it has one").to_string_lossy();
+    let unwell = |slot: u32| {
+        format!(
+            "not ready: its check ended with exit code 1: web web:{slot} {slot} own in {name} of slot-{slot}; stopped in "
+        )
+    };
+    for slot in [0, 1] {
+        daemon.wait_program("web", "what is wrong", LIMIT, |program| {
+            let reason = processes(program).nth(slot as usize)?["reason"].as_str()?.to_owned();
+            reason.starts_with(&unwell(slot)).then_some(())
+        });
+    }
+    daemon.kill_controller();
+    fs::write(directory.join("well"), "").expect("the directory is ours");
+    daemon.wait_running("web");
+    fs::remove_file(directory.join("well")).expect("it is there");
+    for process in ["web:0", "web:1"] {
+        daemon.wait_process(process, "backoff");
+    }
+    let explained = daemon.cli_exits(0, &["explain", "web"]);
+    assert!(explained.contains("health checks"), "{explained}");
+}
+
+#[test]
+fn a_command_that_does_not_end_in_time_is_killed_with_all_that_it_started() {
+    let directory = run::directory("slow-check");
+    let slow = run::script(&directory.join("check.sh"), "sleep 5432 &\nsleep 5432\n");
+    let mut daemon = Daemon::start(&format!(
+        "programs:
+  web:
+    command: sleep 1000
+    health: {{command: {slow}, interval: 1s, timeout: 1s, failures: 1000}}
+"
+    ));
+    daemon.wait_program("web", "a check that takes too long", LIMIT, |program| {
+        let reason = processes(program).next()?["reason"].as_str()?.to_owned();
+        reason.ends_with(" of 1000 health checks in a row: its check did not end within 1s").then_some(())
+    });
+    daemon.cli_exits(0, &["stop", "web"]);
+    wait_for("the checks to be gone", LIMIT, || {
+        let checks = daemon.processes().into_iter().filter(|process| process.command_line.contains("5432"));
+        (checks.count() == 0).then_some(())
+    });
+    daemon.shut_down();
+    daemon.assert_nothing_left();
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::run::Command;
 use crate::config::leaves;
 
 /// What tells that a process is of use: one of the kinds, with how long it may take.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-not-yet" = ["command", "log"]))]
+#[schemars(extend("x-not-yet" = ["log"]))]
 pub(in crate::config) struct Ready {
     /// The time since its start.
     #[schemars(schema_with = "leaves::duration", extend("examples" = ["5s"]))]
@@ -25,7 +26,11 @@ pub(in crate::config) struct Ready {
     /// A host and a port that take a connection, with the same names as `http`.
     #[schemars(schema_with = "leaves::text", extend("examples" = ["127.0.0.1:5432"]))]
     pub(in crate::config) tcp: Option<String>,
-    /// How long after a look by `http` or `tcp` the next one is taken; the first ones come sooner. A look takes 5s at
+    /// What to run, as the program's own `command`: with its user, its directory, its environment and its shell, and the
+    /// names of the process. It ends with exit code 0 if all is well; else its last line is shown.
+    #[schemars(schema_with = "leaves::command", extend("examples" = ["pg_isready -q"]))]
+    pub(in crate::config) command: Option<Command>,
+    /// How long after a look by `http`, `tcp` or `command` the next one is taken; the first ones come sooner. A look takes 5s at
     /// most.
     #[schemars(schema_with = "leaves::duration", extend("default" = "1s"))]
     pub(in crate::config) interval: Option<Duration>,
@@ -35,10 +40,9 @@ pub(in crate::config) struct Ready {
 }
 
 /// What tells that a process that runs is not well any more: one of the kinds, and how many looks in a row have to fail.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
-    "x-not-yet" = ["command"],
     "x-renamed" = {"retries": "failures", "threshold": "failures", "period": "interval", "url": "http", "port": "tcp"}
 ))]
 pub(in crate::config) struct Health {
@@ -49,10 +53,14 @@ pub(in crate::config) struct Health {
     /// A host and a port that take a connection, with the same names as `http`.
     #[schemars(schema_with = "leaves::text", extend("examples" = ["127.0.0.1:5432"]))]
     pub(in crate::config) tcp: Option<String>,
+    /// What to run, as the program's own `command`: with its user, its directory, its environment and its shell, and the
+    /// names of the process. It ends with exit code 0 if all is well; else its last line is shown.
+    #[schemars(schema_with = "leaves::command", extend("examples" = ["./healthy.sh"]))]
+    pub(in crate::config) command: Option<Command>,
     /// How long after a look the next one is taken; up to a tenth less, so that not all are looked at together.
     #[schemars(schema_with = "leaves::duration", extend("default" = "10s"))]
     pub(in crate::config) interval: Option<Duration>,
-    /// How long a look may take before it has failed.
+    /// How long a look may take before it has failed; a command is killed then, with all that it started.
     #[schemars(schema_with = "leaves::duration", extend("default" = "5s"))]
     pub(in crate::config) timeout: Option<Duration>,
     /// How many looks in a row have to fail before the process is stopped and started again.

@@ -72,6 +72,8 @@ fn what_cannot_be_meant_is_refused() {
         ("{notify: true, timeout: 0s}", "`timeout` must be longer than nothing"),
         ("{notify: true, interval: 5s}", "`interval` means nothing with `notify`"),
         ("{tcp: 'db:5432', interval: 5ms}", "`interval` must be at least 100ms"),
+        ("{command: 'a \"b'}", "a quote in this command is not closed"),
+        ("{command: x, tcp: 'a:1'}", "`ready` has one of its kinds, not `tcp` and `command`"),
         ("{tcp: db}", "this is no host with a port"),
         ("{tcp: ':5432'}", "this is no host with a port"),
         ("{tcp: 'http://db:5432'}", "this is no host with a port"),
@@ -89,6 +91,7 @@ fn what_cannot_be_meant_is_refused() {
     let cases = [
         ("{failures: 2}", "`health` does not say what tells that a process is well"),
         ("{tcp: 'a:1', http: 'http://a/'}", "`health` has one of its kinds, not `http` and `tcp`"),
+        ("{command: '\"\"'}", "the command names no program"),
         ("{tcp: 'a:1', interval: 999ms}", "`interval` must be at least 1s"),
         ("{tcp: 'a:1', timeout: 0s}", "`timeout` must be longer than nothing"),
         ("{tcp: a}", "this is no host with a port"),

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use crate::core::auxiliary::{AuxiliaryResult, Purpose};
 use crate::core::check::{Check, CheckFor, HealthSpec, Probe};
 use crate::core::command::Command;
-use crate::core::event::{Fact, Notice, RestartReason};
+use crate::core::event::{Edit, Fact, Notice, RestartReason};
 use crate::core::exit::ExitStatus;
 use crate::core::gap::Gap;
+use crate::core::ids::ProgramName;
 use crate::core::observed::{Phase, StopCause};
 use crate::core::plan::plan;
 use crate::core::readiness::{ReadyBy, ReadySpec, Unfit};
-use crate::core::scenario::{Scenario, service};
-use crate::core::spec::ProgramSpec;
+use crate::core::scenario::{Scenario, service, target};
+use crate::core::spec::{Dependency, ProgramSpec, Until};
 use crate::core::world::Limits;
 
 fn check(address: &str) -> Check {
@@ -46,7 +48,7 @@ fn looks(scene: &Scenario) -> Vec<(String, CheckFor, String)> {
         Command::Check { process, purpose, check: Check { probe: Probe::Tcp(address), .. }, .. } => {
             Some((process.to_string(), *purpose, address.clone()))
         }
-        Command::Check { check: Check { probe: Probe::Http(_), .. }, .. }
+        Command::Check { check: Check { probe: Probe::Http(_) | Probe::Command(_), .. }, .. }
         | Command::Spawn { .. }
         | Command::Stop { .. }
         | Command::StopNext { .. }
@@ -191,4 +193,49 @@ fn one_that_was_asked_to_end_is_not_looked_at_and_may_finish() {
     let Phase::Stopping(_, _, stop) = scene.phase("web:0") else { panic!("{:?}", scene.phase("web:0")) };
     assert_eq!((stop.cause, stop.deadline), (StopCause::Changed, None));
     assert_eq!(looks(&scene).len(), 1);
+}
+
+#[test]
+fn whoever_waits_for_its_turn_in_a_shutdown_is_not_stopped_before_it_for_what_a_look_finds() {
+    let needed = Dependency { program: ProgramName::new("db").unwrap(), until: Until::Ready };
+    let web = ProgramSpec { depends_on: vec![needed], ..service("web", 1) };
+    let mut scene = Scenario::new(vec![healthy(service("db", 1), "here:80"), web]);
+    scene.wait(5.0);
+    scene.edit(Edit::Shutdown).unwrap();
+    for _ in 0..3 {
+        found(&mut scene, "db:0", (CheckFor::Health, "here:80"), Err("here:80: Connection refused"));
+    }
+    assert!(is_running(&scene, "db:0"));
+    scene.obey("web");
+    assert_eq!(scene.ending("db"), ["db:0"]);
+}
+
+#[test]
+fn a_command_about_a_process_is_killed_when_that_ends_or_is_asked_to() {
+    let mut scene = Scenario::new(vec![service("web", 2)]);
+    scene.wait(2.0);
+    let request = |scene: &mut Scenario, process: &str| {
+        let about = Some((process.parse().unwrap(), scene.incarnation(process).unwrap()));
+        let (program, command) =
+            (ProgramName::new("web").unwrap(), (vec!["check".into()], Duration::from_secs(5)));
+        let id = scene.machine.request_auxiliary(program, about, Purpose::Check, command);
+        scene.settle();
+        id
+    };
+    let killed = |scene: &Scenario| -> Vec<_> {
+        let killed = |command: &Command| {
+            if let Command::KillAuxiliary { id, .. } = command { Some(*id) } else { None }
+        };
+        scene.done.iter().filter_map(killed).collect()
+    };
+    let (first, second) = (request(&mut scene, "web:0"), request(&mut scene, "web:1"));
+    scene.wait(1.0);
+    assert_eq!(killed(&scene), []);
+    scene.edit(Edit::Stop(target("web:0"))).unwrap();
+    assert_eq!(killed(&scene), [first]);
+    let late = request(&mut scene, "web:0");
+    let is_refused = |notice: &Notice| matches!(notice, Notice::Auxiliary(outcome) if outcome.id == late && matches!(outcome.result, AuxiliaryResult::CouldNotStart(_)));
+    assert!(scene.notices.iter().any(is_refused), "{:?}", scene.notices);
+    scene.exit("web:1", ExitStatus::Code(1), 0);
+    assert_eq!(killed(&scene), [first, second]);
 }

@@ -253,14 +253,14 @@ fn no_auxiliary_process_is_started_during_a_shutdown_and_what_one_left_behind_do
     let mut scene = Scenario::new(vec![service("web", 0)]);
     let name = || ProgramName::new("web").unwrap();
     let limit = Duration::from_secs(5);
-    scene.machine.request_auxiliary(name(), Purpose::Check, vec!["check".into()], limit);
+    scene.machine.request_auxiliary(name(), None, Purpose::Check, (vec!["check".into()], limit));
     let plan = scene.machine.step(scene.now);
     let [Command::SpawnAuxiliary { incarnation, .. }] = plan.commands.as_slice() else { panic!("{plan:?}") };
     let (incarnation, at) = (*incarnation, scene.now);
     scene.observe(Fact::Exited { incarnation, status: ExitStatus::Code(0), left: 1, at });
     assert!(matches!(scene.done.last(), Some(Command::KillStray { .. })), "{:?}", scene.done);
     scene.edit(Edit::Shutdown).unwrap();
-    scene.machine.request_auxiliary(name(), Purpose::Hook, vec!["hook".into()], limit);
+    scene.machine.request_auxiliary(name(), None, Purpose::Hook, (vec!["hook".into()], limit));
     scene.settle();
     let refused = |notice: &Notice| matches!(notice, Notice::Auxiliary(outcome) if matches!(outcome.result, AuxiliaryResult::CouldNotStart(_)));
     assert!(scene.notices.iter().any(refused));
@@ -360,7 +360,7 @@ fn an_auxiliary_process_runs_once_and_is_killed_at_its_limit() {
     machine.configure(vec![service("web", 0)], Limits::default());
     let name = ProgramName::new("web").unwrap();
     let limit = Duration::from_secs(5);
-    let id = machine.request_auxiliary(name, Purpose::Check, vec!["check".into()], limit);
+    let id = machine.request_auxiliary(name, None, Purpose::Check, (vec!["check".into()], limit));
     let now = Time::from_millis(1_000);
     let plan = machine.step(now);
     let [Command::SpawnAuxiliary { incarnation, deadline, .. }] = plan.commands.as_slice() else {

@@ -36,6 +36,9 @@ impl Machine {
         let refused = |auxiliary: &Auxiliary| match auxiliary.phase {
             AuxiliaryPhase::Running { .. } => None,
             AuxiliaryPhase::Wanted if shutting_down => Some("Leveret shuts down".to_owned()),
+            AuxiliaryPhase::Wanted if !self.world.is_waited_for(auxiliary) => {
+                Some("the process has ended or is about to".to_owned())
+            }
             AuxiliaryPhase::Wanted => {
                 let name = &auxiliary.program;
                 (!self.world.programs.contains_key(name)).then(|| format!("there is no program \"{name}\""))

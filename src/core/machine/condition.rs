@@ -51,6 +51,10 @@ impl Machine {
         result: Result<(), String>,
         at: Time,
     ) {
+        // What is ending anyway ends in its order.
+        if self.world.shutdown.is_some() {
+            return;
+        }
         let Some(process) = self.checked_process(incarnation, (purpose, check)) else { return };
         let Some(program) = self.world.programs.get_mut(&process.program) else { return };
         let slot = program.slots.get_mut(&process.slot);

@@ -134,10 +134,12 @@ impl Run {
             },
             Action::Auxiliary => {
                 let program = self.some_name();
-                let (purpose, argv) = (Purpose::Check, vec!["check".to_owned()]);
                 let limit = self.dice.seconds(1, 5);
-                self.tell(format!("a check of {program} within {limit:?}"));
-                self.machine.request_auxiliary(program, purpose, argv, limit);
+                let about = self.somebody_to_ask_about();
+                let program = about.as_ref().map_or(program, |(process, _)| process.program.clone());
+                self.tell(format!("a check of {program} ({about:?}) within {limit:?}"));
+                let command = (vec!["check".to_owned()], limit);
+                self.machine.request_auxiliary(program, about, Purpose::Check, command);
                 self.settle()
             }
             Action::SetClock => {

@@ -98,13 +98,15 @@ pub(super) enum Flaw {
     MissesFailedLooks,
     /// It takes one failed look for as many as it needs.
     TakesOneLookForMany,
+    /// It lets commands about processes go on when those have ended.
+    AsksAboutTheGone,
     /// It throws dice that nobody can throw again.
     ThrowsItsOwnDice,
 }
 
 impl Flaw {
     /// Each of them, with words that only the rule says that is to find it out.
-    pub(super) const ALL: [(Self, &'static str); 35] = [
+    pub(super) const ALL: [(Self, &'static str); 36] = [
         (Self::StartsBesideALife, "is started although its life"),
         (Self::OrdersTwice, "has two living processes"),
         (Self::UsesANumberAgain, "is ordered although lives up to"),
@@ -140,6 +142,7 @@ impl Flaw {
         (Self::TakesLooksForGood, "runs and no look has found it well"),
         (Self::MissesFailedLooks, "looks found it unwell"),
         (Self::TakesOneLookForMany, "is stopped as unhealthy"),
+        (Self::AsksAboutTheGone, "and a command about it goes on"),
     ];
 }
 
@@ -291,6 +294,9 @@ impl Run {
                 plan.commands.extend(stopping.and_then(|(process, phase)| ask(process, &phase)));
             }
             Flaw::NeverKills => plan.commands.retain(|command| !matches!(command, Command::Kill { .. })),
+            Flaw::AsksAboutTheGone => {
+                plan.commands.retain(|command| !matches!(command, Command::KillAuxiliary { .. }));
+            }
             Flaw::FinishesEarly => plan.finished |= is_shutting_down,
             Flaw::ForgetsWhatItDid => self.machine = before,
             Flaw::WakesAtOnce => plan.wake_at = Some(self.now),

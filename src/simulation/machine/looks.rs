@@ -7,7 +7,7 @@ use super::run::Run;
 use crate::core::check::{Check, CheckFor};
 use crate::core::command::Command;
 use crate::core::event::Fact;
-use crate::core::ids::Incarnation;
+use crate::core::ids::{Incarnation, ProcessId};
 
 /// Who is looked at, and what was found.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Looks {
     found: Vec<(Incarnation, Result<(), String>)>,
     /// Lives that start, have to be found well, and were not.
     pub(super) unproven: BTreeSet<Incarnation>,
+    /// Auxiliary processes that were killed.
+    pub(super) killed: BTreeSet<Incarnation>,
 }
 
 /// How a process is looked at.
@@ -31,7 +33,13 @@ pub(super) struct Looked {
 
 impl Looks {
     pub(super) fn new(dice: Dice) -> Self {
-        Self { dice, at: BTreeMap::new(), found: Vec::new(), unproven: BTreeSet::new() }
+        Self {
+            dice,
+            at: BTreeMap::new(),
+            found: Vec::new(),
+            unproven: BTreeSet::new(),
+            killed: BTreeSet::new(),
+        }
     }
 
     /// With the controller its looks end.
@@ -48,6 +56,7 @@ impl Looks {
                 self.at.insert(*incarnation, looked);
             }
             Command::Stop { incarnation, .. } => drop(self.at.remove(incarnation)),
+            Command::KillAuxiliary { incarnation, .. } => drop(self.killed.insert(*incarnation)),
             Command::Spawn { .. }
             | Command::StopNext { .. }
             | Command::StopLeft { .. }
@@ -55,7 +64,6 @@ impl Looks {
             | Command::Kill { .. }
             | Command::Watch { .. }
             | Command::SpawnAuxiliary { .. }
-            | Command::KillAuxiliary { .. }
             | Command::KillStray { .. } => {}
         }
     }
@@ -74,6 +82,14 @@ impl Run {
             let result = if self.looks.dice.chance(0.5) { Ok(()) } else { Err("here:80 is mute".to_owned()) };
             self.looks.found.extend((0..times).map(|_| (incarnation, result.clone())));
         }
+    }
+
+    /// A process that a command is to look at, now and then.
+    pub(super) fn somebody_to_ask_about(&mut self) -> Option<(ProcessId, Incarnation)> {
+        let running = self.keeper.children.iter().filter(|(_, child)| child.runs_since().is_some());
+        let known = running.filter_map(|(incarnation, child)| Some((child.process.clone()?, *incarnation)));
+        let known: Vec<_> = known.collect();
+        if self.looks.dice.chance(0.7) { self.looks.dice.pick_any(&known) } else { None }
     }
 
     /// What was found, as the controller takes it.

@@ -1,5 +1,6 @@
 //! Rules about those who are looked at from outside.
 
+use crate::core::auxiliary::AuxiliaryPhase;
 use crate::core::check::CheckFor;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::Phase;
@@ -27,7 +28,9 @@ pub(super) fn after_step(run: &mut Run) -> Check {
                         return Err(format!("{name}:{number} runs and no look has found it well"));
                     }
                     let failed = run.looks.at.get(&life.incarnation).map_or(0, |looked| looked.failed);
-                    if failures_max.is_some_and(|most| failed >= most) {
+                    // What ends anyway ends in its order.
+                    let is_ending = run.shadow.shutdown.is_some();
+                    if failures_max.is_some_and(|most| failed >= most) && !is_ending {
                         return Err(format!(
                             "{name}:{number} goes on although {failed} looks found it unwell"
                         ));
@@ -43,8 +46,36 @@ pub(super) fn after_step(run: &mut Run) -> Check {
             }
         }
     }
+    nobody_is_asked_about_the_gone(run)?;
     unproven.retain(|incarnation| world.lives.contains_key(incarnation));
     run.looks.unproven = unproven;
+    Ok(())
+}
+
+/// A command about a process goes on only while that does.
+fn nobody_is_asked_about_the_gone(run: &Run) -> Check {
+    let world = run.machine.world();
+    for auxiliary in world.auxiliaries.values() {
+        let (AuxiliaryPhase::Running { incarnation, .. }, Some((process, about))) =
+            (auxiliary.phase, &auxiliary.about)
+        else {
+            continue;
+        };
+        let goes_on = world.slot(process).is_some_and(|slot| match &slot.phase {
+            Phase::Spawning(life) | Phase::Starting(life, _) | Phase::Running(life, _) => {
+                life.incarnation == *about
+            }
+            Phase::Stopping(..)
+            | Phase::LeaderGone(..)
+            | Phase::Empty
+            | Phase::Backoff { .. }
+            | Phase::Exited { .. }
+            | Phase::Failed { .. } => false,
+        });
+        if !goes_on && !run.looks.killed.contains(&incarnation) {
+            return Err(format!("{process} has ended or is about to, and a command about it goes on"));
+        }
+    }
     Ok(())
 }
 
