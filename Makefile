@@ -37,9 +37,14 @@ check: | cargo ## Formatting, lints, documentation, licences and sources of the 
 	fi
 
 # The bench itself is not optimised, so that it need not be built twice: what it measures is the release build.
-bench: | cargo ## Measure 1,000 processes, beside a bare spawn loop and supervisord where it is installed (two minutes)
+bench: BENCH_VENV = $(abspath $(TARGET_DIR))/bench-venv
+bench: | cargo ## Measure 1,000 processes, beside a bare spawn loop, supervisord and circus where they can be had (five minutes)
 	$(CARGO) build --release --locked
+	@$(BENCH_VENV)/bin/python3 -c 'import circus' 2>/dev/null || { \
+		python3 -m venv $(BENCH_VENV) && $(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check circus==0.19.0; \
+	} || echo "bench: circus cannot be installed here (it takes python3-venv and a package index) and is left out"
 	LEVERET_BENCH_BINARY=$(abspath $(TARGET_DIR))/release/leveret \
+		LEVERET_BENCH_CIRCUS=$(BENCH_VENV)/bin/circusd \
 		$(CARGO) bench --locked --profile dev --bench processes
 
 # Seeds that nobody has seen yet, unless FIRST names them; optimised, because it lives long.

@@ -20,8 +20,9 @@ pub(crate) trait Supervisor {
     fn parent(&self) -> i32;
     /// Its own processes, which are what it costs.
     fn own(&self) -> Result<Vec<i32>>;
-    /// Asks for everything about every process and returns the length of the answer in bytes.
-    fn status(&self) -> Result<usize>;
+    /// Asks for everything about every process and returns the length of the answer in bytes; nothing where that cannot be
+    /// asked in a reasonable time.
+    fn status(&self) -> Result<Option<usize>>;
     /// Asks that every process end; may return before they have.
     fn stop_all(&self) -> Result<()>;
 }
@@ -102,4 +103,4 @@ pub(crate) fn without_leveret(command: &mut Command) -> &mut Command {
 }
 
 /// How long everything may take to start or to end.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);

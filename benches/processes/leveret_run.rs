@@ -1,4 +1,4 @@
-//! Leveret with a thousand services, and one scaled program whose queue is on the demo broker, in this process.
+//! Leveret with a thousand services or as many as are wanted, and one scaled program whose queue is on the demo broker, in this process.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use leveret::demo::broker::{Broker, BrokerOptions};
 use leveret::demo::producer;
 use leveret::sys::clock;
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::daemon::{Daemon, LIMIT, Supervisor, without_leveret};
@@ -29,11 +30,11 @@ impl Leveret {
     pub(crate) fn start(
         binary: &Path,
         parent: &Path,
-        round: usize,
+        round: &str,
         sleep: &Path,
         count: usize,
     ) -> Result<(Self, Duration)> {
-        let directory = parent.join(format!("leveret-{round}"));
+        let directory = parent.join(format!("leveret-{count}-{round}"));
         fs::create_dir(&directory)?;
         let broker = DemoBroker::start()?;
         let file = directory.join("leveret.yaml");
@@ -65,6 +66,19 @@ impl Leveret {
     fn get_status(&self) -> Result<String> {
         http::ask(&self.socket, "GET", "/api/v1/status", "application/json", "")
     }
+
+    /// What the API says at this path.
+    pub(crate) fn get_json(&self, path: &str) -> Result<Value> {
+        let answer = http::ask(&self.socket, "GET", path, "application/json", "")?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
+        Ok(serde_json::from_str(body)?)
+    }
+
+    /// Has the API do something.
+    pub(crate) fn post(&self, path: &str) -> Result<()> {
+        http::ask(&self.socket, "POST", path, "application/json", "")?;
+        Ok(())
+    }
 }
 
 impl Supervisor for Leveret {
@@ -79,33 +93,44 @@ impl Supervisor for Leveret {
         Ok(own)
     }
 
-    fn status(&self) -> Result<usize> {
-        Ok(self.get_status()?.len())
+    fn status(&self) -> Result<Option<usize>> {
+        Ok(Some(self.get_status()?.len()))
     }
 
     fn stop_all(&self) -> Result<()> {
-        http::ask(&self.socket, "POST", "/api/v1/all/stop", "application/json", "")?;
-        Ok(())
+        self.post("/api/v1/all/stop")
     }
 }
 
 fn configuration(directory: &Path, url: &str, sleep: &Path, count: usize) -> String {
     let (directory, sleep) = (directory.display(), sleep.display());
+    let counts = (0..count).step_by(PROGRAM_MAX).map(|begun| (count - begun).min(PROGRAM_MAX));
+    let sleepers: String = counts
+        .enumerate()
+        .map(|(number, count)| {
+            format!(
+                "\x20 sleepers-{number}:\n\
+                 \x20   command: [{sleep}, \"100000\"]\n\
+                 \x20   processes: {count}\n\
+                 \x20   backoff: {{initial: 0s}}\n"
+            )
+        })
+        .collect();
     format!(
         "listen: 127.0.0.1:0\n\
          state_dir: {directory}/state\n\
          runtime_dir: {directory}/run\n\
          brokers: {{default: \"{url}\"}}\n\
          programs:\n\
-         \x20 sleepers:\n\
-         \x20   command: [{sleep}, \"100000\"]\n\
-         \x20   processes: {count}\n\
-         \x20   backoff: {{initial: 0s}}\n\
+         {sleepers}\
          \x20 consumers:\n\
          \x20   command: [{sleep}, \"100000\"]\n\
          \x20   scale: {{queue: {QUEUE}, wait: 5s, min: 0, max: 10}}\n"
     )
 }
+
+/// The most processes of one program.
+const PROGRAM_MAX: usize = 1_000;
 
 const QUEUE: &str = "bench";
 

@@ -18,7 +18,7 @@ pub(crate) const RESPAWN_SAMPLES: usize = 50;
 pub(crate) const RESPAWN_SPACING: Duration = Duration::from_millis(40);
 
 /// How long one respawn may take.
-pub(crate) const RESPAWN_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const RESPAWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the respawns may take together; fewer are measured of a supervisor that is slow.
 const RESPAWNS_LIMIT: Duration = Duration::from_secs(30);
@@ -40,12 +40,34 @@ pub(crate) struct Start {
     pub(crate) leveret: Duration,
 }
 
+/// What was measured of another supervisor.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) start: Duration,
+    pub(crate) figures: Figures,
+}
+
+/// What was measured with a number of processes.
+#[derive(Clone, Debug)]
+pub(crate) struct Size {
+    pub(crate) processes: usize,
+    pub(crate) starts: Vec<Start>,
+    pub(crate) figures: Figures,
+}
+
+/// How long nobody answered while the controller was replaced, one sample each.
+#[derive(Clone, Debug)]
+pub(crate) struct Replaced {
+    pub(crate) by_kill: Vec<Duration>,
+    pub(crate) by_upgrade: Vec<Duration>,
+}
+
 /// What was measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Figures {
     /// Time for the full status, one sample each.
     pub(crate) status: Vec<Duration>,
-    /// The length of its answer.
+    /// The length of its answer; nothing where it was not asked.
     pub(crate) status_bytes: usize,
     /// Memory of the supervisor itself.
     pub(crate) memory: Memory,
@@ -82,7 +104,8 @@ fn status(supervisor: &impl Supervisor) -> Result<(Vec<Duration>, usize)> {
     let (mut samples, mut bytes) = (Vec::new(), 0);
     while samples.len() < STATUS_SAMPLES && clock::now() < deadline {
         let begun = clock::now();
-        bytes = supervisor.status()?;
+        let Some(length) = supervisor.status()? else { break };
+        bytes = length;
         samples.push(clock::now().since(begun));
     }
     Ok((samples, bytes))

@@ -112,6 +112,13 @@ pub(crate) fn memory(pids: &[i32]) -> Result<Memory> {
     Ok(memory)
 }
 
+/// How many processes wanted a core, over the last minute and the last quarter of an hour.
+pub(crate) fn load() -> Result<String> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    let words: Vec<&str> = text.split_ascii_whitespace().take(3).collect();
+    Ok(format!("load over 1, 5 and 15 minutes: {}", words.join(", ")))
+}
+
 /// The machine, by cores and memory only.
 pub(crate) fn machine() -> Result<String> {
     let cores = std::thread::available_parallelism()?;

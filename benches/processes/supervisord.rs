@@ -67,8 +67,8 @@ impl Supervisor for Supervisord {
         Ok(vec![self.daemon.pid()])
     }
 
-    fn status(&self) -> Result<usize> {
-        self.call("supervisor.getAllProcessInfo")
+    fn status(&self) -> Result<Option<usize>> {
+        self.call("supervisor.getAllProcessInfo").map(Some)
     }
 
     fn stop_all(&self) -> Result<()> {
