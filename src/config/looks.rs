@@ -9,6 +9,7 @@ use super::raw;
 use super::ready::Wrong;
 use crate::core::check::{Check, Probe};
 use crate::core::ids::{ProcessId, ProgramName};
+use crate::core::pattern::compile;
 use crate::core::time::human;
 
 /// The least time between two looks at a process that starts.
@@ -118,4 +119,13 @@ fn not_a_host_and_port(address: &str) -> Option<(&'static str, &'static str)> {
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
     let is_both = address.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && is_port(port));
     (!is_both).then_some(("this is no host with a port", "write it as in 127.0.0.1:5432"))
+}
+
+/// Why a pattern is none that output can be searched for.
+pub(super) fn not_a_pattern(pattern: &str) -> Option<String> {
+    match compile(pattern) {
+        Ok(regex) if regex.is_match(b"".as_slice()) => Some("this pattern matches every line".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    }
 }

@@ -34,6 +34,15 @@ pub(super) fn ready(raw: Option<&raw::Ready>, shell: bool, wrong: &mut Wrong<'_>
         let message = format!("`interval` means nothing with `{key}`, for which nobody has to look");
         wrong(&["ready", "interval"], message, Some("leave it out".to_owned()));
     }
+    if let ReadyBy::Log(pattern) = by
+        && let Some(message) = looks::not_a_pattern(pattern)
+    {
+        wrong(
+            &["ready", "log"],
+            message,
+            Some("write a regular expression, as in `listening on port`".to_owned()),
+        );
+    }
     let is_time = matches!(by, ReadyBy::After(_));
     if is_time && raw.timeout.is_some() {
         let message = format!("`timeout` means nothing with `{key}`, which always comes");
@@ -103,6 +112,7 @@ fn kinds(raw: &raw::Ready, shell: bool, wrong: &mut Wrong<'_>) -> Vec<(&'static 
     let own = [
         ("after", raw.after.map(ReadyBy::After)),
         ("notify", (raw.notify == Some(true)).then_some(ReadyBy::Notify)),
+        ("log", raw.log.clone().map(ReadyBy::Log)),
     ];
     let own = own.into_iter().filter_map(|(key, by)| Some((key, by?)));
     let interval = raw.interval.unwrap_or(READY_INTERVAL);

@@ -79,6 +79,8 @@ pub(crate) struct Parts {
     pub(crate) heard: mpsc::UnboundedReceiver<Heard>,
     /// What processes said before.
     pub(crate) said: Heard,
+    /// Who has printed which pattern before.
+    pub(crate) printed: Vec<(Incarnation, String)>,
     pub(crate) first: bool,
 }
 
@@ -208,6 +210,9 @@ impl Control {
         };
         control.take_over(retiring, parts.inventory, now);
         control.heard(parts.said);
+        for (incarnation, pattern) in parts.printed {
+            control.printed(incarnation, pattern);
+        }
         if parts.first {
             for warning in &control.settings.warnings {
                 warn!("{warning}");
@@ -258,10 +263,13 @@ impl Control {
         for step in steps {
             match step {
                 Step::Adopt(adopted) => {
-                    if adopted.main.is_some() {
-                        self.read_output(&adopted.process, adopted.incarnation);
-                    }
+                    let (process, incarnation) = (adopted.process.clone(), adopted.incarnation);
+                    let prints = adopted.main.is_some();
+                    // What is waited for in its output is known afterwards.
                     self.machine.adopt(adopted);
+                    if prints {
+                        self.read_output(&process, incarnation);
+                    }
                 }
                 Step::Auxiliary(incarnation) => self.machine.adopt_auxiliary(incarnation),
                 Step::Tell(fact) => self.keeper_fact(fact),
@@ -356,6 +364,7 @@ impl Control {
                     false => self.release_if_done(incarnation),
                 }
             }
+            Input::Pump(PumpEvent::Matched(incarnation, pattern)) => self.printed(incarnation, pattern),
             Input::Pump(PumpEvent::LastLine(incarnation, line)) => {
                 self.check_commands.printed(incarnation, line);
             }

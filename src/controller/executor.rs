@@ -199,7 +199,8 @@ impl Executor {
     pub(crate) fn auxiliary_source(&self, incarnation: Incarnation) -> Source {
         let (program, label) = (String::new(), format!("auxiliary process {incarnation}"));
         let (sink, format, keeping) = (Sink::LastLine, Format::Raw, Keeping::default());
-        Source { incarnation, pipe: self.pipe(incarnation), program, label, sink, format, keeping }
+        let (pipe, awaited) = (self.pipe(incarnation), None);
+        Source { incarnation, pipe, program, label, sink, format, keeping, awaited }
     }
 
     /// Where the output of a life is to be moved.
@@ -225,6 +226,7 @@ impl Executor {
             sink,
             format,
             keeping: Keeping { max_size: *max_size, max_age: *max_age, keep: *keep, compress: *compress },
+            awaited: awaited(program, slot, incarnation),
         }
     }
 
@@ -240,6 +242,14 @@ impl Executor {
     fn own_log(&self, program: &Program, slot: u32) -> PathBuf {
         self.logs.join(format!("{}.{slot}.log", program.spec.name))
     }
+}
+
+/// The pattern that is to be looked for in what a life prints, as long as it is not ready.
+fn awaited(program: &Program, slot: u32, incarnation: Incarnation) -> Option<String> {
+    let slot = program.slots.get(&slot)?;
+    let is_present = slot.phase.life().is_some_and(|life| life.incarnation == incarnation);
+    let pattern = program.spec.awaited_output().filter(|_| is_present && !slot.is_ready());
+    pattern.map(str::to_owned)
 }
 
 /// What the next controller should know of a request to end. It follows the signal: a controller that dies in between has

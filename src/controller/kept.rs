@@ -25,6 +25,8 @@ pub(crate) const STATE_LOCK: &str = "lock.state";
 pub(crate) const RUNTIME_LOCK: &str = "lock.runtime";
 /// The key of what processes said of themselves.
 pub(crate) const HEARD: &str = "heard";
+/// The key of who has printed what was waited for.
+pub(crate) const PRINTED: &str = "printed";
 /// The key of the change token.
 pub(crate) const TOKEN: &str = "token";
 

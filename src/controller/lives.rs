@@ -33,6 +33,18 @@ impl Control {
         self.save_soon();
     }
 
+    /// A process has printed what is waited for.
+    pub(super) fn printed(&mut self, incarnation: Incarnation, pattern: String) {
+        self.machine.observe(Fact::Printed { incarnation, pattern, at: clock::now() });
+        self.save_soon();
+        // Nothing is looked for any more, also where an earlier controller had found it.
+        if let Some(process) = self.machine.process_of(incarnation)
+            && let Some(program) = self.machine.world().programs.get(&process.program)
+        {
+            self.pump.configure(self.executor.source(program, process.slot, incarnation));
+        }
+    }
+
     /// What a look at a process found.
     pub(super) fn found(&mut self, found: Found) {
         let Found { incarnation, purpose, check, result } = found;

@@ -19,6 +19,7 @@ mod lives;
 mod locks;
 mod look;
 pub mod preflight;
+mod printed;
 mod reloading;
 mod remembered;
 mod rollout_view;

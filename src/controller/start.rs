@@ -20,6 +20,7 @@ use super::hearing::Hearing;
 use super::kept::{self, Running};
 use super::leaving::Servers;
 use super::locks::{hold_until_the_end, lock_after_a_killed_keeper};
+use super::printed::Printed;
 use super::{sockets, takeover};
 use crate::config;
 use crate::core::ids::Incarnation;
@@ -131,15 +132,23 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     let runtime_dir = running.settings.runtime_dir.clone();
     sockets::make_directory(&runtime_dir)
         .map_err(StartError::system(format!("make {}", notify::directory(&runtime_dir).display())))?;
-    let said_before = said_before(kept.remove(kept::HEARD), &mut to_keep)?;
+    let said_before = memory_kept(kept.remove(kept::HEARD), kept::HEARD, &mut to_keep)?;
+    let printed_before = memory_kept(kept.remove(kept::PRINTED), kept::PRINTED, &mut to_keep)?;
+    let known: BTreeSet<Incarnation> =
+        inventory.processes.iter().map(|process| process.incarnation).collect();
+    let (note, printed) =
+        Printed::open(printed_before, &known).map_err(StartError::system("remember what processes print"))?;
 
     let (requests_in, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let (probe_facts_in, probe_facts) = mpsc::channel(PROBE_FACTS_WAITING_MAX);
     let (pump_events_in, pump_events) = mpsc::unbounded_channel();
     let (changed, changes) = watch::channel(0);
-    // The pump's events are few: one for each life that ends. The receiver is gone only when the controller ends.
-    let pump = Pump::start(move |event| drop(pump_events_in.send(event)))
-        .map_err(StartError::system("start the thread that moves output"))?;
+    // The pump's events are few: one or two for each life. The receiver is gone only when the controller ends.
+    let tell = move |event| {
+        note.take_note(&event);
+        drop(pump_events_in.send(event));
+    };
+    let pump = Pump::start(tell).map_err(StartError::system("start the thread that moves output"))?;
     let sockets: Vec<(Incarnation, OwnedFd)> = kept
         .into_iter()
         .filter_map(|(key, descriptor)| Some((protocol::notified(&key)?, descriptor)))
@@ -184,6 +193,7 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
         hearing,
         heard,
         said,
+        printed,
         first,
     });
     if is_new_keeper {
@@ -287,14 +297,18 @@ fn open_sockets_again(
     Ok(())
 }
 
-/// The memory of what processes said of themselves.
-fn said_before(kept: Option<OwnedFd>, to_keep: &mut ToKeep) -> Result<OwnedFd, StartError> {
+/// A memory of what processes say or print.
+fn memory_kept(
+    kept: Option<OwnedFd>,
+    key: &'static str,
+    to_keep: &mut ToKeep,
+) -> Result<OwnedFd, StartError> {
     let fail = || StartError::system("remember what processes say");
     match kept {
         Some(memory) => Ok(memory),
         None => {
-            let memory = kept::memory_file("leveret heard", &[]).map_err(fail())?;
-            to_keep.push((kept::HEARD, memory.try_clone().map_err(fail())?));
+            let memory = kept::memory_file(&format!("leveret {key}"), &[]).map_err(fail())?;
+            to_keep.push((key, memory.try_clone().map_err(fail())?));
             Ok(memory)
         }
     }

@@ -182,7 +182,7 @@ fn run(before: &ProgramSpec, after: &ProgramSpec, keys: &mut Keys) {
 fn ready(before: Option<&ReadySpec>, after: Option<&ReadySpec>, keys: &mut Keys) {
     let time = |ready: Option<&ReadySpec>| match ready.map(|ready| &ready.by) {
         Some(ReadyBy::After(after)) => Some(*after),
-        Some(ReadyBy::Notify | ReadyBy::Check(_)) | None => None,
+        Some(ReadyBy::Notify | ReadyBy::Check(_) | ReadyBy::Log(_)) | None => None,
     };
     keys.add("ready.after", AT_ONCE, time(before) != time(after));
     let check = |ready: Option<&ReadySpec>| ready.and_then(|ready| ready.by.check().cloned());
@@ -191,6 +191,8 @@ fn ready(before: Option<&ReadySpec>, after: Option<&ReadySpec>, keys: &mut Keys)
         (check(before), check(after)),
         keys,
     );
+    let pattern = |ready: Option<&ReadySpec>| ready.and_then(|ready| ready.by.pattern().map(str::to_owned));
+    keys.add("ready.log", AT_ONCE, pattern(before) != pattern(after));
     let kind = |ready: &ReadySpec| std::mem::discriminant(&ready.by);
     let both = before.zip(after).filter(|(before, after)| kind(before) == kind(after));
     keys.add("ready.timeout", AT_ONCE, both.is_some_and(|(before, after)| before.timeout != after.timeout));

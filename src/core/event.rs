@@ -87,6 +87,15 @@ pub enum Fact {
         /// When.
         at: Time,
     },
+    /// A process has printed something that matches a pattern.
+    Printed {
+        /// Which life.
+        incarnation: Incarnation,
+        /// The pattern.
+        pattern: String,
+        /// When.
+        at: Time,
+    },
     /// What a look at a process found.
     Checked {
         /// Which life.

@@ -89,6 +89,7 @@ impl Machine {
             Fact::Queue { broker, queue, observation } => self.queue(&broker, &queue, observation),
             Fact::Wall(wall) => self.wall(wall),
             Fact::Said { incarnation, voice, at } => self.said(incarnation, voice, at),
+            Fact::Printed { incarnation, pattern, at } => self.printed(incarnation, &pattern, at),
             Fact::Checked { incarnation, purpose, check, result, at } => {
                 self.checked(incarnation, (purpose, &check), result, at);
             }

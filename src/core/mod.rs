@@ -23,6 +23,7 @@ pub mod lifecycle;
 pub mod machine;
 pub mod memory;
 pub mod observed;
+pub mod pattern;
 pub mod plan;
 pub mod random;
 pub mod readiness;

@@ -29,6 +29,8 @@ pub enum ReadyBy {
     Notify,
     /// A look from outside that finds it well.
     Check(Check),
+    /// Something that it prints: a regular expression, see [`super::pattern`].
+    Log(String),
 }
 
 impl ReadyBy {
@@ -38,6 +40,15 @@ impl ReadyBy {
             Self::After(_) => "it has run for a while".to_owned(),
             Self::Notify => "it says that it is ready (READY=1)".to_owned(),
             Self::Check(check) => check.probe.awaited(),
+            Self::Log(pattern) => format!("it prints what matches \"{pattern}\""),
+        }
+    }
+
+    /// The pattern that tells, where one does.
+    pub fn pattern(&self) -> Option<&str> {
+        match self {
+            Self::Log(pattern) => Some(pattern),
+            Self::After(_) | Self::Notify | Self::Check(_) => None,
         }
     }
 
@@ -45,7 +56,7 @@ impl ReadyBy {
     pub fn check(&self) -> Option<&Check> {
         match self {
             Self::Check(check) => Some(check),
-            Self::After(_) | Self::Notify => None,
+            Self::After(_) | Self::Notify | Self::Log(_) => None,
         }
     }
 }

@@ -67,6 +67,11 @@ impl ProgramSpec {
         }
     }
 
+    /// What a process prints when it is of use, where that tells.
+    pub fn awaited_output(&self) -> Option<&str> {
+        self.ready.as_ref()?.by.pattern()
+    }
+
     /// The schedule, where the program has one.
     pub fn schedule(&self) -> Option<&ScheduleSpec> {
         match &self.kind {

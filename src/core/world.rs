@@ -356,7 +356,7 @@ impl Program {
         match self.spec.ready.as_ref().map(|ready| &ready.by) {
             None => Some(main.started_at + self.startup()),
             Some(ReadyBy::After(after)) => Some(main.started_at + *after),
-            Some(ReadyBy::Notify | ReadyBy::Check(_)) => None,
+            Some(ReadyBy::Notify | ReadyBy::Check(_) | ReadyBy::Log(_)) => None,
         }
     }
 

@@ -88,6 +88,7 @@ mod tests {
             program: "orders".into(),
             label: "orders:3".into(),
             sink: Sink::Stdout,
+            awaited: None,
             format,
             keeping: Keeping::default(),
         };

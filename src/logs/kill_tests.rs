@@ -30,7 +30,7 @@ fn the_pump_of_another_process() {
     let (sender, drained) = channel();
     let pump = Pump::start(move |event| match event {
         PumpEvent::Drained(_) => sender.send(()).unwrap_or_default(),
-        PumpEvent::LastLine(..) => {}
+        PumpEvent::LastLine(..) | PumpEvent::Matched(..) => {}
         PumpEvent::Trouble(sentence) => say(&format!("trouble: {sentence}")),
         PumpEvent::Recovered(sentence) => say(&format!("recovered: {sentence}")),
     })

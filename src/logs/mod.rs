@@ -5,6 +5,7 @@
 //! file itself. Nothing here may wait for a process, for a reader or for a slow terminal, or grow with what a
 //! process prints.
 
+mod awaited;
 mod compress;
 mod dress;
 mod file;

@@ -350,7 +350,7 @@ impl Engine {
             if stream.source.sink != source.sink {
                 stream.leave_place(&mut self.equipment, clock::now());
             }
-            stream.source = source.clone();
+            stream.change(source.clone());
             // A part of a line that waits in the pipe may go at once now.
             self.enqueue(token);
         }

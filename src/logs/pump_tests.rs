@@ -457,3 +457,46 @@ fn of_output_that_goes_nowhere_the_last_line_is_told_and_nobody_waits() {
         assert_eq!(scene.drain(number), expected);
     }
 }
+
+#[test]
+fn what_is_waited_for_is_told_once_wherever_output_goes_and_no_byte_is_lost() {
+    for (number, sink) in [(1, "own"), (2, "lines"), (3, "last"), (4, "refused")] {
+        let scene = Scene::new();
+        let (pipe, log) = (scene.path("pipe"), scene.path("log"));
+        let sink = match sink {
+            "own" => Sink::Own(log.clone()),
+            "lines" => Sink::Lines(log.clone()),
+            "refused" => Sink::Own("/nowhere/at/all".into()),
+            _ => Sink::LastLine,
+        };
+        let mut writer = named_pipe(&pipe);
+        let awaited = Some("^it is ready$".to_owned());
+        let is_written = sink == Sink::Own(log.clone()) || sink == Sink::Lines(log.clone());
+        scene.pump.open(Source { awaited, ..source(number, pipe, sink, 0, 0) });
+        let before = format!("{}\nit is read", "it is not ready\n".repeat(10_000));
+        writer.write_all(before.as_bytes()).unwrap();
+        writer.write_all(b"y\nand on\nit is ready\nit is ready\n").unwrap();
+        let told = scene.drain(number);
+        let matched = told.iter().filter(|event| matches!(event, PumpEvent::Matched(..))).count();
+        assert_eq!(matched, 1, "{told:?}");
+        if is_written {
+            let expected = format!("{before}y\nand on\nit is ready\nit is ready\n");
+            assert!(all_of(&log) == expected.as_bytes(), "{number}");
+        }
+    }
+}
+
+#[test]
+fn a_part_of_a_line_waits_for_its_end_only_until_what_is_waited_for_was_seen() {
+    let scene = Scene::new();
+    let (pipe, log) = (scene.path("pipe"), scene.path("log"));
+    let mut writer = named_pipe(&pipe);
+    let awaited = Some("ready".to_owned());
+    scene.pump.open(Source { awaited, ..source(1, pipe, Sink::Own(log.clone()), 0, 0) });
+    writer.write_all(b"one\nit is ").unwrap();
+    wait_until("the first line is there", || log.exists() && all_of(&log) == b"one\n");
+    writer.write_all(b"ready: ").unwrap();
+    let told = scene.events_until(|_| true);
+    assert_eq!(told, [PumpEvent::Matched(Incarnation(1), "ready".to_owned())]);
+    wait_until("the part of a line is there", || all_of(&log) == b"one\nit is ready: ");
+}

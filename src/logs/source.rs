@@ -25,6 +25,8 @@ pub struct Source {
     pub format: Format,
     /// When a file is rotated, and what is kept.
     pub keeping: Keeping,
+    /// A pattern that is waited for: when it is printed, [`PumpEvent::Matched`] is told, once.
+    pub awaited: Option<String>,
 }
 
 /// Where output goes.
@@ -70,6 +72,8 @@ pub struct Keeping {
 /// What the pump tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PumpEvent {
+    /// A life has printed something that matches the pattern that is waited for. It is told before the line leaves its pipe.
+    Matched(Incarnation, String),
     /// What a finished incarnation printed last that is not blank, cut to [`LAST_LINE_CHARACTERS_MAX`].
     LastLine(Incarnation, String),
     /// All that a finished incarnation wrote is where it belongs, and the pipe is closed on this side.

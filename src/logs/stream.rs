@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::awaited::{Awaited, Sight};
 use super::dress::Dress;
 use super::file::{Files, LogFile, Place, Rotation};
 use super::lines::{Gathered, LINE_BYTES_MAX, gather, gather_unfinished};
@@ -67,6 +68,10 @@ pub(super) struct Stream {
     remarks: Remarks,
     /// Where nothing but the last line is of interest.
     last_line: Option<String>,
+    /// What is waited for.
+    awaited: Option<Awaited>,
+    /// How much of what is in the pipe may leave it in this turn.
+    most: usize,
 }
 
 /// Since the sink refused output.
@@ -81,6 +86,8 @@ struct Fault {
 impl Stream {
     pub(super) fn new(source: Source, pipe: File) -> Self {
         Self {
+            awaited: source.awaited.as_deref().and_then(Awaited::new),
+            most: ROUND_BYTES,
             source,
             pipe,
             finishing: false,
@@ -102,6 +109,9 @@ impl Stream {
         if self.in_flight.is_some() {
             return Ok(Flow::Blocked);
         }
+        if let Some(flow) = self.look(equipment)? {
+            return Ok(flow);
+        }
         if self.fault.as_ref().is_some_and(|fault| now < fault.retry_at) {
             return self.give_way(equipment);
         }
@@ -119,6 +129,40 @@ impl Stream {
                 self.refused(&error, equipment, now);
                 self.give_way(equipment)
             }
+        }
+    }
+
+    /// It is to be moved in another way from now on.
+    pub(super) fn change(&mut self, source: Source) {
+        if self.source.awaited != source.awaited {
+            self.awaited = source.awaited.as_deref().and_then(Awaited::new);
+        }
+        self.source = source;
+    }
+
+    /// Looks for what is waited for, before it leaves the pipe, and says how much of it may: whole lines. Where nothing may,
+    /// it says what is to be done about the stream.
+    fn look(&mut self, equipment: &mut Equipment) -> io::Result<Option<Flow>> {
+        self.most = ROUND_BYTES;
+        let Some(awaited) = &self.awaited else { return Ok(None) };
+        let waiting = waiting_bytes(&self.pipe)?;
+        let seen = equipment.plumbing.peek(&self.pipe, ROUND_BYTES)?;
+        if seen.is_empty() {
+            return Ok(None);
+        }
+        let is_all = self.finishing || seen.len() < waiting.min(LINE_BYTES_MAX + 1) || is_full(&self.pipe)?;
+        match awaited.look(seen, is_all) {
+            Sight::Match => {
+                let pattern = awaited.pattern.clone();
+                (equipment.events)(PumpEvent::Matched(self.source.incarnation, pattern));
+                self.awaited = None;
+                Ok(None)
+            }
+            Sight::Clear(bytes) => {
+                self.most = bytes;
+                Ok(None)
+            }
+            Sight::Unfinished => Ok(Some(Flow::Unfinished)),
         }
     }
 
@@ -214,7 +258,7 @@ impl Stream {
 
     fn splice_into(&self, path: &Path, equipment: &mut Equipment, now: Time) -> io::Result<Moved> {
         let mut moved = 0;
-        while moved < ROUND_BYTES {
+        while moved < self.most {
             // An empty pipe must not open a file.
             if waiting_bytes(&self.pipe)? == 0 {
                 return Ok(Moved { bytes: moved, flow: Flow::Quiet });
@@ -225,7 +269,7 @@ impl Stream {
                 // Lines were dropped since: what comes now begins a line.
                 end_line(file)?;
             }
-            let left = ROUND_BYTES - moved;
+            let left = self.most - moved;
             moved += match file.place(bounds)? {
                 Place::Rotate => {
                     self.rotate(path, equipment, now);
@@ -236,7 +280,7 @@ impl Stream {
                     splice_or_copy(&self.pipe, file, offset, bytes_max, &mut equipment.plumbing)?
                 }
                 Place::ToLineEnd { offset, room } => {
-                    let seen = equipment.plumbing.peek(&self.pipe, at_most(ROUND_BYTES, room))?;
+                    let seen = equipment.plumbing.peek(&self.pipe, at_most(left, room))?;
                     let line_end = seen.iter().position(|byte| *byte == b'\n');
                     let bytes_max = line_end.map_or(seen.len(), |end| end + 1);
                     splice_or_copy(&self.pipe, file, offset, bytes_max, &mut equipment.plumbing)?
@@ -316,7 +360,7 @@ impl Stream {
     /// all that the kernel lets us see of it.
     fn gather(&self, dress: &Dress, text_bytes_max: usize, plumbing: &mut Plumbing) -> io::Result<Front> {
         let waiting = waiting_bytes(&self.pipe)?;
-        let seen = plumbing.peek(&self.pipe, ROUND_BYTES)?;
+        let seen = plumbing.peek(&self.pipe, self.most)?;
         let gathered = gather(seen, dress, text_bytes_max);
         if gathered.consumed > 0 {
             return Ok(Front::Lines(gathered));

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::daemon::Daemon;
 use crate::support::port::ReservedPort;
+use crate::support::proc;
 use crate::support::run;
 use crate::support::status::{only_pid, processes};
 use crate::support::wait::wait_for;
@@ -224,4 +226,43 @@ fn a_command_that_does_not_end_in_time_is_killed_with_all_that_it_started() {
     });
     daemon.shut_down();
     daemon.assert_nothing_left();
+}
+
+#[test]
+fn a_process_is_ready_when_it_prints_so_also_while_there_is_no_controller() {
+    let directory = run::directory("prints");
+    let gate = directory.join("gate");
+    let shown = gate.display();
+    let text = format!(
+        "echo starting\nwhile ! test -e {shown}; do sleep 0.05; done\necho listening on port 80\nexec sleep 1000\n"
+    );
+    let server = run::script(&directory.join("server.sh"), &text);
+    let mut daemon = Daemon::start(&format!(
+        "programs:
+  web: {{command: {server}, processes: 2, ready: {{log: '^listening on port \\d+$', timeout: 10m}}}}
+  lines: {{command: {server}, log: {{format: json}}, ready: {{log: listening, timeout: 10m}}}}
+"
+    ));
+    wait_reason(
+        &daemon,
+        "web",
+        "starting: waits until it prints what matches \"^listening on port \\d+$\"; stopped in ",
+    );
+    daemon.kill_controller();
+    wait_reason(&daemon, "web", "starting: waits until it prints");
+    let controller = daemon.controller_pid();
+    proc::signal(controller, Signal::STOP);
+    fs::write(&gate, "").expect("the directory is ours");
+    proc::signal(controller, Signal::KILL);
+    daemon.wait_next_controller(controller);
+    let pid = only_pid(&daemon.wait_running("lines"));
+    daemon.wait_running("web");
+    daemon.kill_controller();
+    daemon.wait_running("web");
+    daemon.kill_keeper();
+    daemon.start_again();
+    daemon.wait_running("web");
+    assert_eq!(only_pid(&daemon.wait_running("lines")), pid);
+    let log = fs::read_to_string(daemon.logs_directory().join("web.1.log")).expect("it has printed");
+    assert_eq!(log, "starting\nlistening on port 80\n");
 }

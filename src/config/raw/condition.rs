@@ -11,7 +11,6 @@ use crate::config::leaves;
 /// What tells that a process is of use: one of the kinds, with how long it may take.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-not-yet" = ["log"]))]
 pub(in crate::config) struct Ready {
     /// The time since its start.
     #[schemars(schema_with = "leaves::duration", extend("examples" = ["5s"]))]
@@ -30,6 +29,10 @@ pub(in crate::config) struct Ready {
     /// names of the process. It ends with exit code 0 if all is well; else its last line is shown.
     #[schemars(schema_with = "leaves::command", extend("examples" = ["pg_isready -q"]))]
     pub(in crate::config) command: Option<Command>,
+    /// A regular expression that matches a line which it prints: `^` and `$` are the ends of the line, `\\d` and the like are
+    /// those of ASCII. At most 256 bytes.
+    #[schemars(schema_with = "leaves::text", extend("examples" = ["listening on port \\d+"]))]
+    pub(in crate::config) log: Option<String>,
     /// How long after a look by `http`, `tcp` or `command` the next one is taken; the first ones come sooner. A look takes 5s at
     /// most.
     #[schemars(schema_with = "leaves::duration", extend("default" = "1s"))]

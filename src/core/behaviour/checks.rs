@@ -239,3 +239,27 @@ fn a_command_about_a_process_is_killed_when_that_ends_or_is_asked_to() {
     scene.exit("web:1", ExitStatus::Code(1), 0);
     assert_eq!(killed(&scene), [first, second]);
 }
+
+#[test]
+fn one_that_prints_what_is_waited_for_is_of_use_from_then_on() {
+    let by = |pattern: &str| ReadyBy::Log(pattern.to_owned());
+    let spec = |pattern: &str| {
+        let timeout = Some(Duration::from_secs(30));
+        ProgramSpec { ready: Some(ReadySpec { by: by(pattern), timeout }), ..service("web", 1) }
+    };
+    let mut scene = Scenario::new(vec![spec("listening")]);
+    scene.wait(10.0);
+    let said = "starting: waits until it prints what matches \"listening\"; stopped in 20s if not";
+    assert_eq!(gap(&scene, "web:0").as_deref(), Some(said));
+    let prints = |scene: &mut Scenario, pattern: &str| {
+        let (incarnation, at) = (scene.incarnation("web:0").unwrap(), scene.now);
+        scene.observe(Fact::Printed { incarnation, pattern: pattern.to_owned(), at });
+    };
+    scene.machine.configure(vec![spec("ready")], Limits::default());
+    prints(&mut scene, "listening");
+    assert!(!is_running(&scene, "web:0"), "nobody waits for that any more");
+    prints(&mut scene, "ready");
+    assert!(is_running(&scene, "web:0"));
+    scene.wait(3_600.0);
+    assert!(scene.ending("web").is_empty());
+}

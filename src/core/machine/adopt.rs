@@ -33,8 +33,9 @@ impl Machine {
             (Some((pid, started_at)), Some(stop)) => Phase::Stopping(life, Main { pid, started_at }, stop),
         };
         if let Some(condition) = slot.condition_mut(incarnation) {
-            // It may have said so while there was nobody to hear it, and says it once.
-            condition.ready |= unheard && program.spec.run.notify;
+            // It may have said or printed it while there was nobody to take note, and does so once.
+            let is_said_once = program.spec.run.notify || program.spec.awaited_output().is_some();
+            condition.ready |= unheard && is_said_once;
         }
         begin_running(slot);
         count_restart(program, process.slot);

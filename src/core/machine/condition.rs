@@ -22,6 +22,17 @@ impl Machine {
         }
     }
 
+    /// A process has printed something that matches a pattern.
+    pub(super) fn printed(&mut self, incarnation: Incarnation, pattern: &str, at: Time) {
+        let Some(process) = self.process_of(incarnation) else { return };
+        let Some(program) = self.world.programs.get_mut(&process.program) else { return };
+        let is_awaited = program.spec.awaited_output() == Some(pattern);
+        let slot = program.slots.get_mut(&process.slot).filter(|_| is_awaited);
+        if slot.is_some_and(|slot| slot.condition_mut(incarnation).is_some()) {
+            became_ready(program, process.slot, at);
+        }
+    }
+
     /// Whether a life is to be looked at in this way at present.
     pub fn is_checked(&self, incarnation: Incarnation, (purpose, check): (CheckFor, &Check)) -> bool {
         self.checked_process(incarnation, (purpose, check)).is_some()

@@ -22,7 +22,7 @@ impl Planner<'_> {
             (Some(ready), None) => {
                 let awaited = match &ready.by {
                     ReadyBy::Check(check) => check.of(&process(program, number)).probe.awaited(),
-                    ReadyBy::After(_) | ReadyBy::Notify => ready.by.awaited(),
+                    ReadyBy::After(_) | ReadyBy::Notify | ReadyBy::Log(_) => ready.by.awaited(),
                 };
                 Gap::NotReady { awaited, found: slot.condition.trouble.clone(), until }
             }

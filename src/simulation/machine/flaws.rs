@@ -139,7 +139,7 @@ impl Flaw {
         (Self::TakesAllForHung, "is stopped as hung"),
         (Self::TakesAllForReady, "runs and has not said that it is ready"),
         (Self::HurriesTheReady, "is stopped as not ready"),
-        (Self::TakesLooksForGood, "runs and no look has found it well"),
+        (Self::TakesLooksForGood, "runs and nothing has shown it to be of use"),
         (Self::MissesFailedLooks, "looks found it unwell"),
         (Self::TakesOneLookForMany, "is stopped as unhealthy"),
         (Self::AsksAboutTheGone, "and a command about it goes on"),
@@ -212,6 +212,7 @@ impl Run {
             // Before, the next controller would learn of them.
             Fact::Exited { .. } | Fact::Left { .. } => self.has(Flaw::MissesEnds) && self.keeper.is_quiet,
             Fact::Spawned { .. } => self.has(Flaw::MissesStarts),
+            Fact::Printed { .. } => false,
             Fact::Checked { result, .. } => result.is_err() && self.has(Flaw::MissesFailedLooks),
             Fact::CouldNotSpawn { .. }
             | Fact::Broker { .. }

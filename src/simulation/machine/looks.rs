@@ -92,8 +92,9 @@ impl Run {
         if self.looks.dice.chance(0.7) { self.looks.dice.pick_any(&known) } else { None }
     }
 
-    /// What was found, as the controller takes it.
+    /// What was found and printed, as the controller takes it.
     pub(super) fn take_found(&mut self) {
+        self.take_printed();
         let starting = self.looks.at.iter().filter(|(_, looked)| looked.purpose == CheckFor::Ready);
         let starting: Vec<Incarnation> = starting.map(|(incarnation, _)| *incarnation).collect();
         for incarnation in starting {
@@ -113,6 +114,22 @@ impl Run {
                 self.looks.unproven.remove(&incarnation);
             }
             self.observe(Fact::Checked { incarnation, purpose, check, result, at: self.now });
+        }
+    }
+
+    /// Whoever is well has printed that, and it is remembered beside the controller.
+    fn take_printed(&mut self) {
+        let mut printed = Vec::new();
+        for (incarnation, child) in
+            self.keeper.children.iter().filter(|(_, child)| child.is_well && child.lives())
+        {
+            let program = child.process.as_ref().and_then(|process| self.spec(&process.program));
+            let pattern = program.and_then(|program| program.awaited_output());
+            printed.extend(pattern.map(|pattern| (*incarnation, pattern.to_owned())));
+        }
+        for (incarnation, pattern) in printed {
+            self.looks.unproven.remove(&incarnation);
+            self.observe(Fact::Printed { incarnation, pattern, at: self.now });
         }
     }
 }

@@ -2,30 +2,37 @@
 
 use crate::core::auxiliary::AuxiliaryPhase;
 use crate::core::check::CheckFor;
+use crate::core::command::{Command, Plan};
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::Phase;
 use crate::core::spec::ProgramSpec;
 use crate::simulation::machine::run::{Check, Run};
 
-/// Where a look tells, nothing else makes a process that starts run; and whoever has failed too many looks does not go on.
-pub(super) fn after_step(run: &mut Run) -> Check {
+/// Where a look or the output tells, nothing else makes a process that starts run; and whoever has failed too many looks does
+/// not go on.
+pub(super) fn after_step(run: &mut Run, plan: &Plan) -> Check {
     let mut unproven = std::mem::take(&mut run.looks.unproven);
     let world = run.machine.world();
     for (name, program) in &world.programs {
         let spec = run.spec(name).unwrap_or(&program.spec);
         let failures_max = spec.health.as_ref().map(|health| health.failures);
         for (number, slot) in &program.slots {
+            // What an earlier keeper started may have printed it unread.
+            let child = slot.phase.life().and_then(|life| run.keeper.children.get(&life.incarnation));
+            let is_unread = child.is_some_and(|child| child.is_adopted);
+            let is_printed = spec.awaited_output().is_some() && !is_unread;
+            let has_to_be_shown = spec.check(CheckFor::Ready).is_some() || is_printed;
             match &slot.phase {
                 Phase::Starting(life, _) => {
-                    if spec.check(CheckFor::Ready).is_some() && !slot.is_ready() {
+                    if has_to_be_shown && !slot.is_ready() {
                         unproven.insert(life.incarnation);
                     } else {
                         unproven.remove(&life.incarnation);
                     }
                 }
                 Phase::Running(life, _) => {
-                    if unproven.contains(&life.incarnation) && spec.check(CheckFor::Ready).is_some() {
-                        return Err(format!("{name}:{number} runs and no look has found it well"));
+                    if unproven.contains(&life.incarnation) && has_to_be_shown {
+                        return Err(format!("{name}:{number} runs and nothing has shown it to be of use"));
                     }
                     let failed = run.looks.at.get(&life.incarnation).map_or(0, |looked| looked.failed);
                     // What ends anyway ends in its order.
@@ -46,14 +53,19 @@ pub(super) fn after_step(run: &mut Run) -> Check {
             }
         }
     }
-    nobody_is_asked_about_the_gone(run)?;
+    nobody_is_asked_about_the_gone(run, plan)?;
     unproven.retain(|incarnation| world.lives.contains_key(incarnation));
     run.looks.unproven = unproven;
     Ok(())
 }
 
 /// A command about a process goes on only while that does.
-fn nobody_is_asked_about_the_gone(run: &Run) -> Check {
+fn nobody_is_asked_about_the_gone(run: &Run, plan: &Plan) -> Check {
+    // A controller that dies meanwhile is followed by one that kills whatever is left of them.
+    let is_planned = |life: Incarnation| {
+        let kills = |command: &Command| matches!(command, Command::KillAuxiliary { incarnation, .. } if *incarnation == life);
+        plan.commands.iter().any(kills)
+    };
     let world = run.machine.world();
     for auxiliary in world.auxiliaries.values() {
         let (AuxiliaryPhase::Running { incarnation, .. }, Some((process, about))) =
@@ -72,7 +84,7 @@ fn nobody_is_asked_about_the_gone(run: &Run) -> Check {
             | Phase::Exited { .. }
             | Phase::Failed { .. } => false,
         });
-        if !goes_on && !run.looks.killed.contains(&incarnation) {
+        if !goes_on && !run.looks.killed.contains(&incarnation) && !is_planned(incarnation) {
             return Err(format!("{process} has ended or is about to, and a command about it goes on"));
         }
     }

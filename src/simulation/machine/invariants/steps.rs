@@ -28,7 +28,7 @@ pub(in crate::simulation::machine) fn after_step(run: &mut Run, plan: &Plan) -> 
     time_alone_changes_nothing_before_the_wake(run, plan)?;
     every_gap_has_a_reason(run, plan)?;
     rollouts::after_step(run, plan)?;
-    looks::after_step(run)?;
+    looks::after_step(run, plan)?;
     the_end_comes_in_time(run)
 }
 
