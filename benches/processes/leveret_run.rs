@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result};
 use leveret::demo::broker::{Broker, BrokerOptions};
 use leveret::demo::producer;
 use leveret::sys::clock;
+use rustix::fs::statfs;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::daemon::{Daemon, LIMIT, Supervisor, without_leveret};
@@ -21,6 +23,8 @@ use super::outside::{helpers, wait_for_sleepers, within};
 pub(crate) struct Leveret {
     daemon: Daemon,
     socket: PathBuf,
+    /// Goes when the daemon has ended.
+    _runtime: TempDir,
     /// Dropped after the daemon, which is connected to it.
     _broker: DemoBroker,
 }
@@ -36,9 +40,10 @@ impl Leveret {
     ) -> Result<(Self, Duration)> {
         let directory = parent.join(format!("leveret-{count}-{round}"));
         fs::create_dir(&directory)?;
+        let runtime = runtime_directory(&directory)?;
         let broker = DemoBroker::start()?;
         let file = directory.join("leveret.yaml");
-        fs::write(&file, configuration(&directory, &broker.broker.url(), sleep, count))?;
+        fs::write(&file, configuration(&directory, runtime.path(), &broker.broker.url(), sleep, count))?;
         let mut command = Command::new(binary);
         without_leveret(&mut command).args(["run", "-c"]).arg(&file);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(directory.join("stderr"))?);
@@ -49,7 +54,8 @@ impl Leveret {
         let took = clock::now().since(begun);
         started.with_context(|| fs::read_to_string(directory.join("stderr")).unwrap_or_default())?;
 
-        let leveret = Self { daemon, socket: directory.join("run/leveret.sock"), _broker: broker };
+        let socket = runtime.path().join("leveret.sock");
+        let leveret = Self { daemon, socket, _runtime: runtime, _broker: broker };
         leveret.wait_for_broker()?;
         Ok((leveret, took))
     }
@@ -102,8 +108,17 @@ impl Supervisor for Leveret {
     }
 }
 
-fn configuration(directory: &Path, url: &str, sleep: &Path, count: usize) -> String {
-    let (directory, sleep) = (directory.display(), sleep.display());
+/// Where `/run` would be, in memory: what is written there for each process is not meant for a disk.
+fn runtime_directory(otherwise: &Path) -> Result<TempDir> {
+    const TMPFS: rustix::fs::FsWord = 0x0102_1994;
+    const MEMORY: &str = "/dev/shm";
+    let is_in_memory = statfs(MEMORY).is_ok_and(|place| place.f_type == TMPFS);
+    let parent = if is_in_memory { Path::new(MEMORY) } else { otherwise };
+    Ok(tempfile::Builder::new().prefix("leveret-bench-").tempdir_in(parent)?)
+}
+
+fn configuration(directory: &Path, runtime: &Path, url: &str, sleep: &Path, count: usize) -> String {
+    let (directory, runtime, sleep) = (directory.display(), runtime.display(), sleep.display());
     let counts = (0..count).step_by(PROGRAM_MAX).map(|begun| (count - begun).min(PROGRAM_MAX));
     let sleepers: String = counts
         .enumerate()
@@ -119,7 +134,7 @@ fn configuration(directory: &Path, url: &str, sleep: &Path, count: usize) -> Str
     format!(
         "listen: 127.0.0.1:0\n\
          state_dir: {directory}/state\n\
-         runtime_dir: {directory}/run\n\
+         runtime_dir: {runtime}\n\
          brokers: {{default: \"{url}\"}}\n\
          programs:\n\
          {sleepers}\
