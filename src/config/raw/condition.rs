@@ -29,7 +29,7 @@ pub(in crate::config) struct Ready {
     /// names of the process. It ends with exit code 0 if all is well; else its last line is shown.
     #[schemars(schema_with = "leaves::command", extend("examples" = ["pg_isready -q"]))]
     pub(in crate::config) command: Option<Command>,
-    /// A regular expression that matches a line which it prints: `^` and `$` are the ends of the line, `\\d` and the like are
+    /// A regular expression that matches a line which it prints: `^` and `$` are the ends of the line, `\d` and the like are
     /// those of ASCII. At most 256 bytes.
     #[schemars(schema_with = "leaves::text", extend("examples" = ["listening on port \\d+"]))]
     pub(in crate::config) log: Option<String>,
