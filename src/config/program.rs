@@ -14,7 +14,7 @@ use crate::core::plan::signal_text;
 use crate::core::readiness::ReadyBy;
 use crate::core::spec::{
     Backoff, Bound, CgroupSpec, Dependency, EnvFile, Kind, Limit, LogSpec, LogTarget, OnCode, ProgramSpec,
-    Resource, RunSpec, ScaleMode, ScaleSpec, StopSpec, StopStep, StopTarget, digest,
+    RecycleSpec, Resource, RunSpec, ScaleMode, ScaleSpec, StopSpec, StopStep, StopTarget, digest,
 };
 use crate::core::time::human;
 use crate::sys::env_file::{self, EnvFileError};
@@ -106,6 +106,7 @@ pub(super) fn program(
 
     let under = |directory: &Path, path: &Option<PathBuf>| path.as_ref().map(|path| path_in(directory, path));
     let stop = stop(raw.stop.as_ref(), defaults.stop.as_ref(), &mut wrong);
+    let recycle = recycle(raw.recycle.as_ref(), defaults.recycle.as_ref(), &mut wrong);
     let limits = limits(raw.limits.as_ref(), defaults.limits.as_ref());
     for (resource, limit) in &limits {
         if let Limit { soft: Some(soft), hard: Some(hard) } = limit
@@ -168,6 +169,7 @@ pub(super) fn program(
         codes,
         backoff,
         critical: raw.critical.unwrap_or_default(),
+        recycle,
         stop,
         log: log((raw.log.as_ref(), own_directory), (defaults.log.as_ref(), defaults_directory)),
         // Whether they are there is looked at when all programs are known.
@@ -325,6 +327,23 @@ fn contents(files: &[EnvFile]) -> Result<Option<u64>, String> {
     }
     let json = serde_json::to_vec(&all).expect("texts are always JSON");
     Ok((!files.is_empty()).then(|| digest(&json)))
+}
+
+fn recycle(
+    own: Option<&raw::Recycle>,
+    shared: Option<&raw::Recycle>,
+    wrong: &mut impl FnMut(&[&str], String, Option<String>),
+) -> RecycleSpec {
+    let spec = RecycleSpec {
+        memory_bytes: first(own, shared, |raw| raw.memory),
+        age: first(own, shared, |raw| raw.age),
+    };
+    let nothing = [("memory", spec.memory_bytes == Some(0)), ("age", spec.age == Some(Duration::ZERO))];
+    for (key, _) in nothing.into_iter().filter(|(_, is_nothing)| *is_nothing) {
+        let message = "every process would be replaced at once, again and again".to_owned();
+        wrong(&["recycle", key], message, Some("leave it out to replace none".to_owned()));
+    }
+    spec
 }
 
 fn backoff(own: Option<&raw::Backoff>, shared: Option<&raw::Backoff>) -> Backoff {

@@ -23,7 +23,7 @@ use serde::Deserialize;
 pub(super) use condition::{Health, Ready};
 pub(super) use entries::Entries;
 pub(super) use run::{Bound, Cgroup, Command, EnvFile, EnvFiles, Limit, Limits, Unlimited};
-pub(super) use treatment::{Backoff, Log, Restart, Stop, StopStep};
+pub(super) use treatment::{Backoff, Log, Recycle, Restart, Stop, StopStep};
 pub(super) use work::{DependsOn, Scale, Schedule};
 
 use super::leaves;
@@ -125,7 +125,6 @@ pub(super) struct Broker {
 /// What holds for every program that does not say otherwise.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-not-yet" = ["recycle"]))]
 pub(super) struct Defaults {
     /// Whether commands are run by /bin/sh.
     #[schemars(extend("default" = false))]
@@ -175,6 +174,8 @@ pub(super) struct Defaults {
     pub(super) ready: Option<Ready>,
     /// How it is known that a process that runs is well.
     pub(super) health: Option<Health>,
+    /// When a process that runs well is replaced by a new one.
+    pub(super) recycle: Option<Recycle>,
     /// Where output goes.
     pub(super) log: Option<Log>,
 }
@@ -185,7 +186,7 @@ pub(super) struct Defaults {
 #[schemars(extend(
     "x-required" = ["command"],
     "x-not-yet" = [
-        "recycle", "extends", "uses",
+        "extends", "uses",
         "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
     ],
     "x-renamed" = {
@@ -254,6 +255,9 @@ pub(super) struct Program {
     pub(super) restart: Option<Restart>,
     /// How long to wait before a restart after a failure.
     pub(super) backoff: Option<Backoff>,
+    /// When a process that runs well is replaced by a new one: one at a time, when all others are ready, and after it has
+    /// finished its work. For programs that leak, or keep connections for too long.
+    pub(super) recycle: Option<Recycle>,
     /// Whether Leveret ends with this program: once one of its processes is given up, rests by its restart policy or its
     /// exit code, everything is shut down, and Leveret exits with that process's exit code (128 and the number for a
     /// signal). For containers.

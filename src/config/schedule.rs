@@ -19,6 +19,11 @@ pub(super) fn kind(
             wrong(&[key], message, Some("leave one of them out".to_owned()));
         }
     }
+    if program.recycle.is_some() {
+        let message =
+            "a program with a schedule ends after each run, so there is nothing to recycle".to_owned();
+        wrong(&["recycle"], message, Some("leave it out".to_owned()));
+    }
     if program.critical == Some(true) {
         let message = "a program with a schedule ends after each run, so it cannot be critical".to_owned();
         wrong(&["critical"], message, Some("leave it out".to_owned()));

@@ -47,6 +47,9 @@ use crate::sys::clock;
 /// How often processor time and memory are read when nobody looks.
 const USAGE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The same where processes are recycled by their memory.
+const USAGE_INTERVAL_WHERE_IT_COUNTS: Duration = Duration::from_secs(10);
+
 /// How long after the start they are read for the first time.
 const FIRST_USAGE: Duration = Duration::from_secs(1);
 
@@ -320,7 +323,7 @@ impl Control {
             word = self.checks.word() => Input::Look(word),
             Some(fact) = self.probe_facts.recv() => Input::Probe(fact),
             read = self.configurations.read() => Input::Configuration(read),
-            () = self.usages.read() => Input::Time,
+            () = self.usages.read() => Input::Core(self.memory_read()),
             () = self.servers.ended(), if self.leaving == Leaving::Answering => Input::Served,
             fact = self.last_words.read() => Input::Core(fact),
             () = tokio::time::sleep(due) => Input::Time,
@@ -375,8 +378,11 @@ impl Control {
             Input::Look(Word::Found(found)) => self.found(found),
             Input::Look(Word::Ask(ask)) => self.ask(ask),
             Input::Core(fact) => {
+                // What was read of memory is read again by the next controller.
+                if !matches!(fact, Fact::Memory(_)) {
+                    self.save_soon();
+                }
                 self.machine.observe(fact);
-                self.save_soon();
             }
             Input::Pump(PumpEvent::Trouble(sentence)) => warn!("{sentence}"),
             Input::Pump(PumpEvent::Recovered(sentence)) => warn!("{sentence}"),
@@ -458,9 +464,25 @@ impl Control {
     }
 
     pub(super) fn read_usage(&mut self, now: Time) {
-        self.usage_at = now + USAGE_INTERVAL;
+        let mut programs = self.machine.world().programs.values();
+        let counts = programs.any(|program| program.spec.recycle.memory_bytes.is_some());
+        self.usage_at = now + if counts { USAGE_INTERVAL_WHERE_IT_COUNTS } else { USAGE_INTERVAL };
         let pids: Vec<i32> = self.main_pids().collect();
         self.usages.begin(pids);
+    }
+
+    /// What the newest reading says of the memory of programs whose processes are recycled by it.
+    fn memory_read(&self) -> Fact {
+        let programs = self.machine.world().programs.values();
+        let counts = programs.filter(|program| program.spec.recycle.memory_bytes.is_some());
+        let read_at = self.usages.read_at();
+        let read = counts.flat_map(|program| program.slots.values()).filter_map(|slot| {
+            // A number that was another process's at that time says nothing.
+            let main = slot.phase.main().filter(|main| Some(main.started_at) < read_at)?;
+            let bytes = self.usages.of(main.pid)?.resident_bytes;
+            Some((slot.phase.life()?.incarnation, bytes))
+        });
+        Fact::Memory(read.collect())
     }
 
     /// The main processes that live.

@@ -270,7 +270,7 @@ mod tests {
     use crate::core::event::Fact;
     use crate::core::ids::{ProgramName, Target};
     use crate::core::machine::Machine;
-    use crate::core::spec::{Backoff, Kind, ProgramSpec, RestartPolicy, StopSpec};
+    use crate::core::spec::{Backoff, Kind, ProgramSpec, RecycleSpec, RestartPolicy, StopSpec};
     use crate::core::world::Limits;
 
     fn web() -> ProgramSpec {
@@ -288,6 +288,7 @@ mod tests {
             codes: BTreeMap::new(),
             backoff: Backoff::default(),
             critical: false,
+            recycle: RecycleSpec::default(),
             stop: StopSpec { timeout: Duration::from_secs(5), ..StopSpec::default() },
             log: LogSpec::default(),
             depends_on: Vec::new(),

@@ -97,7 +97,7 @@ pub struct ProgramView {
     /// Its processes, by slot.
     pub processes: Vec<ProcessView>,
     /// Restarts since the keeper started, by reason: `crash`, `clean-exit`, `operator`, `changed`, `rollout`,
-    /// `spawn-failed`.
+    /// `recycle`, `spawn-failed`.
     pub restarts_by_reason: BTreeMap<String, u64>,
     /// Decisions since the controller's state began, by direction: `up`, `down`, `hold`.
     pub decisions_by_direction: BTreeMap<String, u64>,

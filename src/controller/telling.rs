@@ -55,6 +55,7 @@ impl Control {
                 // The target and what it was made from: the next controller goes on from there.
                 self.save_soon();
             }
+            Notice::Recycled(process, why) => info!("{} is recycled: {why}", label(&process)),
             Notice::RolloutGoesOn(program) => {
                 info!("{program}: the canary has proven itself, the rolling restart goes on");
                 self.save_soon();

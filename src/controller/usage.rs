@@ -60,6 +60,11 @@ impl Usages {
         age >= FRESH || age >= FRESH_WITH_NEW && pids.any(|pid| !self.by_pid.contains_key(&pid))
     }
 
+    /// When the newest reading was done.
+    pub(crate) fn read_at(&self) -> Option<Time> {
+        self.read_at
+    }
+
     /// Begins to read all `pids`, unless a reading is under way.
     pub(crate) fn begin(&mut self, pids: Vec<i32>) {
         if self.running.is_none() {

@@ -6,6 +6,7 @@ mod dependencies;
 mod endings;
 mod lives;
 mod readiness;
+mod recycling;
 mod reloads;
 mod rollouts;
 mod scaling;

@@ -73,6 +73,7 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
         codes,
         backoff,
         critical,
+        recycle,
         stop,
         log,
         depends_on,
@@ -94,6 +95,8 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
     keys.add("backoff.reset_after", NEXT_END, backoff.reset_after != after.backoff.reset_after);
     keys.add("backoff.give_up_after", NEXT_END, backoff.give_up_after != after.backoff.give_up_after);
     keys.add("critical", NEXT_END, *critical != after.critical);
+    keys.add("recycle.memory", AT_ONCE, recycle.memory_bytes != after.recycle.memory_bytes);
+    keys.add("recycle.age", AT_ONCE, recycle.age != after.recycle.age);
     keys.add("stop.signal", NEXT_STOP, stop.signal != after.stop.signal);
     keys.add("stop.to", NEXT_STOP, stop.to != after.stop.to);
     keys.add("stop.timeout", NEXT_STOP, stop.timeout != after.stop.timeout);
@@ -361,6 +364,8 @@ mod tests {
             ("backoff.reset_after", Box::new(|spec| spec.backoff.reset_after *= 2)),
             ("backoff.give_up_after", Box::new(|spec| spec.backoff.give_up_after = Some(9))),
             ("critical", Box::new(|spec| spec.critical = true)),
+            ("recycle.memory", Box::new(|spec| spec.recycle.memory_bytes = Some(1))),
+            ("recycle.age", Box::new(|spec| spec.recycle.age = Some(std::time::Duration::from_secs(1)))),
             ("stop.signal", Box::new(|spec| spec.stop.signal = 2)),
             ("stop.to", Box::new(|spec| spec.stop.to = crate::core::spec::StopTarget::Group)),
             ("stop.timeout", Box::new(|spec| spec.stop.timeout *= 2)),

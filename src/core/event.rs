@@ -109,6 +109,8 @@ pub enum Fact {
         /// When.
         at: Time,
     },
+    /// Resident memory of main processes was read, in bytes. A life that is not among them was not read.
+    Memory(Vec<(Incarnation, u64)>),
     /// What the process wrote last for whose sake a rolling restart was halted.
     LastWords {
         /// The program.
@@ -199,6 +201,8 @@ pub enum Notice {
     Decided(ProgramName, Box<Decision>),
     /// A hold ended by itself.
     HoldEnded(ProgramName),
+    /// A process is asked to end, so that a new one takes its place, and why.
+    Recycled(ProcessId, String),
     /// Every canary of a rolling restart has proven itself.
     RolloutGoesOn(ProgramName),
     /// A rolling restart has replaced so many processes, which were all there were.
@@ -254,6 +258,8 @@ pub enum RestartReason {
     Unhealthy,
     /// It was its turn in a rolling restart.
     Rollout,
+    /// It used too much memory, or was old.
+    Recycle,
 }
 
 impl RestartReason {
@@ -269,6 +275,7 @@ impl RestartReason {
             Self::Watchdog => "watchdog",
             Self::Unhealthy => "unhealthy",
             Self::Rollout => "rollout",
+            Self::Recycle => "recycle",
         }
     }
 }

@@ -108,6 +108,20 @@ pub enum Gap {
         /// `the last run took 3m and succeeded`.
         last: Option<String>,
     },
+    /// It may finish its work, and then a new one takes its place.
+    Recycled {
+        /// Since when.
+        since: Time,
+        /// `memory 310 MiB > 256 MiB`.
+        why: String,
+    },
+    /// A new one is to take its place, and it is not its turn yet.
+    ToRecycle {
+        /// `memory 310 MiB > 256 MiB`.
+        why: String,
+        /// The stop signal, where it would die of it in the middle of work.
+        dies_of: Option<String>,
+    },
     /// A rolling restart has not come to it.
     WaitsForRollout {
         /// `orders:2 is ready`.
@@ -207,6 +221,7 @@ impl Gap {
                         format!("asked to stop {so_far} ago, because it {}", unfit.words())
                     }
                     StopCause::Rollout => format!("draining for {so_far}, for a rolling restart"),
+                    StopCause::Recycle => format!("draining for {so_far}, to be recycled"),
                 };
                 match deadline {
                     Some(deadline) => format!("{stopping}; {}", killed(*deadline, now)),
@@ -249,6 +264,16 @@ impl Gap {
                 };
                 format!("{next}; {}", last.as_deref().unwrap_or("it has not run yet"))
             }
+            Self::Recycled { since, why } => format!(
+                "recycled: {why}; draining for {}, it may finish its work",
+                human(round(now.since(*since)))
+            ),
+            Self::ToRecycle { why, dies_of: None } => {
+                format!("to be recycled: {why}; waits until the others are ready")
+            }
+            Self::ToRecycle { why, dies_of: Some(signal) } => format!(
+                "to be recycled: {why}; it goes on, because these processes die of {signal} in the middle of work"
+            ),
             Self::WaitsForRollout { until, replaced, total } => {
                 format!("waits until {until} ({replaced} of {total} replaced)")
             }
@@ -300,6 +325,8 @@ impl Gap {
             | Self::Draining { .. }
             | Self::NoStopHandler { .. }
             | Self::WaitsForSchedule { .. }
+            | Self::Recycled { .. }
+            | Self::ToRecycle { .. }
             | Self::WaitsForRollout { .. }
             | Self::RolloutHalted { .. }
             | Self::Starting
@@ -328,6 +355,8 @@ impl Gap {
             | Self::HeldByOperator { .. }
             | Self::Draining { .. }
             | Self::WaitsForSchedule { .. }
+            | Self::Recycled { .. }
+            | Self::ToRecycle { .. }
             | Self::WaitsForRollout { .. }
             | Self::RolloutHalted { .. }
             | Self::Starting
@@ -518,6 +547,19 @@ mod tests {
             (
                 draining(StopCause::Rollout, None),
                 "draining for 3s, for a rolling restart; it may finish its work",
+            ),
+            (draining(StopCause::Recycle, None), "draining for 3s, to be recycled; it may finish its work"),
+            (
+                Gap::Recycled { since: at(7), why: "memory 310 MiB > 256 MiB".into() },
+                "recycled: memory 310 MiB > 256 MiB; draining for 3s, it may finish its work",
+            ),
+            (
+                Gap::ToRecycle { why: "age, 6h at most".into(), dies_of: None },
+                "to be recycled: age, 6h at most; waits until the others are ready",
+            ),
+            (
+                Gap::ToRecycle { why: "age, 6h at most".into(), dies_of: Some("SIGTERM".into()) },
+                "to be recycled: age, 6h at most; it goes on, because these processes die of SIGTERM in the middle of work",
             ),
             (
                 Gap::WaitsForRollout { until: "orders:2 is ready".into(), replaced: 3, total: 8 },

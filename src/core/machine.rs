@@ -93,6 +93,7 @@ impl Machine {
             Fact::Checked { incarnation, purpose, check, result, at } => {
                 self.checked(incarnation, (purpose, &check), result, at);
             }
+            Fact::Memory(read) => self.memory_was_read(read),
             Fact::LastWords { program, rollout, words } => self.last_words(&program, rollout, words),
         }
     }
@@ -133,6 +134,19 @@ impl Machine {
         }
         // Not reached as long as every command leads to a state that does not ask for it again; if it is, time goes on.
         Plan { commands, wake_at: Some(now + ROUNDS_SPACING), ..Plan::default() }
+    }
+
+    fn memory_was_read(&mut self, read: Vec<(Incarnation, u64)>) {
+        for program in self.world.programs.values_mut() {
+            program.resident.clear();
+        }
+        for (incarnation, bytes) in read {
+            let process = self.process_of(incarnation);
+            let program = process.and_then(|process| self.world.programs.get_mut(&process.program));
+            if let Some(program) = program.filter(|program| program.spec.recycle.memory_bytes.is_some()) {
+                program.resident.insert(incarnation, bytes);
+            }
+        }
     }
 
     fn slot_mut(&mut self, process: &ProcessId) -> Option<&mut Slot> {

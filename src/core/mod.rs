@@ -27,6 +27,7 @@ pub mod pattern;
 pub mod plan;
 pub mod random;
 pub mod readiness;
+pub mod recycle;
 pub mod restart;
 pub mod rollout;
 pub mod runs;

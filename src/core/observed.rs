@@ -265,6 +265,8 @@ pub enum StopCause {
     Unfit(Unfit),
     /// It is its turn in a rolling restart.
     Rollout,
+    /// It uses too much memory, or is old.
+    Recycle,
 }
 
 impl StopCause {
@@ -273,7 +275,7 @@ impl StopCause {
         match self {
             Self::Operator | Self::Restart | Self::Removed | Self::Shutdown | Self::LeaderEnded => true,
             Self::Timeout | Self::Replaced | Self::Unfit(_) => true,
-            Self::Changed | Self::ScaleIn | Self::Rollout => false,
+            Self::Changed | Self::ScaleIn | Self::Rollout | Self::Recycle => false,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::exit::signal_name;
 use super::gap::Gap;
 use super::ids::{Incarnation, ProcessId};
 use super::observed::{Life, Phase, Slot, Stop, StopCause, StopManners};
+use super::recycle;
 use super::rollout;
 use super::runs::{LastRun, next_words};
 use super::slots::Slots;
@@ -72,10 +73,12 @@ impl<'a> Planner<'a> {
         let may_scale_in = self.scale_in_allowance(program, &wanted.slots);
         let is_needed = wanted.slots.is_empty() && self.is_needed(program);
         let victims = self.rollout(program, &wanted.slots);
+        let recycled = self.recycling(program, &wanted.slots);
         for (number, slot) in &program.slots {
             let stop_for = self.reason_to_stop(program, *number, slot, &wanted.slots, wanted.rest);
             let stop_for = match stop_for {
                 None | Some(StopCause::ScaleIn) if victims.contains(number) => Some(StopCause::Rollout),
+                None if recycled == Some(*number) => Some(StopCause::Recycle),
                 stop_for => stop_for,
             };
             let stop_for = stop_for.filter(|_| !is_needed);
@@ -84,6 +87,26 @@ impl<'a> Planner<'a> {
         }
         self.starts(program, &wanted.slots);
         self.schedule(program, &wanted.slots);
+    }
+
+    /// The process that makes room for a new one because it uses too much or is old, and why others do not yet.
+    fn recycling(&mut self, program: &Program, wanted: &Slots) -> Option<u32> {
+        if self.world.shutdown.is_some() {
+            return None;
+        }
+        let recycling = recycle::recycling(program, wanted, self.now);
+        if let Some(moment) = recycling.next_at {
+            self.wake(moment);
+        }
+        for (number, due) in recycling.due {
+            if recycling.victim != Some(number) {
+                let would_lose = recycle::would_lose(program, number);
+                let dies_of = would_lose.then(|| signal_text(program.spec.stop.signal));
+                let gap = Gap::ToRecycle { why: due.words(), dies_of };
+                self.gap(program, Some(number), gap);
+            }
+        }
+        recycling.victim
     }
 
     /// The processes whose turn it is in a rolling restart, and why it is not that of others.
@@ -187,6 +210,7 @@ impl<'a> Planner<'a> {
                 | StopCause::ScaleIn
                 | StopCause::Shutdown
                 | StopCause::Rollout
+                | StopCause::Recycle
                 | StopCause::LeaderEnded
                 | StopCause::Unfit(_) => false,
             };
@@ -236,7 +260,12 @@ impl<'a> Planner<'a> {
                 }
             }
             Phase::Stopping(life, _, stop) => {
-                let gap = Gap::Draining { since: stop.since, deadline: stop.deadline, cause: stop.cause };
+                let due = recycle::due(program, slot, self.now);
+                let since = stop.since;
+                let gap = match due.filter(|_| stop.cause == StopCause::Recycle && stop.deadline.is_none()) {
+                    Some(due) => Gap::Recycled { since, why: due.words() },
+                    None => Gap::Draining { since, deadline: stop.deadline, cause: stop.cause },
+                };
                 self.gap(program, Some(number), gap);
                 if program.scaler.is_some() && program.manners == StopManners::Unknown {
                     self.wake(stop.since + MANNERS_PROVEN);

@@ -159,10 +159,10 @@ impl Program {
         self.rollout().is_some() || self.halted_rollout().is_some()
     }
 
-    /// A slot that has a process in addition to those that are wanted otherwise.
+    /// A slot that has a process in addition to those that are wanted otherwise, if any are.
     pub fn extra_slot(&self) -> Option<u32> {
         let extra = self.rollout()?.extra?;
-        (!self.wish.stopped_slots.contains(&extra)).then_some(extra)
+        (!self.wish.stopped_slots.contains(&extra) && self.count() > 0).then_some(extra)
     }
 
     /// The slot of a canary that takes another one's place.

@@ -12,8 +12,8 @@ use super::observed::{BrokerHealth, Phase};
 use super::readiness::Voice;
 use super::schedule::{Wall, Zone};
 use super::spec::{
-    Backoff, Kind, LogSpec, Missed, Overlap, ProgramSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec,
-    ScheduleSpec, StopSpec,
+    Backoff, Kind, LogSpec, Missed, Overlap, ProgramSpec, RecycleSpec, RestartPolicy, RunSpec, ScaleMode,
+    ScaleSpec, ScheduleSpec, StopSpec,
 };
 use super::time::Time;
 use super::world::Limits;
@@ -31,6 +31,7 @@ pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
         codes: BTreeMap::new(),
         backoff: Backoff::default(),
         critical: false,
+        recycle: RecycleSpec::default(),
         stop: StopSpec { timeout: Duration::from_secs(10), ..StopSpec::default() },
         log: LogSpec::default(),
         depends_on: Vec::new(),

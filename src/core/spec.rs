@@ -35,6 +35,9 @@ pub struct ProgramSpec {
     /// Whether everything ends, with the exit code of its process, once one of its processes has ended for good.
     #[serde(default)]
     pub critical: bool,
+    /// When a process that runs well is replaced by a new one.
+    #[serde(default)]
+    pub recycle: RecycleSpec,
     /// How a process is asked to end.
     pub stop: StopSpec,
     /// Where the output goes.
@@ -403,6 +406,15 @@ impl Default for Backoff {
             give_up_after: None,
         }
     }
+}
+
+/// When a process that runs well is replaced by a new one, because it uses too much or grew old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecycleSpec {
+    /// Once its resident memory is above so many bytes; never when absent.
+    pub memory_bytes: Option<u64>,
+    /// Once it has lived for so long, or up to a fifth less; never when absent.
+    pub age: Option<Duration>,
 }
 
 /// How a process is asked to end.

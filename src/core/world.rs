@@ -125,6 +125,8 @@ pub struct Program {
     pub runs: Option<Runs>,
     /// How its processes take their stop signal.
     pub manners: StopManners,
+    /// Resident memory in bytes at the newest reading, by life, where that counts.
+    pub resident: BTreeMap<Incarnation, u64>,
     /// Restarts by reason.
     pub restarts: BTreeMap<RestartReason, u64>,
     /// Ends that nobody asked for, by cause.
@@ -211,6 +213,7 @@ impl Program {
             slots: BTreeMap::new(),
             scaler,
             manners: StopManners::default(),
+            resident: BTreeMap::new(),
             restarts: BTreeMap::new(),
             deaths: Deaths::default(),
             was_complete: false,
@@ -324,7 +327,11 @@ impl Program {
                 Phase::Stopping(_, _, stop) | Phase::LeaderGone(_, _, stop)
                     if matches!(
                         stop.cause,
-                        StopCause::Restart | StopCause::Changed | StopCause::LeaderEnded | StopCause::Rollout | StopCause::Unfit(_)
+                        StopCause::Restart
+                            | StopCause::Changed
+                            | StopCause::LeaderEnded
+                            | StopCause::Rollout
+                            | StopCause::Recycle | StopCause::Unfit(_)
                     )
             ) && extra != Some(*slot);
             if keeps && wanted.len() < count as usize && !self.wish.stopped_slots.contains(slot) {

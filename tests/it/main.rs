@@ -27,6 +27,7 @@ mod health;
 mod keeper;
 mod output;
 mod readiness;
+mod recycling;
 mod rollouts;
 mod scaling_burst;
 mod scaling_hold;

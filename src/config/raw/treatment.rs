@@ -83,6 +83,21 @@ pub(in crate::config) enum StopStep {
     },
 }
 
+/// When a process that runs well is replaced by a new one.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-renamed" = {"max_memory": "memory", "max_memory_restart": "memory", "max_age": "age", "lifetime": "age"}))]
+pub(in crate::config) struct Recycle {
+    /// The resident memory of the main process above which it is replaced, once it has lived for a minute. It is read
+    /// every 10s.
+    #[schemars(schema_with = "leaves::size", extend("examples" = ["256MiB"]))]
+    pub(in crate::config) memory: Option<u64>,
+    /// How long a process lives at most before it is replaced; up to a fifth less, so that those that started together do
+    /// not go together.
+    #[schemars(schema_with = "leaves::duration", extend("examples" = ["6h"]))]
+    pub(in crate::config) age: Option<Duration>,
+}
+
 /// Where output goes.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{directory, settings, variables, wrong};
 use crate::config::{load, raw, schema};
 use crate::core::spec::{
-    Backoff, Bound, CgroupSpec, Kind, Limit, LogFormat, LogSpec, LogTarget, OnCode, Resource, RestartPolicy,
-    ScaleMode, Stdin, StopSpec, StopTarget,
+    Backoff, Bound, CgroupSpec, Kind, Limit, LogFormat, LogSpec, LogTarget, OnCode, RecycleSpec, Resource,
+    RestartPolicy, ScaleMode, Stdin, StopSpec, StopTarget,
 };
 
 #[test]
@@ -66,6 +66,7 @@ programs:
     cgroup: {memory_max: 1GiB, cpu_max: 150, pids_max: 64}
     autostart: false
     critical: true
+    recycle: {memory: 256MiB, age: 6h}
     restart: {policy: on-failure, codes: {0: recycle, 75: stay-down}}
     backoff: {initial: 0s, max: 5s, reset_after: 1m, give_up_after: 4}
     stop: {signal: QUIT, to: group}
@@ -123,6 +124,8 @@ programs:
     };
     assert_eq!(web.backoff, backoff);
     assert!(web.critical && !orders.critical);
+    let recycle = RecycleSpec { memory_bytes: Some(256 << 20), age: Some(Duration::from_secs(6 * 3_600)) };
+    assert_eq!((web.recycle, orders.recycle), (recycle, RecycleSpec::default()));
     let stop =
         StopSpec { signal: 3, to: StopTarget::Group, timeout: Duration::from_secs(120), then: Vec::new() };
     assert_eq!(web.stop, stop);
@@ -168,6 +171,8 @@ fn the_defaults_in_the_schema_are_those_that_an_empty_file_gets() {
     scheduled.remove("ready");
     scaled.remove("ready");
     scheduled.remove("health");
+    // It is recycled by its end.
+    scheduled.remove("recycle");
     scaled.remove("health");
     for section in ["ready", "health"] {
         service[section].as_object_mut().unwrap().insert("tcp".into(), "h:1".into());

@@ -41,7 +41,7 @@ programs:
   orders:
     command: php worker.php
     numprocs: 4
-    recycle: {age: 1h}
+    extends: shop
     scale: {queue: orders, wait: 5s, min: 3, max: 2}
   orders:
     restart: sometimes
@@ -62,11 +62,11 @@ error: unknown key `numprocs`; did you mean `processes`?
 6 |     numprocs: 4
   |     ^^^^^^^^ programs.orders.numprocs
 
-error: `recycle` is not supported yet
+error: `extends` is not supported yet
  --> shop.yaml:7:5
   |
-7 |     recycle: {age: 1h}
-  |     ^^^^^^^ programs.orders.recycle
+7 |     extends: shop
+  |     ^^^^^^^ programs.orders.extends
 
 error: `min` is 3, which is more than `max`, 2
  --> shop.yaml:8:43
@@ -116,6 +116,14 @@ fn each_wrong_type_says_what_is_right() {
         (
             "restart: onfailure",
             "`restart` must be `always`, `on-failure` or `never`, not \"onfailure\"; did you mean `on-failure`?",
+        ),
+        (
+            "recycle: {age: 0s}",
+            "every process would be replaced at once, again and again; leave it out to replace none",
+        ),
+        (
+            "recycle: {memory: 0}",
+            "every process would be replaced at once, again and again; leave it out to replace none",
         ),
         ("restart: {codes: {256: recycle}}", "an exit code is a whole number from 0 to 255"),
         (
@@ -210,7 +218,7 @@ fn unknown_keys_get_the_nearest_known_one_or_the_one_that_others_call_so() {
 
 #[test]
 fn features_to_come_are_refused_and_never_silently_accepted() {
-    let program = ["recycle", "extends", "uses", "pre_start"];
+    let program = ["extends", "uses", "pre_start"];
     for key in program {
         let found = wrong(&format!("programs:\n  a: {{command: x, {key}: {{b: 1}}}}\n"));
         assert_eq!(found, [format!("2:19 programs.a.{key}: `{key}` is not supported yet")]);

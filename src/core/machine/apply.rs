@@ -7,6 +7,7 @@ use crate::core::event::{Notice, RestartReason};
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Life, Phase, Stop, StopCause};
 use crate::core::readiness::{Condition, Unfit};
+use crate::core::recycle;
 use crate::core::time::Time;
 use crate::core::world::{Owner, Program};
 
@@ -14,8 +15,13 @@ impl Machine {
     pub(super) fn apply(&mut self, command: &Command, now: Time) {
         match command {
             Command::Spawn { process, life } => self.apply_spawn(process, *life),
-            Command::Stop { process, incarnation, stop, .. }
-            | Command::StopNext { process, incarnation, stop, .. }
+            Command::Stop { process, incarnation, stop, .. } => {
+                if stop.cause == StopCause::Recycle {
+                    self.tell_recycled(process, now);
+                }
+                self.apply_stop(process, *incarnation, *stop, now);
+            }
+            Command::StopNext { process, incarnation, stop, .. }
             | Command::Limit { process, incarnation, stop } => {
                 self.apply_stop(process, *incarnation, *stop, now);
             }
@@ -72,6 +78,14 @@ impl Machine {
             Command::KillStray { incarnation } => {
                 self.world.strays.insert(*incarnation, Some(now));
             }
+        }
+    }
+
+    fn tell_recycled(&mut self, process: &ProcessId, now: Time) {
+        let program = self.world.programs.get(&process.program);
+        let due = program.and_then(|program| recycle::due(program, program.slots.get(&process.slot)?, now));
+        if let Some(due) = due {
+            self.notices.push(Notice::Recycled(process.clone(), due.words()));
         }
     }
 

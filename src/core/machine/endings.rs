@@ -131,6 +131,7 @@ impl Machine {
             | StopCause::LeaderEnded
             | StopCause::Timeout
             | StopCause::Rollout
+            | StopCause::Recycle
             | StopCause::Replaced => None,
         };
         if (!gone.asked || unfit.is_some()) && !restarted {
@@ -142,6 +143,7 @@ impl Machine {
                 StopCause::Restart => Some(RestartReason::Operator),
                 StopCause::Changed => Some(RestartReason::Changed),
                 StopCause::Rollout => Some(RestartReason::Rollout),
+                StopCause::Recycle => Some(RestartReason::Recycle),
                 StopCause::Operator
                 | StopCause::Removed
                 | StopCause::ScaleIn

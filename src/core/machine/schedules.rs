@@ -49,8 +49,9 @@ impl Machine {
                 return;
             }
         }
-        slot.again = None;
         // What comes next is the next run, however many attempts this one had.
+        slot.again = None;
+        slot.failures = 0;
         slot.phase = Phase::Exited { at: ending.at };
         if runs.current.is_none() {
             self.notices
@@ -115,7 +116,9 @@ fn cut_words(cause: StopCause, timeout: Option<Duration>) -> (RunResult, String)
         StopCause::Restart => stopped("for a run by hand"),
         StopCause::Removed => stopped("its program was removed"),
         StopCause::Shutdown => stopped("Leveret shut down"),
-        StopCause::Changed | StopCause::ScaleIn | StopCause::Rollout => stopped("its configuration changed"),
+        StopCause::Changed | StopCause::ScaleIn | StopCause::Rollout | StopCause::Recycle => {
+            stopped("its configuration changed")
+        }
         StopCause::LeaderEnded => stopped("its main process ended"),
         StopCause::Unfit(unfit) => (RunResult::Failed, unfit.words().to_owned()),
     }

@@ -9,8 +9,8 @@ use crate::core::ids::ProgramName;
 use crate::core::readiness::{ReadyBy, ReadySpec};
 use crate::core::schedule::Zone;
 use crate::core::spec::{
-    Backoff, Dependency, Kind, LogSpec, Missed, OnCode, Overlap, ProgramSpec, RestartPolicy, RunSpec,
-    ScaleMode, ScaleSpec, ScheduleSpec, StopSpec, StopStep, StopTarget, Until,
+    Backoff, Dependency, Kind, LogSpec, Missed, OnCode, Overlap, ProgramSpec, RecycleSpec, RestartPolicy,
+    RunSpec, ScaleMode, ScaleSpec, ScheduleSpec, StopSpec, StopStep, StopTarget, Until,
 };
 use crate::core::world::Limits;
 
@@ -22,6 +22,10 @@ pub(super) const BROKERS: [&str; 2] = ["default", "other"];
 pub(super) const QUEUES: [&str; 3] = ["bills", "letters", "orders"];
 /// Names of projects.
 pub(super) const PROJECTS: [&str; 2] = ["shop", "office"];
+/// How much memory a process may use that is recycled by it.
+pub(super) const MEMORY_LIMIT: u64 = 256 << 20;
+/// How old a process becomes that is recycled by its age.
+pub(super) const AGE_LIMIT: Duration = Duration::from_secs(600);
 /// The longest stop timeout.
 pub(super) const TIMEOUT_MOST: Duration = Duration::from_secs(30);
 
@@ -98,6 +102,7 @@ pub(super) fn change(programs: &mut Vec<ProgramSpec>, dice: &mut Dice) {
 fn set_codes(programs: &mut [ProgramSpec]) {
     for program in programs {
         program.codes = codes(program.restart, &program.backoff);
+        program.recycle = recycle(&program.run);
     }
 }
 
@@ -155,6 +160,7 @@ fn program(name: &str, dice: &mut Dice) -> ProgramSpec {
         codes: BTreeMap::new(),
         backoff: backoff(dice),
         critical: false,
+        recycle: RecycleSpec::default(),
         stop: stop(dice),
         log: LogSpec::default(),
         depends_on: Vec::new(),
@@ -210,6 +216,15 @@ fn codes(restart: RestartPolicy, backoff: &Backoff) -> BTreeMap<i32, OnCode> {
         (RestartPolicy::OnFailure, Some(_)) => [(0, OnCode::Recycle), (1, OnCode::StayDown)].into(),
         (RestartPolicy::Never, _) => [(1, OnCode::Backoff)].into(),
         (RestartPolicy::Always | RestartPolicy::OnFailure, _) => BTreeMap::new(),
+    }
+}
+
+/// Some are replaced when they have grown, some when they are old; which follows from what they run.
+fn recycle(run: &RunSpec) -> RecycleSpec {
+    match run.argv.last().map(String::as_str) {
+        Some("1") => RecycleSpec { memory_bytes: Some(MEMORY_LIMIT), age: None },
+        Some("2") => RecycleSpec { memory_bytes: None, age: Some(AGE_LIMIT) },
+        Some(_) | None => RecycleSpec::default(),
     }
 }
 

@@ -218,6 +218,7 @@ impl Run {
             | Fact::Broker { .. }
             | Fact::Queue { .. }
             | Fact::LastWords { .. }
+            | Fact::Memory(_)
             | Fact::Wall(_)
             | Fact::Said { .. } => false,
         };

@@ -5,6 +5,7 @@ mod decisions;
 mod looks;
 mod memory;
 mod occasions;
+mod recycling;
 mod rollouts;
 mod steps;
 

@@ -159,6 +159,15 @@ impl Keeper {
         }
     }
 
+    /// The memory of every main process: it grows by 1 MiB a second.
+    pub(super) fn memory(&self, now: Time) -> Vec<(Incarnation, u64)> {
+        let of = |(incarnation, child): (&Incarnation, &Child)| {
+            let seconds = now.since(child.runs_since()?).as_secs();
+            Some((*incarnation, seconds << 20))
+        };
+        self.children.iter().filter_map(of).collect()
+    }
+
     /// The keeper of the next start of Leveret, in the same troubled world.
     pub(super) fn successor(&self, now: Time) -> Self {
         Self { trouble: self.trouble, is_quiet: self.is_quiet, ..Self::new(self.pid + 1, now) }

@@ -342,6 +342,9 @@ impl Run {
                 return Ok(());
             }
             self.read_once();
+            // In the end nothing grows any more, or nothing would come to rest.
+            let read = if self.keeper.is_quiet { Vec::new() } else { self.keeper.memory(self.now) };
+            self.observe(Fact::Memory(read));
             self.settle()?;
         }
         Ok(())

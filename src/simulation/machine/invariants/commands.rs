@@ -1,6 +1,6 @@
 //! What a command may do, before it is carried out.
 
-use super::{looks, rollouts};
+use super::{looks, recycling, rollouts};
 use crate::core::command::Command;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Phase, Slot, Stop, StopCause};
@@ -35,6 +35,9 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
             asked_only_once(run, *incarnation)?;
             nobody_busy_goes_while_another_could(run, process, stop.cause)?;
             unfit_only_when_it_is(run, process, *incarnation, stop.cause)?;
+            if stop.cause == StopCause::Recycle {
+                recycling::stop(run, process, *incarnation)?;
+            }
             if stop.cause == StopCause::Rollout {
                 rollouts::stop(run, process, *incarnation)?;
             }
@@ -92,6 +95,11 @@ fn no_start_before_what_it_needs(run: &Run, process: &ProcessId) -> Check {
     let world = run.machine.world();
     let Some(spec) = run.spec(&process.program) else { return Ok(()) };
     for needed in &spec.depends_on {
+        // Consumers of which none is needed at present are as ready as they are to be.
+        let rests = |program: &Program| program.scaler.is_some() && program.wanted(false).slots.is_empty();
+        if needed.until == Until::Ready && world.programs.get(&needed.program).is_some_and(rests) {
+            continue;
+        }
         let mut slots =
             world.programs.get(&needed.program).into_iter().flat_map(|program| program.slots.values());
         let is_met = match needed.until {
@@ -200,10 +208,15 @@ fn nobody_busy_goes_while_another_could(run: &Run, process: &ProcessId, cause: S
     if !world.slot(process).is_some_and(is_busy) {
         return Ok(());
     }
-    let could_go =
-        |slot: &&Slot| matches!(slot.phase, Phase::Starting(..) | Phase::Running(..)) && !is_busy(slot);
-    match program.slots.values().find(could_go) {
-        Some(other) => Err(format!("{process}, which is busy, is asked to end, and {other:?} goes on")),
+    // The canary of a rolling restart is what the others wait for.
+    let canary = program.extra_slot().or(program.canary_in_place());
+    let could_go = |(number, slot): &(&u32, &Slot)| {
+        matches!(slot.phase, Phase::Starting(..) | Phase::Running(..))
+            && !is_busy(slot)
+            && canary != Some(**number)
+    };
+    match program.slots.iter().find(could_go) {
+        Some((_, other)) => Err(format!("{process}, which is busy, is asked to end, and {other:?} goes on")),
         None => Ok(()),
     }
 }
@@ -265,6 +278,7 @@ fn a_run_is_cut_only_where_that_is_configured(
         | StopCause::ScaleIn
         | StopCause::Shutdown
         | StopCause::Rollout
+        | StopCause::Recycle
         | StopCause::LeaderEnded
         | StopCause::Unfit(_) => return Ok(()),
     };
@@ -328,8 +342,10 @@ fn no_start_of_a_schedule_before_its_time(run: &mut Run, process: &ProcessId) ->
 /// lead to a kill, and never before the stop timeout.
 fn killed_only_when_somebody_insists(run: &Run, incarnation: Incarnation) -> Check {
     let Some(child) = run.keeper.children.get(&incarnation) else { return Ok(()) };
+    // Whoever does not know that it was asked, because a controller died before it wrote that down, takes it for such an end.
+    let is_uncertain = run.shadow.uncertain.contains(&incarnation);
     let ended_by_itself = match child.state {
-        State::Exited { at, .. } => child.asked_at.is_none_or(|asked| asked >= at),
+        State::Exited { at, .. } => is_uncertain || child.asked_at.is_none_or(|asked| asked >= at),
         State::Ordered | State::Running { .. } | State::CouldNotSpawn { .. } => false,
     };
     // Of the gone nothing is killed; the word may be on its way.

@@ -35,6 +35,10 @@ pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
         if program.retiring {
             return Err(format!("{name} was removed and is still ending: {:?}", program.slots));
         }
+        // What is recycled by its age never comes to rest either.
+        if program.spec.recycle.age.is_some() {
+            continue;
+        }
         // A schedule never comes to rest: a run may have begun this moment, or be ending.
         if program.runs.is_some() {
             continue;

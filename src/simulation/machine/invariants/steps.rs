@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{looks, rollouts};
+use super::{looks, recycling, rollouts};
 use crate::core::command::{Command, Plan};
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
@@ -28,6 +28,7 @@ pub(in crate::simulation::machine) fn after_step(run: &mut Run, plan: &Plan) -> 
     time_alone_changes_nothing_before_the_wake(run, plan)?;
     every_gap_has_a_reason(run, plan)?;
     rollouts::after_step(run, plan)?;
+    recycling::after_step(run, plan)?;
     looks::after_step(run, plan)?;
     the_end_comes_in_time(run)
 }
