@@ -466,7 +466,7 @@ fn what_is_waited_for_is_told_once_wherever_output_goes_and_no_byte_is_lost() {
         let sink = match sink {
             "own" => Sink::Own(log.clone()),
             "lines" => Sink::Lines(log.clone()),
-            "refused" => Sink::Own("/nowhere/at/all".into()),
+            "refused" => Sink::Own("/dev/null/no/directory".into()),
             _ => Sink::LastLine,
         };
         let mut writer = named_pipe(&pipe);

@@ -45,7 +45,7 @@ while :; do sleep 0.05; done
         assert!(number < 2 || (1..=2).contains(&living), "line {number}: {living} live\n{text}");
     }
     let view = daemon.program("aging");
-    assert!(view["restarts"].as_u64().is_some_and(|restarts| restarts >= 3), "{view:#}");
+    assert!(view["restarts_by_reason"]["recycle"].as_u64().is_some_and(|restarts| restarts >= 3), "{view:#}");
     daemon.wait_output("is recycled: age, 4s at most", LIMIT);
 
     daemon.wait_output("large is recycled: memory ", LIMIT);
