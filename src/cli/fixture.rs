@@ -94,6 +94,7 @@ pub(crate) fn settings(runtime_dir: &str) -> Settings {
         runtime_dir: runtime_dir.into(),
         socket: Default::default(),
         probe_interval: std::time::Duration::from_secs(1),
+        shutdown_timeout: None,
         brokers: Vec::new(),
         programs: Vec::new(),
         warnings: vec!["a directory is missing".to_owned()],

@@ -80,6 +80,7 @@ fn read_all(
             mode: socket.mode.unwrap_or(SocketSettings::default().mode),
         },
         probe_interval: probe_interval(main.probe_interval, main_document, problems),
+        shutdown_timeout: main.shutdown_timeout,
         brokers: all_brokers(&parts, problems),
         programs,
         warnings: Vec::new(),

@@ -56,6 +56,10 @@ pub(super) struct File {
     /// How often every queue is read: 100ms to 60s.
     #[schemars(schema_with = "leaves::duration", extend("default" = "1s"))]
     pub(super) probe_interval: Option<Duration>,
+    /// How long the shutdown may take in all; then what is left is killed, whatever `stop.timeout` says. Keep it below
+    /// what the service manager waits for. Without it: as long as the stops take.
+    #[schemars(schema_with = "leaves::duration", extend("examples" = ["2m"]))]
+    pub(super) shutdown_timeout: Option<Duration>,
     /// The brokers whose queues are watched, by name.
     pub(super) brokers: Option<Entries<Broker>>,
     /// What holds for every program that does not say otherwise.
@@ -71,7 +75,8 @@ pub(super) struct File {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-main-only" = [
-    "listen", "allowed_hosts", "state_dir", "runtime_dir", "socket", "probe_interval", "defaults", "include",
+    "listen", "allowed_hosts", "state_dir", "runtime_dir", "socket", "probe_interval", "shutdown_timeout",
+    "defaults", "include",
     "budget", "budgets"
 ]))]
 pub(super) struct Included {

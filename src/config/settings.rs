@@ -26,6 +26,9 @@ pub struct Settings {
     pub socket: SocketSettings,
     /// How often every queue is read.
     pub probe_interval: Duration,
+    /// How long the shutdown may take in all before what is left is killed.
+    #[serde(default)]
+    pub shutdown_timeout: Option<Duration>,
     /// The brokers, by name.
     pub brokers: Vec<BrokerSpec>,
     /// The programs, in the order of the file.

@@ -603,6 +603,7 @@ pub(super) fn limits(settings: &Settings) -> Limits {
     Limits {
         starting: 2 * cores,
         probe_interval: settings.probe_interval,
+        shutdown: settings.shutdown_timeout,
         seed: clock::now().as_micros() ^ u64::from(std::process::id()),
     }
 }

@@ -195,6 +195,9 @@ fn changed_settings(before: &Settings, after: &Settings) -> Vec<String> {
     if before.probe_interval != after.probe_interval {
         changed.push("probe_interval".to_owned());
     }
+    if before.shutdown_timeout != after.shutdown_timeout {
+        changed.push("shutdown_timeout".to_owned());
+    }
     let of =
         |settings: &Settings, name: &str| settings.brokers.iter().find(|broker| broker.name == name).cloned();
     let names: std::collections::BTreeSet<&str> =

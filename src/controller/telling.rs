@@ -44,6 +44,10 @@ impl Control {
                     label(&process)
                 );
             }
+            Notice::ShutdownOverdue(limit) => {
+                warn!("the shutdown has taken {}: what is left is killed", human(limit));
+                self.save_soon();
+            }
             Notice::NoStopHandler(program, signal) => warn!(
                 "{program}: its processes die of {signal} in the middle of work; from now on none is stopped that might be busy"
             ),

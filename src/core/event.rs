@@ -193,6 +193,8 @@ pub enum Notice {
     Ended(ProcessId, String),
     /// A life that was asked to end is gone with all it left: how it ended, and how long that took.
     Stopped(ProcessId, ExitStatus, std::time::Duration),
+    /// The shutdown has taken all of this, its time, and what is left is killed.
+    ShutdownOverdue(std::time::Duration),
     /// The tree was killed at its limit.
     Killed(ProcessId),
     /// The processes of a program die of their stop signal.

@@ -35,6 +35,9 @@ pub fn plan(world: &World, now: Time) -> Plan {
         }
     }
     planner.auxiliaries();
+    if let Some(due) = world.shutdown_due() {
+        planner.wake(due);
+    }
     planner.finish()
 }
 

@@ -89,6 +89,14 @@ pub struct Shutdown {
     pub exit_code: u8,
 }
 
+impl World {
+    /// When what is left of a shutdown that goes on is killed without waiting for stop timeouts.
+    pub fn shutdown_due(&self) -> Option<Time> {
+        let shutdown = self.shutdown.filter(|shutdown| !shutdown.at_once)?;
+        Some(shutdown.since + self.limits.shutdown?)
+    }
+}
+
 /// Limits of the machine, and the seed of all jitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -96,13 +104,15 @@ pub struct Limits {
     pub starting: u32,
     /// How often queues are read.
     pub probe_interval: Duration,
+    /// How long the shutdown may take in all before what is left is killed; as long as the stops take when absent.
+    pub shutdown: Option<Duration>,
     /// Seed of the jitter.
     pub seed: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { starting: 4, probe_interval: Duration::from_secs(1), seed: 0 }
+        Self { starting: 4, probe_interval: Duration::from_secs(1), shutdown: None, seed: 0 }
     }
 }
 

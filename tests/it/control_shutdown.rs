@@ -132,6 +132,24 @@ fn a_shutdown_goes_on_when_its_controller_is_killed() {
 }
 
 #[test]
+fn a_shutdown_takes_no_longer_than_it_may_whatever_a_program_may() {
+    let directory = run::directory("overdue");
+    let record = directory.join("record");
+    let text = format!("trap '' TERM\necho ready > {}\nexec sleep 1000\n", record.display());
+    let deaf = script(&directory.join("deaf.sh"), &text);
+    let mut daemon = Daemon::start(&format!(
+        "shutdown_timeout: 1s\nprograms: {{deaf: {{command: {deaf}, stop: {{timeout: 1h}}}}}}\n"
+    ));
+    daemon.wait_running("deaf");
+    wait_for("the trap", LIMIT, || (read(&record) == "ready\n").then_some(()));
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait_exit().code(), Some(0));
+    let output = daemon.output();
+    assert!(output.contains("the shutdown has taken 1s: what is left is killed"), "{output}");
+    daemon.assert_nothing_left();
+}
+
+#[test]
 fn a_stop_climbs_its_ladder_of_signals() {
     let directory = run::directory("ladder");
     let record = directory.join("record");

@@ -38,6 +38,7 @@ state_dir: state
 runtime_dir: /run/x
 socket: {group: deploy, mode: 0660}
 probe_interval: 250ms
+shutdown_timeout: 2m
 brokers:
   default: {host: rabbit, user: me, password: "${PASSWORD}", vhost: shop}
   other: amqps://u:p@h/v
@@ -85,6 +86,7 @@ programs:
     assert_eq!(settings.runtime_dir, Path::new("/run/x"));
     assert_eq!((settings.socket.mode, settings.socket.group.as_deref()), (0o660, Some("deploy")));
     assert_eq!(settings.probe_interval, Duration::from_millis(250));
+    assert_eq!(settings.shutdown_timeout, Some(Duration::from_secs(120)));
     let shown: Vec<_> = settings.brokers.iter().map(|broker| broker.shown.as_str()).collect();
     assert_eq!(shown, ["amqp://me@rabbit:5672/shop", "amqps://u@h:5671/v"]);
     assert_eq!(settings.brokers[0].url.reveal(), "amqp://me:hunter2@rabbit:5672/shop");

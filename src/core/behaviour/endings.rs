@@ -249,6 +249,25 @@ fn a_second_request_to_shut_down_also_kills_what_was_still_being_started() {
 }
 
 #[test]
+fn a_shutdown_that_has_taken_all_its_time_kills_what_is_left() {
+    let mut patient = service("web", 2);
+    patient.stop.timeout = Duration::from_secs(3_600);
+    let limits = Limits { shutdown: Some(Duration::from_secs(60)), ..Limits::default() };
+    let mut scene = Scenario::new(vec![patient.clone()]);
+    scene.machine.configure(vec![patient], limits);
+    scene.wait(5.0);
+    scene.edit(Edit::Shutdown).unwrap();
+    scene.wait(59.9);
+    scene.exit("web:0", ExitStatus::Code(0), 0);
+    assert_eq!(scene.kills(), 0);
+    scene.wait(0.1);
+    assert_eq!(scene.kills(), 1, "{:?}", scene.done);
+    assert!(scene.notices.contains(&Notice::ShutdownOverdue(Duration::from_secs(60))));
+    scene.exit("web:1", ExitStatus::Signal(9), 0);
+    assert!(scene.finished);
+}
+
+#[test]
 fn no_auxiliary_process_is_started_during_a_shutdown_and_what_one_left_behind_does_not_outlive_it() {
     let mut scene = Scenario::new(vec![service("web", 0)]);
     let name = || ProgramName::new("web").unwrap();

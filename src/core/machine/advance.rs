@@ -11,6 +11,7 @@ use crate::scaling::decision::{Decision, Limit};
 
 impl Machine {
     pub(super) fn advance(&mut self, now: Time) {
+        self.end_overdue_shutdown(now);
         let shutting_down = self.world.shutdown.is_some();
         let mut notices = Vec::new();
         let (wall, seed) = (self.world.wall, self.world.limits.seed);
@@ -28,6 +29,17 @@ impl Machine {
         let programs = &self.world.programs;
         self.world.order.retain(|name| programs.contains_key(name));
         self.refuse_auxiliaries();
+    }
+
+    /// A shutdown that has taken all its time goes on as if somebody had insisted.
+    fn end_overdue_shutdown(&mut self, now: Time) {
+        if self.world.shutdown_due().is_none_or(|due| now < due) {
+            return;
+        }
+        if let (Some(shutdown), Some(limit)) = (&mut self.world.shutdown, self.world.limits.shutdown) {
+            shutdown.at_once = true;
+            self.notices.push(Notice::ShutdownOverdue(limit));
+        }
     }
 
     /// Requests that can no longer be met are answered at once.

@@ -76,11 +76,11 @@ fn until(needed: &ProgramSpec) -> Until {
 
 /// Some other limits.
 pub(super) fn limits(dice: &mut Dice) -> Limits {
-    Limits {
-        starting: dice.pick(&[1, 2, 4, 4]),
-        probe_interval: Duration::from_secs(1),
-        seed: u64::from(dice.below(1_000_000)),
-    }
+    let starting = dice.pick(&[1, 2, 4, 4]);
+    let seed = u64::from(dice.below(1_000_000));
+    // It follows from the seed, so that older seeds keep their worlds.
+    let shutdown = seed.is_multiple_of(3).then(|| Duration::from_secs(seed % 60));
+    Limits { starting, probe_interval: Duration::from_secs(1), shutdown, seed }
 }
 
 /// Changes one thing or a few.

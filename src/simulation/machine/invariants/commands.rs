@@ -353,6 +353,10 @@ fn killed_only_when_somebody_insists(run: &Run, incarnation: Incarnation) -> Che
         return Ok(());
     }
     if let Some(insisted) = run.shadow.insisted.get(&incarnation) {
+        let overdue = run.shadow.shutdown.zip(run.limits.shutdown);
+        if overdue.is_some_and(|(since, limit)| since + limit <= run.now) {
+            return Ok(());
+        }
         if run.now < insisted.kill_from {
             let early = insisted.kill_from.since(run.now);
             return Err(format!("life {incarnation} is killed {early:?} before its stop timeout is over"));
