@@ -9,6 +9,7 @@ use super::exit::ExitStatus;
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase};
+use super::plan::plan;
 use super::readiness::Voice;
 use super::schedule::{Wall, Zone};
 use super::spec::{
@@ -204,6 +205,15 @@ impl Scenario {
     pub(super) fn phase(&self, process: &str) -> Phase {
         let id: ProcessId = process.parse().unwrap();
         self.machine.world().slot(&id).map(|slot| slot.phase.clone()).unwrap_or_default()
+    }
+
+    /// What is said of a process: the first of its gaps.
+    pub(super) fn gap(&self, process: &str) -> Option<String> {
+        let id: ProcessId = process.parse().unwrap();
+        let gaps = plan(self.machine.world(), self.now).gaps;
+        let mut of_process =
+            gaps.iter().filter(|(name, slot, _)| *name == id.program && *slot == Some(id.slot));
+        of_process.next().map(|(_, _, gap)| gap.sentence(self.now))
     }
 
     pub(super) fn incarnation(&self, process: &str) -> Option<Incarnation> {

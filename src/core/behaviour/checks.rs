@@ -7,10 +7,8 @@ use crate::core::check::{Check, CheckFor, HealthSpec, Probe};
 use crate::core::command::Command;
 use crate::core::event::{Edit, Fact, Notice, RestartReason};
 use crate::core::exit::ExitStatus;
-use crate::core::gap::Gap;
 use crate::core::ids::ProgramName;
 use crate::core::observed::{Phase, StopCause};
-use crate::core::plan::plan;
 use crate::core::readiness::{ReadyBy, ReadySpec, Unfit};
 use crate::core::scenario::{Scenario, service, target};
 use crate::core::spec::{Dependency, ProgramSpec, Until};
@@ -63,15 +61,6 @@ fn looks(scene: &Scenario) -> Vec<(String, CheckFor, String)> {
     scene.done.iter().filter_map(look).collect()
 }
 
-fn gap(scene: &Scenario, process: &str) -> Option<String> {
-    let gaps = plan(scene.machine.world(), scene.now).gaps;
-    let of_process = |(name, slot, gap): &(_, Option<u32>, Gap)| {
-        let is_it = slot.is_some_and(|slot| format!("{name}:{slot}") == process);
-        is_it.then(|| gap.sentence(scene.now))
-    };
-    gaps.iter().find_map(of_process)
-}
-
 fn is_running(scene: &Scenario, process: &str) -> bool {
     matches!(scene.phase(process), Phase::Running(..))
 }
@@ -83,10 +72,10 @@ fn each_process_is_looked_at_where_it_is_until_it_is_found_well() {
     let look = |slot: u32| (format!("web:{slot}"), CheckFor::Ready, format!("here:80{slot}"));
     assert_eq!(looks(&scene), [look(0), look(1)], "once each");
     let said = "starting: waits until here:801 takes connections; stopped in 25s if not";
-    assert_eq!(gap(&scene, "web:1").as_deref(), Some(said));
+    assert_eq!(scene.gap("web:1").as_deref(), Some(said));
     found(&mut scene, "web:1", (CheckFor::Ready, "here:801"), Err("here:801: Connection refused"));
     let said = "not ready: here:801: Connection refused; stopped in 25s if not";
-    assert_eq!(gap(&scene, "web:1").as_deref(), Some(said));
+    assert_eq!(scene.gap("web:1").as_deref(), Some(said));
     found(&mut scene, "web:1", (CheckFor::Ready, "here:800"), Ok(()));
     found(&mut scene, "web:1", (CheckFor::Health, "here:801"), Ok(()));
     assert!(!is_running(&scene, "web:1"), "that was another look");
@@ -107,7 +96,7 @@ fn what_was_wrong_with_one_that_was_not_ready_in_time_is_said_until_it_starts_ag
     found(&mut scene, "web:0", (CheckFor::Ready, "here:80"), Err("here:80: Connection refused"));
     scene.wait(30.0);
     scene.exit("web:0", ExitStatus::Code(0), 0);
-    let said = gap(&scene, "web:0").unwrap();
+    let said = scene.gap("web:0").unwrap();
     let begins = "was not ready in time (here:80: Connection refused); starts again in ";
     assert!(said.starts_with(begins), "{said}");
     let ended = scene.notices.iter().find_map(|notice| {
@@ -156,9 +145,9 @@ fn one_that_runs_is_stopped_after_so_many_failed_looks_in_a_row_and_started_agai
     health(&mut scene, unwell);
     health(&mut scene, unwell);
     let said = "failed 2 of 3 health checks in a row: here:81: Connection refused";
-    assert_eq!(gap(&scene, "web:0").as_deref(), Some(said));
+    assert_eq!(scene.gap("web:0").as_deref(), Some(said));
     health(&mut scene, Ok(()));
-    assert_eq!(gap(&scene, "web:0"), None);
+    assert_eq!(scene.gap("web:0"), None);
     health(&mut scene, unwell);
     health(&mut scene, unwell);
     assert!(is_running(&scene, "web:0"));
@@ -167,7 +156,7 @@ fn one_that_runs_is_stopped_after_so_many_failed_looks_in_a_row_and_started_agai
     assert_eq!(stop.cause, StopCause::Unfit(Unfit::Unhealthy));
     assert_eq!(stop.deadline, Some(scene.now + Duration::from_secs(10)));
     scene.exit("web:0", ExitStatus::Code(0), 0);
-    let said = gap(&scene, "web:0").unwrap();
+    let said = scene.gap("web:0").unwrap();
     let begins = "failed its health checks (here:81: Connection refused); starts again in ";
     assert!(said.starts_with(begins), "{said}");
     scene.wait(2.0);
@@ -250,7 +239,7 @@ fn one_that_prints_what_is_waited_for_is_of_use_from_then_on() {
     let mut scene = Scenario::new(vec![spec("listening")]);
     scene.wait(10.0);
     let said = "starting: waits until it prints what matches \"listening\"; stopped in 20s if not";
-    assert_eq!(gap(&scene, "web:0").as_deref(), Some(said));
+    assert_eq!(scene.gap("web:0").as_deref(), Some(said));
     let prints = |scene: &mut Scenario, pattern: &str| {
         let (incarnation, at) = (scene.incarnation("web:0").unwrap(), scene.now);
         scene.observe(Fact::Printed { incarnation, pattern: pattern.to_owned(), at });

@@ -5,11 +5,9 @@ use std::time::Duration;
 use crate::core::command::Command;
 use crate::core::event::{Edit, Notice, RestartReason};
 use crate::core::exit::ExitStatus;
-use crate::core::gap::Gap;
 use crate::core::machine::Machine;
 use crate::core::memory::Memory;
 use crate::core::observed::{Phase, StopCause};
-use crate::core::plan::plan;
 use crate::core::readiness::{ReadyBy, ReadySpec, Unfit, Voice};
 use crate::core::scenario::{Scenario, scaled, service, target};
 use crate::core::spec::{Backoff, Dependency, ProgramSpec, RestartPolicy, Until};
@@ -35,23 +33,13 @@ fn is_running(scene: &Scenario, process: &str) -> bool {
     matches!(scene.phase(process), Phase::Running(..))
 }
 
-/// What is said of a process.
-fn gap(scene: &Scenario, process: &str) -> Option<String> {
-    let gaps = plan(scene.machine.world(), scene.now).gaps;
-    let of_process = |(name, slot, gap): &(_, Option<u32>, Gap)| {
-        let is_it = slot.is_some_and(|slot| format!("{name}:{slot}") == process);
-        is_it.then(|| gap.sentence(scene.now))
-    };
-    gaps.iter().find_map(of_process)
-}
-
 #[test]
 fn it_is_running_so_long_after_its_start() {
     let mut scene =
         Scenario::new(vec![ready(service("web", 1), ReadyBy::After(Duration::from_secs(5)), None)]);
     scene.wait(4.9);
     assert!(!is_running(&scene, "web:0"));
-    assert_eq!(gap(&scene, "web:0").as_deref(), Some("starting"));
+    assert_eq!(scene.gap("web:0").as_deref(), Some("starting"));
     scene.wait(0.1);
     assert!(is_running(&scene, "web:0"));
 }
@@ -64,7 +52,7 @@ fn it_is_running_when_it_says_so_and_whoever_needs_it_starts_then() {
     let mut scene = Scenario::new(vec![notify(service("database", 1)), web]);
     scene.wait(10.0);
     let said = "starting: waits until it says that it is ready (READY=1); stopped in 20s if not";
-    assert_eq!(gap(&scene, "database:0").as_deref(), Some(said));
+    assert_eq!(scene.gap("database:0").as_deref(), Some(said));
     assert_eq!(scene.live("web"), 0);
     scene.say("database:0", Voice { status: Some("loading".into()), ..Voice::default() });
     assert!(!is_running(&scene, "database:0"));
@@ -87,7 +75,7 @@ fn one_that_is_not_ready_in_time_is_stopped_and_has_failed() {
     assert!(scene.notices.iter().any(|notice| matches!(notice, Notice::Unfit(..))));
     scene.exit("web:0", ExitStatus::Code(0), 0);
     assert!(matches!(scene.phase("web:0"), Phase::Backoff { .. }));
-    let said = gap(&scene, "web:0").unwrap();
+    let said = scene.gap("web:0").unwrap();
     assert!(said.starts_with("was not ready in time; starts again in "), "{said}");
     let ended = scene.notices.iter().find_map(|notice| {
         let Notice::Ended(_, sentence) = notice else { return None };
@@ -181,7 +169,7 @@ fn one_that_hangs_is_stopped_and_started_again_later() {
     scene.wait(10.0);
     assert_eq!(scene.kills(), 1);
     scene.exit("web:0", ExitStatus::Signal(9), 0);
-    let said = gap(&scene, "web:0").unwrap();
+    let said = scene.gap("web:0").unwrap();
     assert!(said.starts_with("did not feed its watchdog in time; starts again in "), "{said}");
     scene.wait(2.0);
     let program = scene.machine.world().programs.values().next().unwrap();

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use crate::core::event::{Edit, Fact, Notice, RestartReason};
 use crate::core::exit::ExitStatus;
-use crate::core::gap::Gap;
 use crate::core::ids::{Incarnation, ProgramName};
 use crate::core::observed::{Phase, StopCause, StopManners};
-use crate::core::plan::plan;
 use crate::core::readiness::Voice;
 use crate::core::scenario::{Scenario, scaled, service, target};
 use crate::core::spec::{ProgramSpec, RecycleSpec};
@@ -45,15 +43,6 @@ fn uses(scene: &mut Scenario, memory: &[(&str, u64)]) {
     scene.observe(Fact::Memory(read));
 }
 
-fn gap(scene: &Scenario, process: &str) -> Option<String> {
-    let gaps = plan(scene.machine.world(), scene.now).gaps;
-    let of_process = |(name, slot, gap): &(_, Option<u32>, Gap)| {
-        let is_it = slot.is_some_and(|slot| format!("{name}:{slot}") == process);
-        is_it.then(|| gap.sentence(scene.now))
-    };
-    gaps.iter().find_map(of_process)
-}
-
 #[test]
 fn the_largest_goes_first_and_the_next_when_its_successor_is_of_use() {
     let mut scene = grown_up(by_memory(service("web", 3)));
@@ -62,11 +51,11 @@ fn the_largest_goes_first_and_the_next_when_its_successor_is_of_use() {
     let Phase::Stopping(_, _, stop) = scene.phase("web:1") else { panic!("it drains") };
     assert_eq!((stop.cause, stop.deadline), (StopCause::Recycle, None));
     assert_eq!(
-        gap(&scene, "web:1").as_deref(),
+        scene.gap("web:1").as_deref(),
         Some("recycled: memory 310 MiB > 256 MiB; draining for 0ms, it may finish its work")
     );
     let waits = "to be recycled: memory 300 MiB > 256 MiB; waits until the others are ready";
-    assert_eq!(gap(&scene, "web:0").as_deref(), Some(waits));
+    assert_eq!(scene.gap("web:0").as_deref(), Some(waits));
     assert!(
         scene
             .notices
@@ -132,7 +121,7 @@ fn a_consumer_that_would_die_in_the_middle_of_work_goes_only_when_it_is_idle() {
     uses(&mut scene, &[("orders:0", 300), ("orders:1", 280)]);
     assert!(scene.ending("orders").is_empty());
     let stays = "to be recycled: memory 300 MiB > 256 MiB; it goes on, because these processes die of SIGTERM in the middle of work";
-    assert_eq!(gap(&scene, "orders:0").as_deref(), Some(stays));
+    assert_eq!(scene.gap("orders:0").as_deref(), Some(stays));
     scene.say("orders:1", Voice { busy: Some(false), ..Voice::default() });
     assert_eq!(scene.ending("orders"), ["orders:1"], "it says that it holds nothing");
 }
