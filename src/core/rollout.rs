@@ -216,36 +216,26 @@ impl Standing {
             standing.left += u32::from(is_old);
             let is_wanted = wanted.contains(*number);
             let is_leaving = slot.phase.stop().is_some_and(|stop| stop.cause == StopCause::Rollout);
-            match &slot.phase {
+            let is_away = match &slot.phase {
                 Phase::Running(..) | Phase::Starting(..) if is_old => {
                     if !program.wish.stopped_slots.contains(number) {
                         next.push((turn(*number, slot), *number));
                     }
+                    false
                 }
-                Phase::Running(..) => {}
-                Phase::Spawning(_)
-                | Phase::Starting(..)
-                | Phase::Stopping(..)
-                | Phase::LeaderGone(..)
-                | Phase::Empty
-                | Phase::Backoff { .. }
-                    if is_wanted || is_leaving =>
-                {
-                    standing.away.push(*number);
-                }
-                Phase::Exited { at } | Phase::Failed { at }
-                    if is_wanted && program.wish.forgives(*number, *at) =>
-                {
-                    standing.away.push(*number);
+                Phase::Running(..) => false,
+                Phase::Exited { at } | Phase::Failed { at } => {
+                    is_wanted && program.wish.forgives(*number, *at)
                 }
                 Phase::Spawning(_)
                 | Phase::Starting(..)
                 | Phase::Stopping(..)
                 | Phase::LeaderGone(..)
                 | Phase::Empty
-                | Phase::Backoff { .. }
-                | Phase::Exited { .. }
-                | Phase::Failed { .. } => {}
+                | Phase::Backoff { .. } => is_wanted || is_leaving,
+            };
+            if is_away {
+                standing.away.push(*number);
             }
         }
         standing.away.extend(wanted.iter().filter(|number| !program.slots.contains_key(number)));

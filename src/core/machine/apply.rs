@@ -15,13 +15,8 @@ impl Machine {
     pub(super) fn apply(&mut self, command: &Command, now: Time) {
         match command {
             Command::Spawn { process, life } => self.apply_spawn(process, *life),
-            Command::Stop { process, incarnation, stop, .. } => {
-                if stop.cause == StopCause::Recycle {
-                    self.tell_recycled(process, now);
-                }
-                self.apply_stop(process, *incarnation, *stop, now);
-            }
-            Command::StopNext { process, incarnation, stop, .. }
+            Command::Stop { process, incarnation, stop, .. }
+            | Command::StopNext { process, incarnation, stop, .. }
             | Command::Limit { process, incarnation, stop } => {
                 self.apply_stop(process, *incarnation, *stop, now);
             }
@@ -117,6 +112,8 @@ impl Machine {
             if let StopCause::Unfit(unfit) = stop.cause {
                 let found = slot.condition.trouble.clone().filter(|_| unfit != Unfit::Watchdog);
                 self.notices.push(Notice::Unfit(process.clone(), unfit, found));
+            } else if stop.cause == StopCause::Recycle {
+                self.tell_recycled(process, now);
             }
         }
     }
