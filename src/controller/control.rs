@@ -25,7 +25,7 @@ use super::saver::{Saver, Written};
 use super::snapshot::DecisionView;
 use super::start::{StartError, memory_of};
 use super::takeover::{self, Before, Step};
-use super::usage::Usages;
+use super::usage::{FIRST_USAGE, USAGE_INTERVAL, Usages};
 use crate::amqp;
 use crate::config::settings::Settings;
 use crate::core::command::Command;
@@ -43,15 +43,6 @@ use crate::logs::source::PumpEvent;
 use crate::store::journal::Journal;
 use crate::store::state::{self, KeeperIdentity, Saved};
 use crate::sys::clock;
-
-/// How often processor time and memory are read when nobody looks.
-const USAGE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// The same where processes are recycled by their memory.
-const USAGE_INTERVAL_WHERE_IT_COUNTS: Duration = Duration::from_secs(10);
-
-/// How long after the start they are read for the first time.
-const FIRST_USAGE: Duration = Duration::from_secs(1);
 
 /// How often what was learned is written down.
 const LEARNED_INTERVAL: Duration = Duration::from_secs(60);
@@ -124,7 +115,7 @@ pub(crate) struct Control {
     pub(super) reading: BTreeSet<Incarnation>,
     wake_at: Option<Time>,
     learned_at: Time,
-    usage_at: Time,
+    pub(super) usage_at: Time,
     pub(super) journal_failed: bool,
     /// Whether it was said that the state cannot be written.
     save_failed: bool,
@@ -153,6 +144,7 @@ enum Input {
     Heard(Heard),
     Look(Word),
     Core(Fact),
+    Usage,
     Time,
 }
 
@@ -323,7 +315,7 @@ impl Control {
             word = self.checks.word() => Input::Look(word),
             Some(fact) = self.probe_facts.recv() => Input::Probe(fact),
             read = self.configurations.read() => Input::Configuration(read),
-            () = self.usages.read() => Input::Core(self.memory_read()),
+            () = self.usages.read() => Input::Usage,
             () = self.servers.ended(), if self.leaving == Leaving::Answering => Input::Served,
             fact = self.last_words.read() => Input::Core(fact),
             () = tokio::time::sleep(due) => Input::Time,
@@ -377,12 +369,10 @@ impl Control {
             Input::Heard(heard) => self.heard(heard),
             Input::Look(Word::Found(found)) => self.found(found),
             Input::Look(Word::Ask(ask)) => self.ask(ask),
+            Input::Usage => self.usage_was_read(),
             Input::Core(fact) => {
-                // What was read of memory is read again by the next controller.
-                if !matches!(fact, Fact::Memory(_)) {
-                    self.save_soon();
-                }
                 self.machine.observe(fact);
+                self.save_soon();
             }
             Input::Pump(PumpEvent::Trouble(sentence)) => warn!("{sentence}"),
             Input::Pump(PumpEvent::Recovered(sentence)) => warn!("{sentence}"),
@@ -461,35 +451,6 @@ impl Control {
         if self.usage_at <= now {
             self.read_usage(now);
         }
-    }
-
-    pub(super) fn read_usage(&mut self, now: Time) {
-        let mut programs = self.machine.world().programs.values();
-        let counts = programs.any(|program| program.spec.recycle.memory_bytes.is_some());
-        self.usage_at = now + if counts { USAGE_INTERVAL_WHERE_IT_COUNTS } else { USAGE_INTERVAL };
-        let pids: Vec<i32> = self.main_pids().collect();
-        self.usages.begin(pids);
-    }
-
-    /// What the newest reading says of the memory of programs whose processes are recycled by it.
-    fn memory_read(&self) -> Fact {
-        let programs = self.machine.world().programs.values();
-        let counts = programs.filter(|program| program.spec.recycle.memory_bytes.is_some());
-        let read_at = self.usages.read_at();
-        let read = counts.flat_map(|program| program.slots.values()).filter_map(|slot| {
-            // A number that was another process's at that time says nothing.
-            let main = slot.phase.main().filter(|main| Some(main.started_at) < read_at)?;
-            let bytes = self.usages.of(main.pid)?.resident_bytes;
-            Some((slot.phase.life()?.incarnation, bytes))
-        });
-        Fact::Memory(read.collect())
-    }
-
-    /// The main processes that live.
-    pub(super) fn main_pids(&self) -> impl Iterator<Item = i32> {
-        let programs = self.machine.world().programs.values();
-        let mains = programs.flat_map(|program| program.slots.values()).filter_map(|slot| slot.phase.main());
-        mains.map(|main| main.pid)
     }
 
     pub(super) fn save_soon(&mut self) {

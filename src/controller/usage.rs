@@ -8,9 +8,20 @@ use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::control::Control;
+use crate::core::event::Fact;
 use crate::core::time::Time;
 use crate::sys::clock;
 use crate::sys::process;
+
+/// How often processor time and memory are read when nobody looks.
+pub(super) const USAGE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The same where processes are recycled by their memory.
+const USAGE_INTERVAL_WHERE_IT_COUNTS: Duration = Duration::from_secs(10);
+
+/// How long after the start they are read for the first time.
+pub(super) const FIRST_USAGE: Duration = Duration::from_secs(1);
 
 /// How old a reading may be when somebody looks.
 const FRESH: Duration = Duration::from_secs(5);
@@ -95,6 +106,39 @@ impl Usages {
             self.by_pid.insert(pid, Usage { cpu_seconds, cpu_percent, resident_bytes, directory });
         }
         self.read_at = Some(reading.at);
+    }
+}
+
+impl Control {
+    pub(super) fn read_usage(&mut self, now: Time) {
+        let mut programs = self.machine.world().programs.values();
+        let counts = programs.any(|program| program.spec.recycle.memory_bytes.is_some());
+        self.usage_at = now + if counts { USAGE_INTERVAL_WHERE_IT_COUNTS } else { USAGE_INTERVAL };
+        let pids: Vec<i32> = self.main_pids().collect();
+        self.usages.begin(pids);
+    }
+
+    /// Tells the core the memory of programs whose processes are recycled by it. The next controller reads it again, so that
+    /// there is nothing to write down.
+    pub(super) fn usage_was_read(&mut self) {
+        let programs = self.machine.world().programs.values();
+        let counts = programs.filter(|program| program.spec.recycle.memory_bytes.is_some());
+        let read_at = self.usages.read_at();
+        let read = counts.flat_map(|program| program.slots.values()).filter_map(|slot| {
+            // A number that was another process's at that time says nothing.
+            let main = slot.phase.main().filter(|main| Some(main.started_at) < read_at)?;
+            let bytes = self.usages.of(main.pid)?.resident_bytes;
+            Some((slot.phase.life()?.incarnation, bytes))
+        });
+        let read = read.collect();
+        self.machine.observe(Fact::Memory(read));
+    }
+
+    /// The main processes that live.
+    pub(super) fn main_pids(&self) -> impl Iterator<Item = i32> {
+        let programs = self.machine.world().programs.values();
+        let mains = programs.flat_map(|program| program.slots.values()).filter_map(|slot| slot.phase.main());
+        mains.map(|main| main.pid)
     }
 }
 
