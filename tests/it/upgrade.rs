@@ -364,11 +364,16 @@ fn what_cannot_take_over_is_refused_and_the_old_version_goes_on() {
     daemon.write_config("programs:\n  web: {comand: sleep 1000}\n");
     refused(Path::new(Daemon::BINARY), "it does not accept the configuration");
     daemon.write_config("programs:\n  web: {command: sleep 1000}\n");
-    wait_for("the state", LIMIT, || state.exists().then_some(()));
-    let own = fs::read_to_string(&state).expect("it is there");
-    fs::write(&state, own.replace("\"version\":1", "\"version\":99")).expect("it is ours");
-    refused(Path::new(Daemon::BINARY), "it is of version 99, and this Leveret knows 1");
-    fs::write(&state, own).expect("it is ours");
+    // A state of another version lies in a directory of its own, because the running controller writes to its own one.
+    let own = wait_for("the state", LIMIT, || fs::read_to_string(&state).ok());
+    let other = daemon.directory().join("other");
+    fs::create_dir(&other).expect("it is ours");
+    fs::write(other.join("state.json"), own.replace("\"version\":1", "\"version\":99")).expect("it is ours");
+    let yaml = format!("state_dir: {}\nprograms: {{web: {{command: sleep 1000}}}}\n", other.display());
+    fs::write(other.join("leveret.yaml"), yaml).expect("it is ours");
+    let elsewhere =
+        format!("[ \"$1\" = __preflight ] && exec $LEVERET __preflight {}/leveret.yaml", other.display());
+    refused(&impostor(&daemon, "elsewhere", &elsewhere), "it is of version 99, and this Leveret knows 1");
 
     let next = impostor(&daemon, "next", "");
     daemon.point_binary_to(&next);
