@@ -47,7 +47,7 @@ pub(super) struct File {
     /// $XDG_STATE_HOME/leveret or ~/.local/state/leveret.
     #[schemars(schema_with = "leaves::text")]
     pub(super) state_dir: Option<PathBuf>,
-    /// Where the Unix socket is. Without it: $RUNTIME_DIRECTORY; for root /run/leveret; else $XDG_RUNTIME_DIR/leveret,
+    /// Where the Unix socket, output pipes and records of lives are, best in memory. Without it: $RUNTIME_DIRECTORY; for root /run/leveret; else $XDG_RUNTIME_DIR/leveret,
     /// or the state directory.
     #[schemars(schema_with = "leaves::text")]
     pub(super) runtime_dir: Option<PathBuf>,

@@ -18,9 +18,9 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Names, beside the address itself and localhost, that a Host header may have.
     pub allowed_hosts: Vec<String>,
-    /// Where what must outlive a restart of the machine is kept: logs, holds, decisions, pipes.
+    /// Where what must outlive a restart of the machine is kept: logs, holds, decisions.
     pub state_dir: PathBuf,
-    /// Where the Unix socket is.
+    /// Where what is of use to this boot alone is kept, best in memory: the Unix socket, pipes, records of lives.
     pub runtime_dir: PathBuf,
     /// Who may use the Unix socket.
     pub socket: SocketSettings,

@@ -18,6 +18,10 @@ use crate::keeper::protocol::{CgroupOrder, NotifyOrder, Order, SpawnOrder};
 use crate::logs::source::{Format, Keeping, Sink, Source};
 use crate::sys::notify;
 
+/// Where output pipes are, in the runtime directory: that is in memory, and making a file on a disk can wait for others
+/// who write there, between a crash and the next start.
+pub(super) const PIPES: &str = "pipes";
+
 /// What the controller writes on every life that it orders, so that the next controller knows whose it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "role")]
@@ -79,11 +83,11 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    /// An executor whose processes inherit `environment`, whose pipes and logs are in `state_dir` and whose sockets are in
+    /// An executor whose processes inherit `environment`, whose logs are in `state_dir` and whose pipes and sockets are in
     /// `runtime_dir`.
     pub(crate) fn new(environment: BTreeMap<String, String>, state_dir: &Path, runtime_dir: &Path) -> Self {
         let environment = environment.into_iter().filter(|(name, _)| !concerns_leveret(name)).collect();
-        let (pipes, logs) = (state_dir.join("pipes"), state_dir.join("logs"));
+        let (pipes, logs) = (runtime_dir.join(PIPES), state_dir.join("logs"));
         Self { environment, pipes, logs, sockets: notify::directory(runtime_dir) }
     }
 
@@ -330,7 +334,7 @@ mod tests {
         let own =
             ["LEVERET_INCARNATION", "LEVERET_PROCESS", "LEVERET_PROGRAM", "LEVERET_SLOT", "PATH", "PORT"];
         assert_eq!(given, own, "no file and no account says otherwise");
-        assert_eq!(order.output, Path::new("/var/lib/leveret/pipes/1"));
+        assert_eq!(order.output, Path::new("/run/leveret/pipes/1"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{Control, Parts};
 use super::earlier;
+use super::executor::PIPES;
 use super::handle::Handle;
 use super::hearing::Hearing;
 use super::kept::{self, Running};
@@ -169,7 +170,10 @@ pub async fn run(configuration: PathBuf) -> Result<u8, StartError> {
     let is_new_keeper = inventory.recording == Recording::No;
     if is_new_keeper {
         inventory = adopt(&mut link, inventory, runtime_dir.join("lives")).await?;
-        remove_other_pipes(&state_dir.join("pipes"), &inventory);
+        // Earlier versions had them in the state directory.
+        for pipes in [runtime_dir.join(PIPES), state_dir.join(PIPES)] {
+            remove_other_pipes(&pipes, &inventory);
+        }
         open_sockets_again(&mut link, &hearing, &runtime_dir, &inventory)?;
         let mut known = running.settings.programs.clone();
         known.extend(running.retiring.iter().cloned());
@@ -371,7 +375,7 @@ async fn take_directories(
         hold_until_the_end(lock.try_clone().map_err(StartError::system("duplicate a lock"))?);
         to_keep.push((kept::RUNTIME_LOCK, lock));
     }
-    for directory in [settings.state_dir.join("pipes"), settings.state_dir.join("logs")] {
+    for directory in [settings.runtime_dir.join(PIPES), settings.state_dir.join("logs")] {
         fs::create_dir_all(&directory)
             .map_err(StartError::system(format!("make {}", directory.display())))?;
     }

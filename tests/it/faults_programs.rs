@@ -208,7 +208,7 @@ fn wait_log(daemon: &Daemon, name: &str, is_wanted: impl Fn(&str) -> bool) {
 
 /// Waits until no life has a pipe any more.
 fn wait_no_pipes(daemon: &Daemon) {
-    let pipes = daemon.directory().join("state/pipes");
+    let pipes = daemon.directory().join("run/pipes");
     wait_for_state("no pipe left", LIMIT, || {
         let left: Vec<_> = fs::read_dir(&pipes)
             .expect("it is there")
