@@ -11,6 +11,7 @@ use serde_yaml::Value;
 use super::durations;
 use crate::core::exit::{no_signal, signal_hint, signal_number};
 use crate::core::ids::ProgramName;
+use crate::scaling::profile::Profile;
 
 /// The key of a schema that names the reader of a value.
 pub(super) const READS: &str = "x-reads";
@@ -402,6 +403,11 @@ pub(super) fn stop_steps(generator: &mut SchemaGenerator) -> Schema {
 /// Whether decisions are carried out.
 pub(super) fn scale_mode(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["auto", "dry-run"]})
+}
+
+/// What scaling prefers.
+pub(super) fn profile(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": Profile::ALL.map(Profile::as_str)})
 }
 
 /// What lines look like.

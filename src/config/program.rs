@@ -223,6 +223,7 @@ fn scaled(
         min,
         max,
         mode: raw.mode.unwrap_or(ScaleMode::Auto),
+        profile: raw.profile.unwrap_or_default(),
     })
 }
 

@@ -250,9 +250,17 @@ fn kind(before: &ProgramSpec, after: &ProgramSpec, keys: &mut Keys) {
 
 fn scale(before: Option<&ScaleSpec>, after: Option<&ScaleSpec>, keys: &mut Keys) {
     keys.add("scale", AT_ONCE, before.is_some() != after.is_some());
-    let names = ["scale.queue", "scale.broker", "scale.wait", "scale.min", "scale.max", "scale.mode"];
+    let names = [
+        "scale.queue",
+        "scale.broker",
+        "scale.wait",
+        "scale.min",
+        "scale.max",
+        "scale.mode",
+        "scale.profile",
+    ];
     let differ = before.zip(after).map(|(before, after)| {
-        let ScaleSpec { broker, queue, wait, min, max, mode } = before;
+        let ScaleSpec { broker, queue, wait, min, max, mode, profile } = before;
         [
             *queue != after.queue,
             *broker != after.broker,
@@ -260,6 +268,7 @@ fn scale(before: Option<&ScaleSpec>, after: Option<&ScaleSpec>, keys: &mut Keys)
             *min != after.min,
             *max != after.max,
             *mode != after.mode,
+            *profile != after.profile,
         ]
     });
     keys.add_section(names, differ);

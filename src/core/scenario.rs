@@ -19,6 +19,7 @@ use super::spec::{
 use super::time::Time;
 use super::world::Limits;
 use crate::scaling::input::Observation;
+use crate::scaling::profile::Profile;
 
 /// A service of `processes` processes.
 pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
@@ -50,6 +51,7 @@ pub(super) fn scaled(name: &str, min: u32, max: u32) -> ProgramSpec {
         min,
         max,
         mode: ScaleMode::Auto,
+        profile: Profile::default(),
     };
     ProgramSpec { kind: Kind::Scaled(scale), ..service(name, 0) }
 }

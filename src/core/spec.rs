@@ -11,6 +11,7 @@ use super::ids::ProgramName;
 use super::readiness::ReadySpec;
 use super::schedule::{Cron, Zone};
 use super::secret::Secret;
+use crate::scaling::profile::Profile;
 
 /// A program as it is to be run and treated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -346,6 +347,9 @@ pub struct ScaleSpec {
     pub max: u32,
     /// Whether decisions are carried out.
     pub mode: ScaleMode,
+    /// What scaling prefers.
+    #[serde(default)]
+    pub profile: Profile,
 }
 
 /// Whether the engine's decisions are carried out.

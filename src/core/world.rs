@@ -185,7 +185,13 @@ impl Scaler {
 
 /// The goal of a scaled program in the engine's words.
 pub fn goal(scale: &ScaleSpec, limits: &Limits) -> Goal {
-    Goal { wait: scale.wait, min: scale.min, max: scale.max, interval: limits.probe_interval }
+    Goal {
+        wait: scale.wait,
+        min: scale.min,
+        max: scale.max,
+        interval: limits.probe_interval,
+        profile: scale.profile,
+    }
 }
 
 /// How many ranks of running processes there are.

@@ -4,7 +4,7 @@
 //! have been seen consuming, hold the present number. A queue that does not exist holds too, and keeps one to declare it.
 //! With good data the policy decides.
 //!
-//! The window before a step down is `clamp(2(L + S), 10 s, 30 s)`: about the cost of a start, so that keeping a consumer
+//! The window before a step down is `clamp(2(L + S), 10 s, 30 s)` in the balanced profile: about the cost of a start, so that keeping a consumer
 //! for nothing and starting one too many cost the same (ski rental: at most twice the best that can be done).
 //!
 //! `decide` may be called at any moment and any number of times; only a new reading or the passing of time changes its
@@ -27,9 +27,8 @@ use crate::scaling::window::Window;
 
 /// A reading that is older than this many intervals is missing data: two may be lost to a slow broker.
 const STALE_INTERVALS: u32 = 3;
-/// Bounds of the window before a step down: shorter would chase noise, longer costs more than a start.
+/// The least window before a step down: a shorter one would chase noise.
 const WINDOW_LEAST_SECONDS: f64 = 10.0;
-const WINDOW_MOST_SECONDS: f64 = 30.0;
 /// How long the queue has to be empty before the flow is taken to have fallen: twice the time in which a queue near its
 /// capacity forgets, which goes with the work per message; no longer than a person would wait for it.
 const LONG_EMPTY_MOST_SECONDS: f64 = 300.0;
@@ -316,8 +315,9 @@ impl Engine {
     }
 
     fn window_length(&self) -> Duration {
-        let seconds = 2.0 * (self.startup.seconds() + self.service.planned_seconds());
-        Duration::from_secs_f64(seconds.clamp(WINDOW_LEAST_SECONDS, WINDOW_MOST_SECONDS))
+        let tuning = self.goal.profile.tuning();
+        let seconds = tuning.window_factor * (self.startup.seconds() + self.service.planned_seconds());
+        Duration::from_secs_f64(seconds.clamp(WINDOW_LEAST_SECONDS, tuning.window_most_seconds))
     }
 
     fn stale_after(&self) -> Duration {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::time::Time;
+use crate::scaling::profile::Profile;
 
 /// What a user asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Goal {
     pub max: u32,
     /// How often the queue is read.
     pub interval: Duration,
+    /// What is preferred.
+    pub profile: Profile,
 }
 
 /// One reading of the queue, or the lack of one.

@@ -16,6 +16,7 @@ pub mod input;
 mod need;
 mod policy;
 mod polling;
+pub mod profile;
 mod reason;
 pub mod service;
 mod silence;

@@ -2,6 +2,7 @@
 //!
 //! Two counts, and the larger one holds:
 //! - *steady*: the fewest for which at most a share `q` of the messages waits longer than `d T` (see [`super::erlang`]);
+//!   both are the profile's;
 //! - *drain*: the backlog that will be left when a consumer that is ordered now is up,
 //!   `R' = R + arrivals L - (c L + sum over starting min(L, age)) / S`, divided by the time that is left for it,
 //!   `D = max(d T - L, f T, 0.5 s)`: `R' S / D`, and never more than one for each message that waits beside those that
@@ -13,16 +14,8 @@ use crate::core::time::Time;
 use crate::scaling::erlang;
 use crate::scaling::input::{Fleet, Goal};
 
-/// The share of the goal that is planned for; the rest absorbs the interval of readings and a service time that varies.
-const PLANNED_SHARE: f64 = 0.5;
-/// The share of messages that may wait longer than planned (the "balanced" profile): they wait past half the goal only.
-const TOLERANCE: f64 = 0.05;
-/// The same where a start takes longer than planned waits allow: only headroom helps then, and it is cheaper than chasing.
+/// The most messages that may wait longer than planned where a start takes longer than planned waits allow: only headroom helps then, and it is cheaper than chasing.
 const TOLERANCE_SLOW_START: f64 = 0.005;
-/// The least share of the goal in which a backlog is to be drained, where starts are quick ...
-const DRAIN_SHARE: f64 = 0.5;
-/// ... and where they take half the goal or more.
-const DRAIN_SHARE_SLOW_START: f64 = 0.3;
 /// The least time in which a backlog is to be drained: less than one reading cannot be steered.
 const DRAIN_LEAST_SECONDS: f64 = 0.5;
 
@@ -57,12 +50,17 @@ pub(super) fn compute(state: &State, goal: &Goal, fleet: &Fleet, now: Time) -> N
 
 /// Whether a start takes longer than the planned wait, so that only consumers that already run can keep the goal.
 pub(super) fn starts_too_slowly(startup: f64, goal: &Goal) -> bool {
-    startup >= PLANNED_SHARE * goal.wait.as_secs_f64()
+    startup >= goal.profile.tuning().planned_share * goal.wait.as_secs_f64()
 }
 
 fn steady(state: &State, goal: &Goal) -> u32 {
-    let tolerance = if starts_too_slowly(state.startup, goal) { TOLERANCE_SLOW_START } else { TOLERANCE };
-    let planned = PLANNED_SHARE * goal.wait.as_secs_f64();
+    let tuning = goal.profile.tuning();
+    let tolerance = if starts_too_slowly(state.startup, goal) {
+        tuning.tolerance.min(TOLERANCE_SLOW_START)
+    } else {
+        tuning.tolerance
+    };
+    let planned = tuning.planned_share * goal.wait.as_secs_f64();
     let load = state.arrivals_slow * state.service;
     erlang::consumers_needed(load, state.service, planned, tolerance, goal.max)
 }
@@ -71,9 +69,10 @@ fn drain(state: &State, goal: &Goal, fleet: &Fleet, now: Time) -> u32 {
     if state.ready == 0 {
         return 0;
     }
+    let tuning = goal.profile.tuning();
     let wait = goal.wait.as_secs_f64();
-    let share = if state.startup < wait / 2.0 { DRAIN_SHARE } else { DRAIN_SHARE_SLOW_START };
-    let time = (PLANNED_SHARE * wait - state.startup).max(share * wait).max(DRAIN_LEAST_SECONDS);
+    let share = if state.startup < wait / 2.0 { tuning.drain_share } else { tuning.drain_share_slow_start };
+    let time = (tuning.planned_share * wait - state.startup).max(share * wait).max(DRAIN_LEAST_SECONDS);
     let arrivals = state.arrivals_slow.max(state.arrivals_fast) * state.startup;
     let worked = f64::from(fleet.running) * state.startup
         + fleet.starting.iter().map(|&at| now.since(at).as_secs_f64().min(state.startup)).sum::<f64>();
@@ -127,9 +126,16 @@ fn seconds_until_begun(state: &State, fleet: &Fleet, target: u32, now: Time) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scaling::profile::Profile;
 
     fn goal(wait_seconds: u64) -> Goal {
-        Goal { wait: Duration::from_secs(wait_seconds), min: 1, max: 100, interval: Duration::from_secs(1) }
+        Goal {
+            wait: Duration::from_secs(wait_seconds),
+            min: 1,
+            max: 100,
+            interval: Duration::from_secs(1),
+            profile: Profile::Balanced,
+        }
     }
 
     fn state(ready: u64) -> State {
@@ -142,6 +148,20 @@ mod tests {
         // 2,000 less the 4 that the one running does meanwhile, 50 ms each, within 1 s: 99.8.
         assert_eq!(compute(&state(2_000), &goal(2), &fleet, Time::default()).drain, 100);
         assert_eq!(compute(&state(0), &goal(2), &fleet, Time::default()), Need::default());
+    }
+
+    #[test]
+    fn the_profiles_ask_for_more_the_less_they_let_wait() {
+        let flow = State { arrivals_slow: 40.0, arrivals_fast: 40.0, service: 0.5, ..state(400) };
+        let fleet = Fleet { running: 20, ..Fleet::default() };
+        let [balanced, economy, latency, calm] =
+            Profile::ALL.map(|profile| compute(&flow, &Goal { profile, ..goal(2) }, &fleet, Time::default()));
+        assert!(
+            economy.steady < balanced.steady && balanced.steady < latency.steady,
+            "{economy:?} {latency:?}"
+        );
+        assert!(economy.drain < balanced.drain && balanced.drain < latency.drain, "{economy:?} {latency:?}");
+        assert_eq!(calm, balanced, "calm differs in how long it waits before a step down");
     }
 
     #[test]

@@ -13,9 +13,6 @@ use crate::scaling::input::{Fleet, Goal};
 use crate::scaling::need::{self, Need, State};
 use crate::scaling::reason::Cause;
 
-/// Gaps of no more than this share of the present number are not worth a stop and a start.
-const DEADBAND: f64 = 0.05;
-
 /// A target and why.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
@@ -66,7 +63,8 @@ impl Situation<'_> {
             return self.up(wanted);
         }
         let gap = f64::from(self.before - wanted);
-        let negligible = gap <= DEADBAND * f64::from(self.before) && wanted > self.goal.min;
+        let negligible =
+            gap <= self.goal.profile.tuning().deadband * f64::from(self.before) && wanted > self.goal.min;
         if gap == 0.0 || negligible {
             return self.at(self.before);
         }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::Engine;
 use super::decision::Decision;
 use super::input::{Fleet, Goal, Learned, Observation};
+use super::profile::Profile;
 use crate::core::time::Time;
 
 /// One second, more or less, of a history.
@@ -58,11 +59,13 @@ fn moment() -> impl Strategy<Value = Moment> {
 }
 
 fn goal() -> impl Strategy<Value = Goal> {
-    (100_u64..60_000, 0_u32..5, 0_u32..40).prop_map(|(wait_ms, min, more)| Goal {
+    let profile = proptest::sample::select(Profile::ALL.as_slice());
+    (100_u64..60_000, 0_u32..5, 0_u32..40, profile).prop_map(|(wait_ms, min, more, profile)| Goal {
         wait: Duration::from_millis(wait_ms),
         min,
         max: (min + more).max(1),
         interval: Duration::from_secs(1),
+        profile,
     })
 }
 

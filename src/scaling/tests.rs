@@ -5,9 +5,16 @@ use std::time::Duration;
 use super::Engine;
 use super::decision::{Decision, Limit};
 use super::input::{Fleet, Goal, Learned, Observation};
+use super::profile::Profile;
 use crate::core::time::Time;
 
-const GOAL: Goal = Goal { wait: Duration::from_secs(2), min: 1, max: 20, interval: Duration::from_secs(1) };
+const GOAL: Goal = Goal {
+    wait: Duration::from_secs(2),
+    min: 1,
+    max: 20,
+    interval: Duration::from_secs(1),
+    profile: Profile::Balanced,
+};
 const LEARNED: Learned = Learned { service_seconds: Some(0.05), startup_seconds: Some(0.3), polling: false };
 const UNREACHABLE: &str = "the broker is unreachable";
 
@@ -54,6 +61,17 @@ impl Bench {
     fn quiet(&mut self, seconds: u64) -> Vec<u32> {
         (0..seconds).map(|_| self.read(0).target).collect()
     }
+}
+
+#[test]
+fn calm_and_latency_keep_consumers_longer_than_balanced_and_economy() {
+    let kept = Profile::ALL.map(|profile| {
+        let learned = Learned { startup_seconds: Some(5.0), ..LEARNED };
+        let mut bench = Bench::new(Goal { profile, wait: Duration::from_secs(30), ..GOAL }, learned, 20);
+        bench.quiet(100).iter().position(|&target| target < 20)
+    });
+    let [balanced, economy, latency, calm] = kept;
+    assert!(balanced.is_some() && economy.is_some() && balanced < latency && economy < calm, "{kept:?}");
 }
 
 #[test]

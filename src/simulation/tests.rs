@@ -9,13 +9,19 @@ use super::workload::{Work, Workload};
 use super::world::{Fault, FaultKind, Scenario, Step, run, run_watched};
 use crate::core::random::Random;
 use crate::scaling::input::{Goal, Learned};
+use crate::scaling::profile::Profile;
 
 /// Two cores may start four at a time.
 const START_LIMIT: u32 = 4;
 
 fn scenario(wait_seconds: u64, max: u32, startup: f64, seed: u64) -> Scenario {
-    let goal =
-        Goal { wait: Duration::from_secs(wait_seconds), min: 1, max, interval: Duration::from_secs(1) };
+    let goal = Goal {
+        wait: Duration::from_secs(wait_seconds),
+        min: 1,
+        max,
+        interval: Duration::from_secs(1),
+        profile: Profile::Balanced,
+    };
     Scenario {
         goal,
         learned: Learned::default(),
@@ -381,6 +387,7 @@ fn no_random_world_breaks_a_rule() {
             min,
             max: min + between(25.0, 60.0) as u32,
             interval: Duration::from_millis(between(300.0, 2_000.0) as u64),
+            profile: Profile::ALL[seed as usize % Profile::ALL.len()],
         };
         let scenario = Scenario {
             goal,

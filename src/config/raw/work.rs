@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::config::leaves;
 use crate::core::spec::{Missed, Overlap, ScaleMode, Until};
+use crate::scaling::profile::Profile;
 
 /// Moments at which one process runs to its end: `schedule: "0 3 * * *"` is the cron expression alone.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -59,7 +60,7 @@ pub(in crate::config) struct DependsOn {
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
     "x-required" = ["queue", "wait", "max"],
-    "x-not-yet" = ["prefetch", "concurrency", "profile", "queues", "observe", "floors", "rate", "ordered", "share"
+    "x-not-yet" = ["prefetch", "concurrency", "queues", "observe", "floors", "rate", "ordered", "share"
     ],
     "x-renamed" = {"min_processes": "min", "max_processes": "max", "goal": "wait", "target_wait": "wait"}
 ))]
@@ -82,4 +83,9 @@ pub(in crate::config) struct Scale {
     /// `dry-run` computes and shows decisions and runs `min` processes.
     #[schemars(schema_with = "leaves::scale_mode", extend("default" = "auto"))]
     pub(in crate::config) mode: Option<ScaleMode>,
+    /// What is preferred where waiting and processes are weighed against each other. `balanced`: messages are begun within
+    /// about half of `wait`. `economy`: they may use most of it, for fewer processes. `latency`: within about a quarter,
+    /// and processes stay longer. `calm`: as balanced, with fewer changes.
+    #[schemars(schema_with = "leaves::profile", extend("default" = "balanced"))]
+    pub(in crate::config) profile: Option<Profile>,
 }

@@ -9,6 +9,7 @@ use crate::core::spec::{
     Backoff, Bound, CgroupSpec, Kind, Limit, LogFormat, LogSpec, LogTarget, OnCode, RecycleSpec, Resource,
     RestartPolicy, ScaleMode, Stdin, StopSpec, StopTarget,
 };
+use crate::scaling::profile::Profile;
 
 #[test]
 fn a_minimal_file_has_all_the_defaults() {
@@ -76,7 +77,7 @@ programs:
     command: for i in 1 2; do echo $${i}; done
     shell: true
     log: {path: stdout}
-    scale: {queue: orders, broker: other, wait: "${WAIT}", min: 0, max: "${MAX}", mode: dry-run}
+    scale: {queue: orders, broker: other, wait: "${WAIT}", min: 0, max: "${MAX}", mode: dry-run, profile: calm}
 "#,
     )]);
     let settings = load(&directory.path().join("shop.yaml"), &variables()).unwrap();
@@ -147,7 +148,7 @@ programs:
     let scale = orders.scale().unwrap();
     assert_eq!((scale.broker.as_str(), scale.queue.as_str()), ("other", "orders"));
     assert_eq!((scale.wait, scale.min, scale.max), (Duration::from_secs(5), 0, 30));
-    assert_eq!(scale.mode, ScaleMode::DryRun);
+    assert_eq!((scale.mode, scale.profile), (ScaleMode::DryRun, Profile::Calm));
 }
 
 #[test]

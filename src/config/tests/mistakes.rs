@@ -225,9 +225,7 @@ fn features_to_come_are_refused_and_never_silently_accepted() {
     }
     let found = wrong("programs: {a: {command: x, log: {stderr: err.log}}}\n");
     assert!(found.len() == 1 && found[0].ends_with("`stderr` is not supported yet"), "{found:?}");
-    for key in
-        ["prefetch", "concurrency", "profile", "queues", "observe", "floors", "rate", "ordered", "share"]
-    {
+    for key in ["prefetch", "concurrency", "queues", "observe", "floors", "rate", "ordered", "share"] {
         let found = wrong(&format!(
             "brokers: {{b: amqp://h}}\nprograms: {{a: {{command: x, scale: {{queue: q, wait: 1s, max: 2, {key}: 1}}}}}}\n"
         ));

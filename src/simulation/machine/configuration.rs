@@ -13,6 +13,7 @@ use crate::core::spec::{
     RunSpec, ScaleMode, ScaleSpec, ScheduleSpec, StopSpec, StopStep, StopTarget, Until,
 };
 use crate::core::world::Limits;
+use crate::scaling::profile::Profile;
 
 /// Names of programs.
 pub(super) const NAMES: [&str; 6] = ["api", "billing", "mail", "orders", "search", "web"];
@@ -202,6 +203,7 @@ fn scale(dice: &mut Dice) -> ScaleSpec {
         min,
         max: (min + dice.below(7)).max(1),
         mode: if dice.chance(0.9) { ScaleMode::Auto } else { ScaleMode::DryRun },
+        profile: Profile::default(),
     }
 }
 
