@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::RunOptions;
 use super::exit::Exit;
+use super::simulate::SimulateArgs;
 use crate::config::durations::duration as parse_duration;
 use crate::core::exit::{no_signal, signal_hint, signal_name, signal_number};
 use crate::core::ids::{ProgramName, Target};
@@ -67,6 +68,11 @@ pub(crate) enum Command {
     ///
     /// Needs nothing else. Ctrl-C ends it and leaves nothing behind.
     Demo(DemoArgs),
+    /// Compare autoscalers on a workload in virtual time: Leveret's engine, KEDA, HPA, Horizon, Celery, Knative, AWS
+    ///
+    /// Says for each how long messages waited against the goal, what that cost in consumer-seconds, and how many
+    /// consumers were stopped while busy. No running Leveret is needed. The same arguments give the same bytes.
+    Simulate(SimulateArgs),
     /// Print the JSON schema of the configuration file
     #[command(hide = true)]
     Schema,
@@ -441,7 +447,11 @@ mod tests {
     fn client(line: &str) -> ClientCommand {
         match read(line).unwrap() {
             Command::Client(command) => command,
-            other @ (Command::Run(_) | Command::Check(_) | Command::Demo(_) | Command::Schema) => {
+            other @ (Command::Run(_)
+            | Command::Check(_)
+            | Command::Demo(_)
+            | Command::Simulate(_)
+            | Command::Schema) => {
                 panic!("{line}: {other:?}")
             }
         }
@@ -494,6 +504,8 @@ mod tests {
         assert!(matches!(read("demo").unwrap(), Command::Demo(a) if a.port == 7865 && a.amqp.is_none()));
         assert!(matches!(read("demo --amqp amqp://x --port 9000").unwrap(), Command::Demo(a)
             if a.port == 9000 && a.amqp == Some(Secret::new("amqp://x"))));
+        assert!(matches!(read("simulate a.csv").unwrap(), Command::Simulate(a)
+            if a.file == Some("a.csv".into()) && a.max == 200 && !a.json));
         assert!(matches!(read("schema").unwrap(), Command::Schema));
     }
 
@@ -505,6 +517,10 @@ mod tests {
             "stop",
             "import supervisord.conf",
             "simulate",
+            "simulate a.csv --workload step",
+            "simulate --workload twenty-queues",
+            "simulate a.csv --wait 5",
+            "simulate a.csv --seeds 0",
             "start a --no-wait --timeout 5s",
             "start a/b",
             "start a --timeout 5",

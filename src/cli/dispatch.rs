@@ -14,6 +14,7 @@ use super::console::{Colour, Console, Style};
 use super::detach::detach;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::simulate::simulate;
 use crate::config::{self, settings::Settings};
 use crate::core::words;
 
@@ -57,6 +58,10 @@ pub fn dispatch(words: impl IntoIterator<Item = OsString>, daemon: &Daemon) -> E
         }
         Command::Check(arguments) => {
             check(&arguments, daemon.load_config, &surroundings, &mut console).into()
+        }
+        Command::Simulate(arguments) => {
+            let outcome = simulate(&arguments, &mut console);
+            conclude(outcome, &surroundings, &mut console).into()
         }
         Command::Schema => {
             let said = console.say((daemon.schema)().trim_end());

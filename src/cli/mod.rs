@@ -23,6 +23,7 @@ mod reload;
 mod roll;
 mod scale;
 mod select;
+mod simulate;
 mod sse;
 mod status;
 mod table;
@@ -71,7 +72,11 @@ pub struct RunOptions {
 pub fn pid_file(words: impl IntoIterator<Item = OsString>) -> Option<PathBuf> {
     match Arguments::read(words).ok()?.command {
         Command::Run(arguments) => arguments.pid_file,
-        Command::Check(_) | Command::Client(_) | Command::Demo(_) | Command::Schema => None,
+        Command::Check(_)
+        | Command::Client(_)
+        | Command::Demo(_)
+        | Command::Simulate(_)
+        | Command::Schema => None,
     }
 }
 

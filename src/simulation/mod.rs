@@ -1,15 +1,23 @@
-//! A virtual world around the scaling engine: a queue, its consumers and a supervisor in virtual time.
+//! Virtual worlds: queues, consumers and supervisors in virtual time.
+//!
+//! [`queue`] is a world of one queue whose number of consumers is decided by a [`policy`]: the engine of the daemon
+//! ([`own`]) or a re-implementation of another autoscaler's published rules ([`rivals`]). [`comparison`] runs several of
+//! them over the same [`workload`]s, which are built in ([`builtin`]) or read from a file ([`csv`]).
 //!
 //! The engine in here is the one that the daemon runs. The same seed gives the same run to the last digit, so a run that
 //! breaks a rule can be repeated. Nothing here reads a clock, sleeps, or touches a file.
-//!
-//! The model is simple on purpose: one queue, first in, first out; a consumer takes one message at a time (prefetch 1);
-//! a consumer that is asked to end finishes the message it has; the broker answers at once and correctly, except where
-//! a fault says otherwise.
 
+pub mod builtin;
+pub mod catalogue;
+pub mod comparison;
+pub mod csv;
+pub mod own;
+pub mod policy;
+pub mod queue;
 pub mod report;
+pub mod rivals;
+pub mod statistics;
 pub mod workload;
-pub mod world;
 
 #[cfg(test)]
 mod machine;

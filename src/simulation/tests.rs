@@ -1,35 +1,114 @@
-//! Runs of the real engine over many workloads and seeds. The world itself checks the rules that always hold; here stand
-//! the goals and what they may cost.
+//! Runs of the real engine over many workloads and seeds: the rules that always hold are checked at every decision; here
+//! stand the goals and what they may cost.
 
 use std::f64::consts::TAU;
 use std::time::Duration;
 
+use super::own::Own;
+use super::policy::{Policy, Removal, Rhythm, Tick};
+use super::queue::{Fault, FaultKind, Scenario, run};
 use super::report::Report;
 use super::workload::{Work, Workload};
-use super::world::{Fault, FaultKind, Scenario, Step, run, run_watched};
 use crate::core::random::Random;
-use crate::scaling::input::{Goal, Learned};
+use crate::core::time::Time;
+use crate::scaling::decision::Decision;
+use crate::scaling::input::Learned;
 use crate::scaling::profile::Profile;
 
 /// Two cores may start four at a time.
 const START_LIMIT: u32 = 4;
 
+/// How long runs go on after their last message, so that the way back is seen.
+const EPILOGUE_SECONDS: f64 = 150.0;
+
 fn scenario(wait_seconds: u64, max: u32, startup: f64, seed: u64) -> Scenario {
-    let goal = Goal {
+    Scenario {
         wait: Duration::from_secs(wait_seconds),
         min: 1,
         max,
-        interval: Duration::from_secs(1),
-        profile: Profile::Balanced,
-    };
-    Scenario {
-        goal,
-        learned: Learned::default(),
         startup,
         start_limit: START_LIMIT,
-        polling: false,
-        faults: Vec::new(),
+        epilogue: EPILOGUE_SECONDS,
         seed,
+        ..Scenario::default()
+    }
+}
+
+/// One decision, for those who look on.
+#[derive(Debug)]
+struct Step {
+    at: f64,
+    decision: Decision,
+}
+
+/// The engine under watch: what must always hold is asked after every decision.
+struct Watched<'a, W> {
+    own: Own,
+    scenario: &'a Scenario,
+    faults: &'a [Fault],
+    target: u32,
+    watch: W,
+}
+
+impl<W> std::fmt::Debug for Watched<'_, W> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.own.fmt(formatter)
+    }
+}
+
+impl<W: FnMut(&Step)> Watched<'_, W> {
+    fn check(&self, tick: &Tick<'_>, decision: &Decision, again: &Decision) {
+        let (now, seed, target) = (tick.now.as_seconds(), self.scenario.seed, decision.target);
+        let down = target < self.target;
+        let is_faulty = self.faults.iter().any(|fault| fault.from <= now && now < fault.to);
+        let rules = [
+            (again.target == target, "asked twice, it says something else"),
+            ((self.scenario.min..=self.scenario.max).contains(&target), "out of bounds"),
+            (!down || tick.depth.ready == 0, "down while messages wait"),
+            (!down || !is_faulty, "down on missing data"),
+            (decision.review_at.is_none_or(|at| at > tick.now), "a review in the past"),
+            (!decision.reason.is_empty(), "a decision without a reason"),
+            (tick.consumers.all() <= self.scenario.max, "more than the maximum"),
+        ];
+        for (holds, rule) in rules {
+            assert!(
+                holds,
+                "seed {seed}, at {now} s, {} -> {target}: {rule} in {:?}",
+                self.target, self.scenario
+            );
+        }
+    }
+}
+
+impl<W: FnMut(&Step)> Policy for Watched<'_, W> {
+    fn rhythm(&self) -> Rhythm {
+        self.own.rhythm()
+    }
+
+    fn removal(&self) -> Removal {
+        self.own.removal()
+    }
+
+    fn decide(&mut self, tick: &Tick<'_>) -> u32 {
+        if let Some(decision) = self.own.decision(tick) {
+            let again = self.own.again(tick);
+            self.check(tick, &decision, &again);
+            self.target = decision.target;
+            (self.watch)(&Step { at: tick.now.as_seconds(), decision });
+        }
+        self.target
+    }
+
+    fn counts_draining(&self) -> bool {
+        self.own.counts_draining()
+    }
+
+    fn observe_started(&mut self, took: Duration) {
+        self.own.observe_started(took);
+    }
+
+    fn review_at(&self) -> Option<Time> {
+        self.own.review_at()
     }
 }
 
@@ -80,7 +159,12 @@ fn two_thousand(seed: u64) -> Workload {
 }
 
 fn must(workload: &Workload, scenario: &Scenario, watch: impl FnMut(&Step)) -> Report {
-    run_watched(workload, scenario, watch).unwrap_or_else(|broken| panic!("seed {}: {broken}", scenario.seed))
+    let own = Own::new(scenario, Learned::default());
+    let (faults, target) = (&workload.faults[..], scenario.min);
+    let mut policy = Watched { own, scenario, faults, target, watch };
+    let report = run(workload, scenario, &mut policy, false).report;
+    assert_eq!(report.left_over, 0, "seed {}: messages were left over", scenario.seed);
+    report
 }
 
 /// A row: its workload, goal, maximum, start-up, and what is allowed: the share over the goal, the multiple of the least
@@ -241,14 +325,13 @@ const ROWS: [Row; 15] = [
 #[expect(clippy::print_stdout, reason = "the table is for people who ask for it with --nocapture")]
 fn goals_are_kept_at_a_bounded_cost() {
     const SEEDS: u64 = 2;
-    println!("{}", Report::heading());
     for row in ROWS {
         let mut over_goal = 0.0;
         let mut regret = 0.0;
         for seed in 1..=SEEDS {
             let scenario = scenario(row.wait_seconds, row.max, row.startup, seed);
             let report = must(&(row.workload)(seed), &scenario, |_| ());
-            println!("{}", report.row(&format!("{} start {}s #{seed}", row.name, row.startup)));
+            println!("{} start {}s #{seed}: {report:?}", row.name, row.startup);
             over_goal += report.over_goal / SEEDS as f64;
             regret += report.regret() / SEEDS as f64;
         }
@@ -265,16 +348,19 @@ fn two_thousand_messages_raise_twenty_consumers_and_all_leave_again() {
             let scenario = Scenario { polling, ..scenario(2, 20, 0.3, seed) };
             let mut first_up = None;
             let mut learned = 0.0;
+            let mut back_at = f64::INFINITY;
             let report = must(&two_thousand(seed), &scenario, |step| {
                 if step.decision.target == 20 {
                     first_up.get_or_insert(step.at);
                 }
                 learned = step.decision.inputs.service_seconds;
+                back_at = if step.decision.target == 1 { back_at.min(step.at) } else { f64::INFINITY };
             });
             assert_eq!((report.messages, report.most_consumers, report.consumers_at_end), (2_000, 20, 1));
             assert_eq!(first_up, Some(11.0), "the first reading after the burst");
             assert!((learned / 0.05 - 1.0).abs() < 0.2, "a message takes 50 ms, not {learned}");
-            assert!(report.back_at_minimum_after.is_some_and(|time| time < 75.0), "{report:?}");
+            // 10.3 s when they come, 8 s until the last is begun, 75 s for the way back.
+            assert!(back_at < 94.0, "{back_at}");
             // 5 s of work for twenty, two readings, and the starts by fours.
             assert!(report.wait_max < 8.0, "{report:?}");
         }
@@ -298,10 +384,11 @@ fn outages_of_every_kind_hold_the_count_and_end_by_themselves() {
     let kinds = [FaultKind::Lost, FaultKind::Silent, FaultKind::Empty, FaultKind::NoQueue];
     for (seed, kind) in (1..).zip(kinds) {
         let fault = Fault { from: 250.5, to: 310.5, kind };
-        let scenario = Scenario { faults: vec![fault], ..scenario(10, 100, 0.3, seed) };
+        let scenario = scenario(10, 100, 0.3, seed);
+        let workload = Workload { faults: vec![fault], ..step(seed) };
         let mut during = Vec::new();
         let mut reasons = Vec::new();
-        let report = must(&step(seed), &scenario, |step| {
+        let report = must(&workload, &scenario, |step| {
             if (255.0..310.5).contains(&step.at) {
                 during.push(step.decision.target);
                 reasons.push(step.decision.limit);
@@ -332,7 +419,7 @@ fn rare_messages_wake_a_program_from_zero_and_it_sleeps_again() {
         workload = workload.and(Workload::at_once(2, at, 40, 2_000.0, varied(0.1)));
     }
     let mut scenario = scenario(5, 20, 0.3, 1);
-    scenario.goal.min = 0;
+    scenario.min = 0;
     let report = must(&workload, &scenario, |_| ());
     assert_eq!((report.messages, report.consumers_at_end), (81, 0));
     assert!(report.wait_max < 5.0, "{report:?}");
@@ -382,24 +469,40 @@ fn no_random_world_breaks_a_rule() {
             })
             .collect();
         let min = between(0.0, 4.0) as u32;
-        let goal = Goal {
+        let scenario = Scenario {
             wait: Duration::from_secs_f64(between(0.2, 30.0)),
             min,
             max: min + between(25.0, 60.0) as u32,
             interval: Duration::from_millis(between(300.0, 2_000.0) as u64),
             profile: Profile::ALL[seed as usize % Profile::ALL.len()],
-        };
-        let scenario = Scenario {
-            goal,
-            learned: Learned::default(),
             startup: between(0.0, 10.0),
             start_limit: between(1.0, 20.0) as u32,
             polling,
-            faults,
+            epilogue: EPILOGUE_SECONDS,
             seed,
+            ..Scenario::default()
         };
-        if let Err(broken) = run(&workload, &scenario) {
-            panic!("seed {seed}: {broken} in {scenario:?}");
-        }
+        must(&Workload { faults, ..workload }, &scenario, |_| ());
     }
+}
+
+#[test]
+fn what_a_stopped_consumer_had_only_fetched_goes_back_and_nothing_is_lost() {
+    for prefetch in [2, 10, 50] {
+        let scenario = Scenario { prefetch, ..scenario(10, 100, 0.3, 1) };
+        let mut policy = super::rivals::horizon::Horizon::new(1, 60, 10);
+        let report = run(&step(1), &scenario, &mut policy, false).report;
+        assert_eq!((report.left_over, report.messages), (0, step(1).messages.len()));
+        assert!(report.busy_stops > 0);
+    }
+}
+
+#[test]
+fn more_consumers_than_a_downstream_can_take_do_no_more() {
+    let workload = Workload { downstream: Some(5), ..steady(1) };
+    let seconds = |count| {
+        let mut policy = super::rivals::fixed::Fixed(count);
+        run(&workload, &scenario(10, 100, 0.3, 1), &mut policy, false).report.wait_p95
+    };
+    assert!((seconds(40) / seconds(5) - 1.0).abs() < 0.1, "{} {}", seconds(40), seconds(5));
 }

@@ -1,6 +1,7 @@
 //! What arrives at the queue: moments and the work of each message, both in seconds.
 
 use crate::core::random::Random;
+use crate::simulation::queue::Fault;
 
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,12 +13,16 @@ pub struct Message {
 }
 
 /// Everything that arrives.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Workload {
     /// Ordered by arrival.
     pub messages: Vec<Message>,
     /// Length in seconds; a run ends when it is over and everything is consumed.
     pub length: f64,
+    /// So many messages can be worked on at one time without slowing each other down; absent where any number can.
+    pub downstream: Option<u32>,
+    /// What goes wrong with readings, and when.
+    pub faults: Vec<Fault>,
 }
 
 /// How long messages take.
@@ -43,7 +48,7 @@ impl Workload {
             }
             now += random.exponential(1.0 / highest);
         }
-        Self { messages, length }
+        Self { messages, length, ..Self::default() }
     }
 
     /// `count` messages at once at `at`, in a run of `length` seconds.
@@ -52,7 +57,7 @@ impl Workload {
         let messages = (0..count)
             .map(|_| Message { arrival: at, service: random.log_normal(work.mean, work.variation) })
             .collect();
-        Self { messages, length }
+        Self { messages, length, ..Self::default() }
     }
 
     /// Both, one beside the other.
@@ -61,6 +66,16 @@ impl Workload {
         self.messages.sort_by(|left, right| left.arrival.total_cmp(&right.arrival));
         self.length = self.length.max(other.length);
         self
+    }
+
+    /// How many times longer work takes while so many consumers work.
+    pub fn slowdown(&self, working: u32) -> f64 {
+        self.downstream.map_or(1.0, |most| (f64::from(working) / f64::from(most)).max(1.0))
+    }
+
+    /// Mean work of a message in seconds; 0 where there are no messages.
+    pub fn mean_service(&self) -> f64 {
+        if self.messages.is_empty() { 0.0 } else { self.work() / self.messages.len() as f64 }
     }
 
     /// Work in all messages together, in consumer-seconds: less cannot be spent.

@@ -1,0 +1,164 @@
+//! Several policies over the same messages, for several seeds.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Map, Value, json};
+
+use crate::simulation::catalogue::PolicyName;
+use crate::simulation::queue::{Scenario, run};
+use crate::simulation::report::Report;
+use crate::simulation::statistics::{Interval, interval};
+use crate::simulation::workload::Workload;
+
+/// A policy and its runs, one for each seed.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Which.
+    pub policy: PolicyName,
+    /// By seed.
+    pub reports: Vec<Report>,
+}
+
+/// A figure of a report.
+pub type Figure = fn(&Report) -> f64;
+
+/// The figures of an outcome: the key in JSON, and where it is in a report.
+pub const FIGURES: [(&str, Figure); 17] = [
+    ("messages", |report| report.messages as f64),
+    ("wait_p50_seconds", |report| report.wait_p50),
+    ("wait_p95_seconds", |report| report.wait_p95),
+    ("wait_p99_seconds", |report| report.wait_p99),
+    ("wait_max_seconds", |report| report.wait_max),
+    ("over_goal_ratio", |report| report.over_goal),
+    ("consumer_seconds", |report| report.consumer_seconds),
+    ("utilisation", Report::utilisation),
+    ("starts", |report| f64::from(report.starts)),
+    ("reversals", |report| f64::from(report.reversals)),
+    ("busy_stops", |report| f64::from(report.busy_stops)),
+    ("time_to_capacity_seconds", |report| report.time_to_capacity),
+    ("regret", Report::regret),
+    ("most_consumers", |report| f64::from(report.most_consumers)),
+    ("left_over", |report| report.left_over as f64),
+    ("least_consumer_seconds", |report| report.least_consumer_seconds),
+    ("seconds", |report| report.seconds),
+];
+
+/// Runs every policy over the workload of every seed. `progress` is told how many runs are over.
+pub fn compare(
+    policies: &[PolicyName],
+    seeds: u32,
+    scenario: &Scenario,
+    workload: &(dyn Fn(u64) -> Workload + Sync),
+    progress: &(dyn Fn(usize) + Sync),
+) -> Vec<Outcome> {
+    let mut outcomes: Vec<Outcome> =
+        policies.iter().map(|&policy| Outcome { policy, reports: Vec::new() }).collect();
+    let done = AtomicUsize::new(0);
+    for seed in 1..=u64::from(seeds) {
+        let workload = workload(seed);
+        let scenario = Scenario { seed, ..scenario.clone() };
+        let service = workload.mean_service();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut reports = Vec::new();
+            while let Some((index, policy)) = take(&next, policies) {
+                let report =
+                    run(&workload, &scenario, policy.build(&scenario, service).as_mut(), false).report;
+                reports.push((index, report));
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+            }
+            reports
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(policies.len());
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut reports = work();
+            for other in others {
+                // A run that panics is a defect, which ends the others as well.
+                reports.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            for (index, report) in reports {
+                outcomes[index].reports.push(report);
+            }
+        });
+    }
+    outcomes
+}
+
+fn take<'a>(next: &AtomicUsize, policies: &'a [PolicyName]) -> Option<(usize, &'a PolicyName)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    policies.get(index).map(|policy| (index, policy))
+}
+
+impl Outcome {
+    /// A figure over the seeds.
+    pub fn figure(&self, figure: Figure) -> Interval {
+        let values: Vec<f64> = self.reports.iter().map(figure).collect();
+        interval(&values)
+    }
+
+    /// All figures; with several seeds each with the ends of its interval.
+    pub fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("policy".into(), json!(self.policy.to_string()));
+        object.insert("signals".into(), json!(self.policy.signals()));
+        for (name, figure) in FIGURES {
+            let Interval { mean, low, high } = self.figure(figure);
+            object.insert(name.into(), number(mean));
+            if self.reports.len() > 1 {
+                object.insert(format!("{name}_low"), number(low));
+                object.insert(format!("{name}_high"), number(high));
+            }
+        }
+        Value::Object(object)
+    }
+}
+
+/// Whole numbers without a point; others to a millionth.
+fn number(value: f64) -> Value {
+    let rounded = (value * 1e6).round() / 1e6;
+    if rounded.fract() == 0.0 && rounded < 9e15 { json!(rounded as u64) } else { json!(rounded) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::builtin::Builtin;
+
+    fn outcomes(seeds: u32) -> Vec<Value> {
+        let policies =
+            [PolicyName::BalancedAmqp, PolicyName::Keda, PolicyName::Celery, PolicyName::Fixed(40)];
+        let workload = |seed| Builtin::Step.workload(seed, 0.5);
+        let outcomes = compare(&policies, seeds, &Scenario::default(), &workload, &|_| ());
+        outcomes.iter().map(Outcome::to_json).collect()
+    }
+
+    #[test]
+    fn the_same_seeds_give_the_same_bytes_in_the_order_asked_for() {
+        let one = outcomes(2);
+        assert_eq!(one, outcomes(2));
+        let names: Vec<&str> = one.iter().filter_map(|outcome| outcome["policy"].as_str()).collect();
+        assert_eq!(names, ["balanced:amqp", "keda", "celery", "fixed-40"]);
+    }
+
+    #[test]
+    fn intervals_come_with_several_seeds_only() {
+        let (one, two) = (outcomes(1), outcomes(2));
+        assert!(one[0]["wait_p95_seconds_low"].is_null() && one[0]["starts"].is_u64());
+        let value = |key: &str| two[0][key].as_f64().unwrap();
+        assert!(value("consumer_seconds_low") <= value("consumer_seconds"));
+        assert!(value("consumer_seconds") <= value("consumer_seconds_high"));
+    }
+
+    /// What is known of the rivals: KEDA comes late, Celery never stops who is busy, a fixed number is never changed.
+    #[test]
+    fn the_rivals_are_like_themselves() {
+        let outcomes = outcomes(1);
+        let value = |index: usize, key: &str| outcomes[index][key].as_f64().unwrap();
+        assert!(value(1, "over_goal_ratio") > 0.02, "{}", outcomes[1]);
+        assert!(value(1, "busy_stops") > 0.0);
+        assert_eq!(value(2, "busy_stops"), 0.0);
+        assert_eq!((value(3, "starts"), value(3, "reversals")), (40.0, 0.0));
+        assert!((value(3, "consumer_seconds") / 72_000.0 - 1.0).abs() < 0.02, "{}", outcomes[3]);
+    }
+}
