@@ -16,7 +16,8 @@ use std::time::Duration;
 use crate::core::time::Time;
 use crate::scaling::decision::{Decision, Inputs, Limit};
 use crate::scaling::estimate::{Arrivals, Interval, Startup};
-use crate::scaling::input::{Fleet, Goal, Learned, Observation};
+use crate::scaling::flow::Flow;
+use crate::scaling::input::{Detail, Fleet, Goal, Learned, Observation};
 use crate::scaling::need::{self, Need, State};
 use crate::scaling::policy::{self, Outcome, Situation};
 use crate::scaling::polling::Polling;
@@ -46,6 +47,7 @@ pub struct Engine {
     service: Service,
     service_next: Service,
     startup: Startup,
+    flow: Flow,
     polling: Polling,
     pending: VecDeque<Observation>,
     reading: Reading,
@@ -90,6 +92,7 @@ impl Engine {
             service_next: service.clone(),
             service,
             startup: Startup::new(learned.startup_seconds),
+            flow: Flow::default(),
             polling: Polling::new(learned.polling),
             pending: VecDeque::new(),
             reading: Reading::None,
@@ -130,7 +133,7 @@ impl Engine {
         }
         let before = self.target.unwrap_or_else(|| fleet.live());
         let bounded = policy::bounded(before, &self.goal);
-        let state = self.state();
+        let state = self.state(now);
         let need = need::compute(&state, &self.goal, fleet, now);
         let outcome = self.outcome(bounded, need, &state, fleet, now);
         if outcome.target < bounded {
@@ -171,6 +174,7 @@ impl Engine {
             Observation::Sample { at, ready, consumers } => {
                 self.absorb_sample(Sample { at, ready, consumers }, fleet);
             }
+            Observation::Detail(detail) => self.absorb_detail(detail, fleet),
             Observation::NoQueue { at: _ } => self.interrupt(Reading::NoQueue),
             Observation::Lost { at: _, why } => self.interrupt(Reading::Missing(why)),
         }
@@ -200,6 +204,17 @@ impl Engine {
         self.working = working;
         self.last = Some(sample);
         self.reading = Reading::Good(sample);
+    }
+
+    /// What it tells is taken over by the estimates that do without, so that they can go on from there.
+    fn absorb_detail(&mut self, detail: Detail, fleet: &Fleet) {
+        let believed = (self.arrivals.slow(), self.service.planned_seconds());
+        self.flow.observe(detail, f64::from(fleet.running), believed);
+        if let Some((arrivals, service)) = self.flow.known() {
+            self.arrivals.adopt(arrivals);
+            self.service_next.adopt(service);
+            self.service = self.service_next.clone();
+        }
     }
 
     /// Breaks the row of good readings.
@@ -236,7 +251,9 @@ impl Engine {
             long_empty: self.long_empty(sample.at),
         });
         let slope = (ready_after - ready_before) / seconds;
-        if ready_before > 0.0 && ready_after > 0.0 {
+        if self.flow.is_fresh(sample.at) {
+            // It is known.
+        } else if ready_before > 0.0 && ready_after > 0.0 {
             self.service_next.observe(&BusyInterval {
                 seconds,
                 ready_before,
@@ -253,14 +270,22 @@ impl Engine {
         self.polling.weigh(&previous, &sample, fleet);
     }
 
-    fn state(&self) -> State {
+    fn state(&self, now: Time) -> State {
+        let unacknowledged = self.flow.unacknowledged().filter(|_| self.flow.is_fresh(now));
         State {
             ready: self.last.map_or(0, |sample| sample.ready),
             arrivals_slow: self.arrivals.slow(),
             arrivals_fast: self.arrivals.fast(),
             service: self.service.planned_seconds(),
             startup: self.startup.seconds(),
+            unacknowledged,
         }
+    }
+
+    /// How many of the fleet are at work, where that is known.
+    pub(super) fn busy(&self, fleet: &Fleet, now: Time) -> Option<u32> {
+        let told = self.flow.busy().filter(|_| self.flow.is_fresh(now));
+        told.map(|busy| busy.min(fleet.running))
     }
 
     fn outcome(&mut self, before: u32, need: Need, state: &State, fleet: &Fleet, now: Time) -> Outcome {
@@ -277,7 +302,8 @@ impl Engine {
                 held(Cause::Stale { last: now.since(sample.at) })
             }
             Reading::Good(sample) => {
-                let length = self.window_length();
+                let busy = self.busy(fleet, now);
+                let length = self.window_length(busy.is_some());
                 self.window.record(now, policy::load(&self.goal, state, need), length);
                 let situation = Situation {
                     goal: &self.goal,
@@ -289,7 +315,11 @@ impl Engine {
                     need,
                     peak: self.window.peak(),
                     empty_since: self.empty_since,
-                    window_ends: self.window_ends(before, now),
+                    window_ends: match busy {
+                        Some(_) => self.window_ends_for_idle(before, now),
+                        None => self.window_ends(before, now),
+                    },
+                    busy,
                     silence_ends: self.empty_since.unwrap_or(now) + self.silence.length().max(length),
                 };
                 situation.outcome()
@@ -299,11 +329,18 @@ impl Engine {
 
     /// When a step down from `before` may come, if the queue stays empty and every reading good.
     fn window_ends(&self, before: u32, now: Time) -> Time {
-        let length = self.window_length();
+        let length = self.window_length(false);
         let empty = self.empty_since.unwrap_or(now) + length;
         let stepped = self.stepped_down_at.map_or(empty, |at| at + length);
         let peak = self.window.falls_to(before.saturating_sub(1), length).unwrap_or(empty);
         empty.max(stepped).max(peak)
+    }
+
+    /// The same where it is known who is idle: messages may wait meanwhile, if fewer can do them.
+    fn window_ends_for_idle(&self, before: u32, now: Time) -> Time {
+        let length = self.window_length(true);
+        let fresh = self.fresh_since.unwrap_or(now) + length;
+        fresh.max(self.window.falls_to(before.saturating_sub(1), length).unwrap_or(fresh))
     }
 
     /// The time after which an empty queue tells that the flow has fallen, in seconds, where that has passed.
@@ -314,9 +351,12 @@ impl Engine {
         (empty >= seconds).then_some(seconds)
     }
 
-    fn window_length(&self) -> Duration {
+    /// Where nobody knows who is idle, a message more is what it takes to see that nobody is needed. Where that is known,
+    /// only a start is to be weighed.
+    fn window_length(&self, is_known: bool) -> Duration {
         let tuning = self.goal.profile.tuning();
-        let seconds = tuning.window_factor * (self.startup.seconds() + self.service.planned_seconds());
+        let seen = if is_known { 0.0 } else { self.service.planned_seconds() };
+        let seconds = tuning.window_factor * (self.startup.seconds() + seen);
         Duration::from_secs_f64(seconds.clamp(WINDOW_LEAST_SECONDS, tuning.window_most_seconds))
     }
 
@@ -352,6 +392,10 @@ impl Engine {
             Reading::None | Reading::NoQueue | Reading::Missing(_) => None,
         }
         .filter(|&at| at > now);
+        let review_at = stale_at.map(|at| match self.flow.stale_at().filter(|&flow| flow > now) {
+            Some(flow) => at.min(flow),
+            None => at,
+        });
         Decision {
             target: outcome.target,
             before,
@@ -371,7 +415,7 @@ impl Engine {
                 drain: need.drain,
                 window_peak: self.window.peak(),
             },
-            review_at: stale_at,
+            review_at,
             predicted_wait: stale_at.and_then(|_| need::expected_wait(state, fleet, outcome.target, now)),
         }
     }

@@ -49,6 +49,12 @@ impl Arrivals {
         self.known
     }
 
+    /// Takes over what is known from elsewhere, in messages a second.
+    pub(super) fn adopt(&mut self, slow: f64) {
+        self.slow = slow;
+        self.known = true;
+    }
+
     /// Takes what happened between two readings. A deeper end never gives fewer arrivals.
     pub fn observe(&mut self, interval: &Interval) {
         if interval.seconds <= 0.0 {

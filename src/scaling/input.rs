@@ -34,6 +34,8 @@ pub enum Observation {
         /// Consumers that the queue shows, ours and others'.
         consumers: u64,
     },
+    /// More was told than over AMQP. It comes beside samples, at its own pace, and its lack is no lack of data.
+    Detail(Detail),
     /// The queue does not exist.
     NoQueue {
         /// When that was seen.
@@ -46,6 +48,22 @@ pub enum Observation {
         /// Why, as the end of a sentence: `the broker is unreachable`, `the queue is locked by another connection`.
         why: &'static str,
     },
+}
+
+/// What a broker tells of a queue beside the protocol: by its management API, or where it exports metrics. All of one
+/// moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// When.
+    pub at: Time,
+    /// Messages ready.
+    pub ready: u64,
+    /// Messages with consumers.
+    pub unacknowledged: u64,
+    /// Messages acknowledged since the broker counts.
+    pub acknowledged: u64,
+    /// Messages published since the broker counts, where it says so.
+    pub published: Option<u64>,
 }
 
 /// The consumers that there are, as the supervisor knows them.

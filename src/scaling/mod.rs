@@ -1,7 +1,7 @@
 //! How many consumers a queue needs. Pure: it knows no processes beyond counts, and no clock.
 //!
 //! The broker tells two numbers over AMQP, messages *ready* and *consumers*, and neither how many messages arrive nor
-//! how long one takes. The engine infers both ([`estimate`], [`service`]), computes the number that keeps the goal
+//! how long one takes. The engine infers both ([`estimate`], [`service`]), or is told more and need not (`flow`), computes the number that keeps the goal
 //! ([`erlang`], `need`), goes up to it at once, and comes down only after a window without need (`policy`).
 //! Every outcome carries one sentence (`reason`). [`engine`] ties them together.
 //!
@@ -12,6 +12,7 @@ pub mod decision;
 pub mod engine;
 pub mod erlang;
 pub mod estimate;
+mod flow;
 pub mod input;
 mod need;
 mod policy;

@@ -16,6 +16,8 @@ use crate::scaling::input::{Fleet, Goal};
 
 /// The most messages that may wait longer than planned where a start takes longer than planned waits allow: only headroom helps then, and it is cheaper than chasing.
 const TOLERANCE_SLOW_START: f64 = 0.005;
+/// Work is long when it takes this many times a start.
+const LONG_WORK: f64 = 5.0;
 /// The least time in which a backlog is to be drained: less than one reading cannot be steered.
 const DRAIN_LEAST_SECONDS: f64 = 0.5;
 
@@ -27,6 +29,8 @@ pub(super) struct State {
     pub(super) arrivals_fast: f64,
     pub(super) service: f64,
     pub(super) startup: f64,
+    /// Messages with consumers, where that is known.
+    pub(super) unacknowledged: Option<u64>,
 }
 
 /// The two counts.
@@ -62,7 +66,20 @@ fn steady(state: &State, goal: &Goal) -> u32 {
     };
     let planned = tuning.planned_share * goal.wait.as_secs_f64();
     let load = state.arrivals_slow * state.service;
-    erlang::consumers_needed(load, state.service, planned, tolerance, goal.max)
+    let needed = erlang::consumers_needed(load, state.service, planned, tolerance, goal.max);
+    match state.unacknowledged {
+        Some(unacknowledged) if starts_for_each(state, planned, goal) => {
+            let in_system = state.ready.saturating_add(unacknowledged).saturating_add(1);
+            needed.min(u32::try_from(in_system).unwrap_or(u32::MAX))
+        }
+        Some(_) | None => needed,
+    }
+}
+
+/// Whether a consumer can be started for each message in time, and at a small part of its work: then nobody need wait idle
+/// for a message that may come.
+fn starts_for_each(state: &State, planned: f64, goal: &Goal) -> bool {
+    state.startup + goal.interval.as_secs_f64() < planned && state.service >= LONG_WORK * state.startup
 }
 
 fn drain(state: &State, goal: &Goal, fleet: &Fleet, now: Time) -> u32 {
@@ -139,7 +156,14 @@ mod tests {
     }
 
     fn state(ready: u64) -> State {
-        State { ready, arrivals_slow: 0.0, arrivals_fast: 0.0, service: 0.05, startup: 0.2 }
+        State {
+            ready,
+            arrivals_slow: 0.0,
+            arrivals_fast: 0.0,
+            service: 0.05,
+            startup: 0.2,
+            unacknowledged: None,
+        }
     }
 
     #[test]
@@ -162,6 +186,16 @@ mod tests {
         );
         assert!(economy.drain < balanced.drain && balanced.drain < latency.drain, "{economy:?} {latency:?}");
         assert_eq!(calm, balanced, "calm differs in how long it waits before a step down");
+    }
+
+    #[test]
+    fn nobody_waits_idle_for_long_work_where_one_can_be_started_for_each_message() {
+        let long = State { arrivals_slow: 0.5, service: 60.0, startup: 2.0, ..state(0) };
+        let steady = |state: State| compute(&state, &goal(60), &Fleet::default(), Time::default()).steady;
+        assert!(steady(long) > 25);
+        assert_eq!(steady(State { unacknowledged: Some(12), ..long }), 13);
+        let slow_start = State { unacknowledged: Some(12), startup: 40.0, ..long };
+        assert!(steady(slow_start) > 25, "a start takes longer than may be waited");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! 1. Up goes at once to the computed number, from zero as well.
 //! 2. Down goes only while nothing waits, after a window without any need for more, by half the gap, then again after a
-//!    further window: nobody can see over AMQP who is busy.
+//!    further window: nobody can see over AMQP who is busy. Where that is known, it goes after the window by the whole gap,
+//!    but never below those that are at work.
 //! 3. To zero only with `min` 0 and after a longer silence.
 
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub(super) struct Situation<'a> {
     pub(super) empty_since: Option<Time>,
     /// When a step down may come.
     pub(super) window_ends: Time,
+    /// How many are at work, where that is known.
+    pub(super) busy: Option<u32>,
     /// When the last consumer may be stopped.
     pub(super) silence_ends: Time,
 }
@@ -68,15 +71,19 @@ impl Situation<'_> {
         if gap == 0.0 || negligible {
             return self.at(self.before);
         }
-        if self.state.ready > 0 {
+        if self.busy.is_none() && self.state.ready > 0 {
             let cause = Cause::Waiting { ready: self.state.ready };
             return Outcome { target: self.before, limit: Limit::Window, cause };
         }
         if self.window_ends > self.read_at {
-            let cause = Cause::Window { left: self.window_ends.since(self.now) };
+            let left = self.window_ends.since(self.now);
+            let cause = if self.busy.is_some() { Cause::Surplus { left } } else { Cause::Window { left } };
             return Outcome { target: self.before, limit: Limit::Window, cause };
         }
-        self.down(self.peak.max(wanted))
+        match self.busy {
+            Some(busy) => self.down_to_busy(self.peak.max(wanted), busy),
+            None => self.down(self.peak.max(wanted)),
+        }
     }
 
     /// The load, with the rules about zero: from zero only a message wakes, and the last one stays for a silence.
@@ -106,6 +113,17 @@ impl Situation<'_> {
         let empty = self.empty_since.map_or(Duration::ZERO, |since| self.now.since(since));
         let limit = if target > to { Limit::Window } else { Limit::None };
         Outcome { target, limit, cause: Cause::Down { empty, from: self.before, to } }
+    }
+
+    /// All of the gap, as far as it is idle.
+    fn down_to_busy(&self, to: u32, busy: u32) -> Outcome {
+        let target = self.before.min(to.max(busy));
+        if target == self.before {
+            let cause = Cause::Busy { busy, enough: to };
+            return Outcome { target, limit: Limit::Window, cause };
+        }
+        let limit = if target > to { Limit::Window } else { Limit::None };
+        Outcome { target, limit, cause: Cause::Idle { idle: self.before - target, to } }
     }
 
     /// The outcome where `target` is what the numbers ask for.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::Engine;
 use super::decision::Decision;
-use super::input::{Fleet, Goal, Learned, Observation};
+use super::input::{Detail, Fleet, Goal, Learned, Observation};
 use super::profile::Profile;
 use crate::core::time::Time;
 
@@ -19,6 +19,8 @@ struct Moment {
     /// The share of the wanted consumers that run; the rest is starting.
     running_percent: u32,
     started_took_ms: Option<u64>,
+    /// Messages with consumers, and those acknowledged since the last time, where a broker tells them.
+    detail: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,13 +49,16 @@ fn told() -> impl Strategy<Value = Told> {
 fn moment() -> impl Strategy<Value = Moment> {
     let passed = prop_oneof![20 => Just(1_000_u64), 4 => 1_u64..1_500, 1 => 1_500_u64..60_000];
     let took = prop_oneof![9 => Just(None), 1 => (0_u64..30_000).prop_map(Some)];
-    (passed, told(), prop_oneof![4 => Just(0_u32), 1 => 0_u32..30], 0_u32..=100, took).prop_map(
-        |(passed_ms, told, draining, running_percent, started_took_ms)| Moment {
+    let draining = prop_oneof![4 => Just(0_u32), 1 => 0_u32..30];
+    let detail = prop_oneof![2 => Just(None), 1 => (0_u64..60, 0_u64..500).prop_map(Some)];
+    (passed, told(), draining, 0_u32..=100, took, detail).prop_map(
+        |(passed_ms, told, draining, running_percent, started_took_ms, detail)| Moment {
             passed_ms,
             told,
             draining,
             running_percent,
             started_took_ms,
+            detail,
         },
     )
 }
@@ -86,6 +91,9 @@ struct History {
     empty_since: Option<Time>,
     read_at: Option<Time>,
     consumers_seen_at: Option<Time>,
+    /// Since when every reading was good, and at most three intervals after the one before.
+    good_since: Option<Time>,
+    acknowledged: u64,
 }
 
 /// A decision and what it was made on.
@@ -98,6 +106,9 @@ struct Made {
     no_queue: bool,
     ready: u64,
     empty_for: Duration,
+    good_for: Duration,
+    /// How many are at work, where that is known.
+    busy: Option<u32>,
 }
 
 impl History {
@@ -111,6 +122,8 @@ impl History {
             empty_since: None,
             read_at: None,
             consumers_seen_at: None,
+            good_since: None,
+            acknowledged: 0,
         }
     }
 
@@ -153,15 +166,27 @@ impl History {
         if sampled {
             let unbroken = self.empty_since.filter(|_| !late);
             self.empty_since = (ready == 0).then(|| unbroken.unwrap_or(self.now));
+            self.good_since = self.good_since.filter(|_| !late).or(Some(self.now));
             self.read_at = Some(self.now);
         } else if observation.is_some() {
             self.empty_since = None;
+            self.good_since = None;
         }
         if sampled && consumers > 0 && matches!(moment.told, Told::Ready(_)) {
             self.consumers_seen_at = Some(self.now);
         }
         if let Some(observation) = observation {
             self.engine.observe(observation);
+        }
+        if let Some((unacknowledged, acknowledged)) = moment.detail {
+            self.acknowledged += acknowledged;
+            self.engine.observe(Observation::Detail(Detail {
+                at: self.now,
+                ready,
+                unacknowledged,
+                acknowledged: self.acknowledged,
+                published: None,
+            }));
         }
         let before = self.target;
         let decision = self.engine.decide(&fleet, self.now);
@@ -171,8 +196,10 @@ impl History {
         }
         self.target = decision.target;
         let empty_for = self.empty_since.map_or(Duration::ZERO, |since| self.now.since(since));
+        let good_for = self.good_since.map_or(Duration::ZERO, |since| self.now.since(since));
         let no_queue = matches!(moment.told, Told::NoQueue);
-        Made { decision, again, before, fleet, missing, no_queue, ready, empty_for }
+        let busy = self.engine.busy(&fleet, self.now);
+        Made { decision, again, before, fleet, missing, no_queue, ready, empty_for, good_for, busy }
     }
 }
 
@@ -185,7 +212,8 @@ proptest! {
     ) {
         let mut history = History::new(goal, learned);
         for moment in &moments {
-            let Made { decision, again, before, fleet, missing, no_queue, ready, empty_for } = history.live(moment);
+            let Made { decision, again, before, fleet, missing, no_queue, ready, empty_for, good_for, busy } =
+                history.live(moment);
             let target = decision.target;
             prop_assert!((goal.min..=goal.max).contains(&target), "out of bounds: {decision:?}");
             prop_assert_eq!(again.target, target, "asked twice: {:?} {:?}", decision, again);
@@ -196,9 +224,14 @@ proptest! {
             }
             if target < before {
                 prop_assert!(!missing && !no_queue, "down on missing data: {decision:?}");
-                prop_assert!(ready == 0, "down while {ready} wait: {decision:?}");
-                prop_assert!(empty_for >= Duration::from_secs(10), "down after {empty_for:?}: {decision:?}");
-                prop_assert!(before - target <= (before - goal.min).div_ceil(2), "{decision:?}");
+                prop_assert!(good_for >= Duration::from_secs(10), "down after {good_for:?}: {decision:?}");
+                if let Some(busy) = busy {
+                    prop_assert!(target >= busy, "down to {target} while {busy} are at work: {decision:?}");
+                } else {
+                    prop_assert!(ready == 0, "down while {ready} wait: {decision:?}");
+                    prop_assert!(empty_for >= Duration::from_secs(10), "down after {empty_for:?}: {decision:?}");
+                    prop_assert!(before - target <= (before - goal.min).div_ceil(2), "{decision:?}");
+                }
             }
             if target > before {
                 let room = goal.max.saturating_sub(fleet.draining);
@@ -217,7 +250,7 @@ proptest! {
         for moment in &moments {
             history.live(moment);
         }
-        let last = Moment { passed_ms: 1_000, told: Told::Silence, draining: 0, running_percent: 100, started_took_ms: None };
+        let last = Moment { passed_ms: 1_000, told: Told::Silence, draining: 0, running_percent: 100, started_took_ms: None, detail: None };
         let at = history.now + Duration::from_secs(1);
         let fleet = history.fleet(&last);
         let target = |ready| {

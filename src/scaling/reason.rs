@@ -70,6 +70,25 @@ pub(super) enum Cause {
         /// The count at the end of further steps.
         to: u32,
     },
+    /// Fewer would do, some are idle, and the window has not passed.
+    Surplus {
+        /// What is left of it.
+        left: Duration,
+    },
+    /// Those that are idle and not needed go.
+    Idle {
+        /// How many.
+        idle: u32,
+        /// The count at the end of further steps.
+        to: u32,
+    },
+    /// Fewer would do, and all are at work.
+    Busy {
+        /// How many are at work.
+        busy: u32,
+        /// How many would do.
+        enough: u32,
+    },
     /// So little is to do that the minimum decides.
     Minimum,
     /// None are needed, and none run.
@@ -97,6 +116,9 @@ impl Cause {
             | Self::Waiting { .. }
             | Self::Window { .. }
             | Self::Down { .. }
+            | Self::Surplus { .. }
+            | Self::Idle { .. }
+            | Self::Busy { .. }
             | Self::Minimum
             | Self::Asleep
             | Self::LastOne { .. } => None,
@@ -187,11 +209,7 @@ pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
             polling(figures)
         ),
         Cause::Down { empty, from, to } => {
-            let enough = match to {
-                0 => "no consumer is needed".to_owned(),
-                1 => "1 consumer is enough".to_owned(),
-                _ => format!("{} are enough", consumers(*to)),
-            };
+            let enough = enough(*to);
             let stopped = if *to < target {
                 let stop = from.saturating_sub(target);
                 format!(": {stop} {} now, more if it stays empty", if stop == 1 { "stops" } else { "stop" })
@@ -200,6 +218,19 @@ pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
             };
             let polling = polling(figures);
             format!("the queue has been empty for {} and {enough}{stopped}{polling}", human(whole(*empty)))
+        }
+        Cause::Surplus { left } => format!(
+            "fewer consumers would do; if that stays so for another {}, idle ones stop",
+            human(whole(*left))
+        ),
+        Cause::Idle { idle, to } => {
+            let (ones, stop) = if *idle == 1 { ("idle one", "stops") } else { ("idle ones", "stop") };
+            let more = if *to < target { ", more as they become idle" } else { "" };
+            format!("{}: {idle} {ones} {stop} now{more}", enough(*to))
+        }
+        Cause::Busy { busy, enough: count } => {
+            let at_work = if *busy == 1 { "is at work: it is not" } else { "are at work: none is" };
+            format!("{}, but {busy} {at_work} stopped before its message is done", enough(*count))
         }
         Cause::Minimum => format!("little to do: the minimum of {} is enough", consumers(target)),
         Cause::Asleep => "the queue is empty: no consumer runs until a message arrives".to_owned(),
@@ -214,6 +245,14 @@ pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
 
 /// What missing data means.
 const UNTIL_READ: &str = "no consumer is added or stopped until the queue can be read";
+
+fn enough(count: u32) -> String {
+    match count {
+        0 => "no consumer is needed".to_owned(),
+        1 => "1 consumer is enough".to_owned(),
+        _ => format!("{} are enough", consumers(count)),
+    }
+}
 
 fn waiting(ready: u64, figures: &Figures) -> String {
     let service = service(figures);
@@ -417,6 +456,27 @@ mod tests {
             ),
             (down(3, 2), 2, "the queue has been empty for 20s and 2 consumers are enough"),
             (down(1, 0), 0, "the queue has been empty for 20s and no consumer is needed"),
+            (
+                Cause::Surplus { left: Duration::from_millis(13_200) },
+                5,
+                "fewer consumers would do; if that stays so for another 14s, idle ones stop",
+            ),
+            (Cause::Idle { idle: 3, to: 5 }, 5, "5 consumers are enough: 3 idle ones stop now"),
+            (
+                Cause::Idle { idle: 1, to: 5 },
+                8,
+                "5 consumers are enough: 1 idle one stops now, more as they become idle",
+            ),
+            (
+                Cause::Busy { busy: 8, enough: 5 },
+                8,
+                "5 consumers are enough, but 8 are at work: none is stopped before its message is done",
+            ),
+            (
+                Cause::Busy { busy: 1, enough: 0 },
+                1,
+                "no consumer is needed, but 1 is at work: it is not stopped before its message is done",
+            ),
             (Cause::Minimum, 1, "little to do: the minimum of 1 consumer is enough"),
             (Cause::Minimum, 3, "little to do: the minimum of 3 consumers is enough"),
             (Cause::Asleep, 0, "the queue is empty: no consumer runs until a message arrives"),

@@ -19,6 +19,8 @@ const MOST_SECONDS: f64 = 3_600.0;
 const PRIOR_SPREAD: f64 = 1.0;
 /// How surely a remembered value is known: programs change between restarts.
 const REMEMBERED_SPREAD: f64 = 0.3;
+/// How surely a measured value is known.
+const MEASURED_SPREAD: f64 = 0.03;
 /// Below this relative standard deviation the value is called learned.
 const LEARNED_SPREAD: f64 = 0.3;
 /// Arrivals wander by this share of the flow in a second.
@@ -96,6 +98,13 @@ impl Service {
             observed: false,
             learned: remembered.is_some(),
         }
+    }
+
+    /// Takes over what was measured elsewhere, in seconds.
+    pub(super) fn adopt(&mut self, seconds: f64) {
+        let usual_change = self.usual_change;
+        *self = Self { usual_change, observed: true, ..Self::new(Some(seconds)) };
+        self.rate_variance = (MEASURED_SPREAD * self.rate).powi(2);
     }
 
     /// Seconds of work per message.

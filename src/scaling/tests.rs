@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::decision::{Decision, Limit};
-use super::input::{Fleet, Goal, Learned, Observation};
+use super::input::{Detail, Fleet, Goal, Learned, Observation};
 use super::profile::Profile;
 use crate::core::time::Time;
 
@@ -331,4 +331,58 @@ fn within_one_reading_a_deeper_queue_never_means_fewer_consumers() {
     });
     let needs = targets.map(|inputs| inputs.steady.max(inputs.drain)).collect::<Vec<_>>();
     assert!(needs.windows(2).all(|pair| pair[0] <= pair[1]), "{needs:?}");
+}
+
+/// A broker that tells of everything, five seconds apart: `busy` at work, `done` messages acknowledged since.
+fn told(bench: &mut Bench, seconds: u64, busy: u64, rate: u64, acknowledged: &mut u64) -> Vec<u32> {
+    (0..seconds)
+        .map(|second| {
+            *acknowledged += rate;
+            if second % 5 == 0 {
+                bench.engine.observe(Observation::Detail(Detail {
+                    at: bench.now,
+                    ready: 0,
+                    unacknowledged: busy,
+                    acknowledged: *acknowledged,
+                    published: None,
+                }));
+            }
+            bench.read(0).target
+        })
+        .collect()
+}
+
+#[test]
+fn where_it_is_known_who_is_at_work_all_idle_ones_go_after_one_window_and_no_busy_one() {
+    let mut bench = Bench::new(Goal { max: 100, ..GOAL }, LEARNED, 60);
+    let mut acknowledged = 0;
+    // 20 a second, half a second each: 10 are at work.
+    let targets = told(&mut bench, 120, 10, 20, &mut acknowledged);
+    let settled = targets.last().copied().unwrap_or_default();
+    assert!((12..=20).contains(&settled), "{targets:?}");
+    let steps = targets.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(steps <= 3, "{targets:?}");
+    let busy = told(&mut bench, 300, 9, 0, &mut acknowledged);
+    assert_eq!(busy.last(), Some(&9), "nothing arrives, and nine go on with what they have: {busy:?}");
+    let decision = bench.read(0);
+    assert!(
+        decision.reason.ends_with("9 are at work: none is stopped before its message is done"),
+        "{decision:?}"
+    );
+}
+
+#[test]
+fn a_broker_that_stops_telling_more_leaves_the_engine_with_what_it_learned() {
+    let mut bench = Bench::new(Goal { max: 100, ..GOAL }, LEARNED, 60);
+    let mut acknowledged = 0;
+    told(&mut bench, 120, 10, 20, &mut acknowledged);
+    let before = bench.read(0);
+    let targets = bench.quiet(20);
+    assert!(
+        targets.iter().all(|&target| (before.target / 2..=before.target).contains(&target)),
+        "{targets:?}"
+    );
+    let after = bench.read(0);
+    let (known, left) = (before.inputs, after.inputs);
+    assert!((known.service_seconds / left.service_seconds - 1.0).abs() < 0.4, "{known:?} {left:?}");
 }

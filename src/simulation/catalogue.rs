@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::core::random::Random;
 use crate::scaling::input::Learned;
-use crate::simulation::own::Own;
+use crate::scaling::profile::Profile;
+use crate::simulation::own::{Own, Signals};
 use crate::simulation::policy::Policy;
 use crate::simulation::queue::Scenario;
 use crate::simulation::rivals::aws::Aws;
@@ -20,8 +21,8 @@ use crate::simulation::rivals::knative::Knative;
 /// A policy by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyName {
-    /// Our engine on what AMQP alone tells.
-    BalancedAmqp,
+    /// Our engine.
+    Own(Profile, Signals),
     /// KEDA with its defaults.
     Keda,
     /// KEDA with a quarter of the goal's messages per pod, polls every 5 s and a minute before the way down.
@@ -44,8 +45,15 @@ pub enum PolicyName {
 
 impl PolicyName {
     /// All but fixed numbers.
-    pub const ALL: [Self; 9] = [
-        Self::BalancedAmqp,
+    pub const ALL: [Self; 16] = [
+        Self::Own(Profile::Balanced, Signals::Full),
+        Self::Own(Profile::Economy, Signals::Full),
+        Self::Own(Profile::Latency, Signals::Full),
+        Self::Own(Profile::Calm, Signals::Full),
+        Self::Own(Profile::Balanced, Signals::Amqp),
+        Self::Own(Profile::Economy, Signals::Amqp),
+        Self::Own(Profile::Latency, Signals::Amqp),
+        Self::Own(Profile::Calm, Signals::Amqp),
         Self::Keda,
         Self::KedaTuned,
         Self::Hpa,
@@ -59,8 +67,15 @@ impl PolicyName {
     /// What it sees: `amqp` is messages ready and consumers at most, `full` more than that.
     pub fn signals(self) -> &'static str {
         match self {
-            Self::BalancedAmqp | Self::Horizon | Self::Horizon10 | Self::Aws | Self::Fixed(_) => "amqp",
-            Self::Keda | Self::KedaTuned | Self::Hpa | Self::Celery | Self::Knative => "full",
+            Self::Own(_, Signals::Amqp) | Self::Horizon | Self::Horizon10 | Self::Aws | Self::Fixed(_) => {
+                "amqp"
+            }
+            Self::Own(_, Signals::Full)
+            | Self::Keda
+            | Self::KedaTuned
+            | Self::Hpa
+            | Self::Celery
+            | Self::Knative => "full",
         }
     }
 
@@ -75,7 +90,7 @@ impl PolicyName {
         let keda = |settings: Settings, poll, sync| Box::new(Keda::new(settings, min, max, poll, sync));
         let minute = Duration::from_secs(60);
         match self {
-            Self::BalancedAmqp => Box::new(Own::new(scenario, Learned::default())),
+            Self::Own(profile, signals) => Box::new(Own::new(scenario, Learned::default(), profile, signals)),
             Self::Keda => keda(Settings::DEFAULT, within(30.0), within(15.0)),
             Self::KedaTuned => {
                 let settings = Settings {
@@ -103,7 +118,8 @@ impl PolicyName {
 impl fmt::Display for PolicyName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::BalancedAmqp => "balanced:amqp",
+            Self::Own(profile, Signals::Full) => profile.as_str(),
+            Self::Own(profile, Signals::Amqp) => return write!(formatter, "{}:amqp", profile.as_str()),
             Self::Keda => "keda",
             Self::KedaTuned => "keda-tuned",
             Self::Hpa => "hpa",
@@ -139,9 +155,9 @@ mod tests {
         for name in PolicyName::ALL.into_iter().chain([PolicyName::Fixed(8)]) {
             assert_eq!(name.to_string().parse(), Ok(name));
         }
-        let refused = "balanced".parse::<PolicyName>().unwrap_err();
+        let refused = "fastest".parse::<PolicyName>().unwrap_err();
         assert!(
-            refused.starts_with("there is no policy balanced; there are balanced:amqp, keda,"),
+            refused.starts_with("there is no policy fastest; there are balanced, economy, latency, calm,"),
             "{refused}"
         );
         assert!("fixed-x".parse::<PolicyName>().is_err());

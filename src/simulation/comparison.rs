@@ -123,11 +123,17 @@ fn number(value: f64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scaling::profile::Profile;
     use crate::simulation::builtin::Builtin;
+    use crate::simulation::own::Signals;
 
     fn outcomes(seeds: u32) -> Vec<Value> {
-        let policies =
-            [PolicyName::BalancedAmqp, PolicyName::Keda, PolicyName::Celery, PolicyName::Fixed(40)];
+        let policies = [
+            PolicyName::Own(Profile::Balanced, Signals::Amqp),
+            PolicyName::Keda,
+            PolicyName::Celery,
+            PolicyName::Fixed(40),
+        ];
         let workload = |seed| Builtin::Step.workload(seed, 0.5);
         let outcomes = compare(&policies, seeds, &Scenario::default(), &workload, &|_| ());
         outcomes.iter().map(Outcome::to_json).collect()
@@ -148,6 +154,35 @@ mod tests {
         let value = |key: &str| two[0][key].as_f64().unwrap();
         assert!(value("consumer_seconds_low") <= value("consumer_seconds"));
         assert!(value("consumer_seconds") <= value("consumer_seconds_high"));
+    }
+
+    /// Where a reaction can keep the goal, with what the management API tells.
+    #[test]
+    fn told_everything_the_engine_keeps_the_goal_for_less_than_every_rival_that_does_and_stops_nobody_at_work()
+     {
+        let kept = 0.001;
+        let workloads =
+            [Builtin::Step, Builtin::Ramp, Builtin::Burst, Builtin::Sine, Builtin::Long, Builtin::RetryStorm];
+        for (workload, startup) in
+            workloads.into_iter().flat_map(|workload| [(workload, 0.3), (workload, 2.0)])
+        {
+            let scenario = Scenario { wait: workload.wait(), startup, ..Scenario::default() };
+            let rivals = PolicyName::ALL.into_iter().filter(|policy| !matches!(policy, PolicyName::Own(..)));
+            let own = PolicyName::Own(Profile::Balanced, Signals::Full);
+            let policies: Vec<PolicyName> = std::iter::once(own).chain(rivals).collect();
+            let messages = |seed| workload.workload(seed, workload.service());
+            let outcomes = compare(&policies, 1, &scenario, &messages, &|_| ());
+            let reports: Vec<&Report> = outcomes.iter().flat_map(|outcome| &outcome.reports).collect();
+            let (own, rivals) = (reports[0], &reports[1..]);
+            let name = format!("{} with a start of {startup} s", workload.name());
+            assert!(own.over_goal <= kept, "{name}: {own:?}");
+            assert_eq!(own.busy_stops, 0, "{name}");
+            for (policy, rival) in
+                policies[1..].iter().zip(rivals).filter(|(_, rival)| rival.over_goal <= kept)
+            {
+                assert!(own.consumer_seconds < rival.consumer_seconds, "{name}: {policy}, {own:?} {rival:?}");
+            }
+        }
     }
 
     /// What is known of the rivals: KEDA comes late, Celery never stops who is busy, a fixed number is never changed.

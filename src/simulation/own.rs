@@ -5,14 +5,27 @@ use std::time::Duration;
 use crate::core::time::Time;
 use crate::scaling::Engine;
 use crate::scaling::decision::Decision;
-use crate::scaling::input::{Fleet, Goal, Learned, Observation};
-use crate::simulation::policy::{Occasion, Policy, Reading, Removal, Rhythm, Tick};
+use crate::scaling::input::{Detail, Fleet, Goal, Learned, Observation};
+use crate::scaling::profile::Profile;
+use crate::simulation::policy::{Occasion, Policy, Reading, Removal, Rhythm, Statistics, Tick};
 use crate::simulation::queue::Scenario;
 
-/// The engine with what it sees over AMQP.
+/// What the engine is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signals {
+    /// What a broker tells over AMQP: messages ready, and consumers.
+    Amqp,
+    /// The figures of the management API as well, and which consumer is idle.
+    Full,
+}
+
+/// The engine with what it sees.
 #[derive(Debug)]
 pub struct Own {
     engine: Engine,
+    signals: Signals,
+    /// When the newest figures were made that it was told.
+    told_at: Option<Time>,
     interval: Duration,
     target: u32,
     review_at: Option<Time>,
@@ -20,10 +33,11 @@ pub struct Own {
 
 impl Own {
     /// An engine for a scenario, which begins with what was learned before.
-    pub fn new(scenario: &Scenario, learned: Learned) -> Self {
-        let Scenario { wait, min, max, interval, profile, .. } = *scenario;
+    pub fn new(scenario: &Scenario, learned: Learned, profile: Profile, signals: Signals) -> Self {
+        let Scenario { wait, min, max, interval, .. } = *scenario;
         let goal = Goal { wait, min, max, interval, profile };
-        Self { engine: Engine::new(goal, learned), interval, target: min, review_at: None }
+        let engine = Engine::new(goal, learned);
+        Self { engine, signals, told_at: None, interval, target: min, review_at: None }
     }
 
     /// The whole decision; absent where nothing came of the broker, so that nobody was asked.
@@ -32,6 +46,11 @@ impl Own {
             (Occasion::Rhythm, Some(reading)) => self.engine.observe(observation(reading, tick.now)),
             (Occasion::Rhythm, None) | (Occasion::Message, _) => return None,
             (Occasion::Review, _) => {}
+        }
+        if let (Signals::Full, Some(statistics)) = (self.signals, tick.statistics)
+            && self.told_at.replace(statistics.at) != Some(statistics.at)
+        {
+            self.engine.observe(Observation::Detail(detail(statistics)));
         }
         let decision = self.engine.decide(&fleet(tick), tick.now);
         self.target = decision.target;
@@ -51,7 +70,10 @@ impl Policy for Own {
     }
 
     fn removal(&self) -> Removal {
-        Removal::Youngest
+        match self.signals {
+            Signals::Amqp => Removal::Youngest,
+            Signals::Full => Removal::WhenIdle,
+        }
     }
 
     fn decide(&mut self, tick: &Tick<'_>) -> u32 {
@@ -77,6 +99,11 @@ fn observation(reading: Reading, at: Time) -> Observation {
         Reading::NoQueue => Observation::NoQueue { at },
         Reading::Lost(why) => Observation::Lost { at, why },
     }
+}
+
+fn detail(statistics: Statistics) -> Detail {
+    let Statistics { at, ready, unacked, published, acknowledged } = statistics;
+    Detail { at, ready, unacknowledged: unacked, acknowledged, published: Some(published) }
 }
 
 fn fleet(tick: &Tick<'_>) -> Fleet {

@@ -4,7 +4,7 @@
 use std::f64::consts::TAU;
 use std::time::Duration;
 
-use super::own::Own;
+use super::own::{Own, Signals};
 use super::policy::{Policy, Removal, Rhythm, Tick};
 use super::queue::{Fault, FaultKind, Scenario, run};
 use super::report::Report;
@@ -44,6 +44,7 @@ struct Step {
 /// The engine under watch: what must always hold is asked after every decision.
 struct Watched<'a, W> {
     own: Own,
+    signals: Signals,
     scenario: &'a Scenario,
     faults: &'a [Fault],
     target: u32,
@@ -64,7 +65,7 @@ impl<W: FnMut(&Step)> Watched<'_, W> {
         let rules = [
             (again.target == target, "asked twice, it says something else"),
             ((self.scenario.min..=self.scenario.max).contains(&target), "out of bounds"),
-            (!down || tick.depth.ready == 0, "down while messages wait"),
+            (!down || tick.depth.ready == 0 || self.signals == Signals::Full, "down while messages wait"),
             (!down || !is_faulty, "down on missing data"),
             (decision.review_at.is_none_or(|at| at > tick.now), "a review in the past"),
             (!decision.reason.is_empty(), "a decision without a reason"),
@@ -159,9 +160,19 @@ fn two_thousand(seed: u64) -> Workload {
 }
 
 fn must(workload: &Workload, scenario: &Scenario, watch: impl FnMut(&Step)) -> Report {
-    let own = Own::new(scenario, Learned::default());
+    must_with(workload, scenario, Profile::Balanced, Signals::Amqp, watch)
+}
+
+fn must_with(
+    workload: &Workload,
+    scenario: &Scenario,
+    profile: Profile,
+    signals: Signals,
+    watch: impl FnMut(&Step),
+) -> Report {
+    let own = Own::new(scenario, Learned::default(), profile, signals);
     let (faults, target) = (&workload.faults[..], scenario.min);
-    let mut policy = Watched { own, scenario, faults, target, watch };
+    let mut policy = Watched { own, signals, scenario, faults, target, watch };
     let report = run(workload, scenario, &mut policy, false).report;
     assert_eq!(report.left_over, 0, "seed {}: messages were left over", scenario.seed);
     report
@@ -474,7 +485,6 @@ fn no_random_world_breaks_a_rule() {
             min,
             max: min + between(25.0, 60.0) as u32,
             interval: Duration::from_millis(between(300.0, 2_000.0) as u64),
-            profile: Profile::ALL[seed as usize % Profile::ALL.len()],
             startup: between(0.0, 10.0),
             start_limit: between(1.0, 20.0) as u32,
             polling,
@@ -482,7 +492,11 @@ fn no_random_world_breaks_a_rule() {
             seed,
             ..Scenario::default()
         };
-        must(&Workload { faults, ..workload }, &scenario, |_| ());
+        let workload = Workload { faults, ..workload };
+        let profile = Profile::ALL[seed as usize % Profile::ALL.len()];
+        for signals in [Signals::Amqp, Signals::Full] {
+            must_with(&workload, &scenario, profile, signals, |_| ());
+        }
     }
 }
 

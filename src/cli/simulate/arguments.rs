@@ -36,8 +36,8 @@ pub(crate) struct SimulateArgs {
     /// The most consumers
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) max: u32,
-    /// Policies to compare: balanced:amqp, keda, keda-tuned, hpa, horizon, horizon-10, celery, knative, aws, fixed-N;
-    /// or all, which is all but fixed numbers
+    /// Policies to compare: balanced, economy, latency, calm, the same with :amqp (without the management API), keda,
+    /// keda-tuned, hpa, horizon, horizon-10, celery, knative, aws, fixed-N; or all, which is all but fixed numbers
     #[arg(long, value_name = "NAME,..", default_value = "all")]
     pub(crate) policy: String,
     /// Repeat with so many seeds, and tell means with 95 % intervals

@@ -257,7 +257,7 @@ mod tests {
             (format!("simulate {path}"), "trace.csv: line 3, column 3: \"x\" is no service; write seconds"),
             (format!("simulate {rates}"), "does not say how long messages take; add --service"),
             ("simulate nothing.csv".to_owned(), "cannot read nothing.csv: No such file"),
-            ("simulate --workload step --policy balanced".to_owned(), "there are balanced:amqp, keda,"),
+            ("simulate --workload step --policy fastest".to_owned(), "there are balanced, economy,"),
             ("simulate --workload step --min 9 --max 3".to_owned(), "--min 9 is more than --max 3"),
         ] {
             let (exit, out) = run(&line);

@@ -228,7 +228,7 @@ impl Run {
         let fact = match fact {
             Fact::Queue { broker, queue, observation } if self.has(Flaw::TakesMissingForEmpty) => {
                 let observation = match observation {
-                    Observation::Sample { .. } => observation,
+                    Observation::Sample { .. } | Observation::Detail(_) => observation,
                     Observation::NoQueue { at } | Observation::Lost { at, .. } => {
                         Observation::Sample { at, ready: 0, consumers: 1 }
                     }

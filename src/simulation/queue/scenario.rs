@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::scaling::profile::Profile;
-
 /// What a run is made of.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -15,8 +13,6 @@ pub struct Scenario {
     pub max: u32,
     /// How often our own engine reads the queue.
     pub interval: Duration,
-    /// What our own engine prefers.
-    pub profile: Profile,
     /// Seconds from the order until a consumer consumes; varies by a fifth.
     pub startup: f64,
     /// The most that may be starting at one time.
@@ -41,7 +37,6 @@ impl Default for Scenario {
             min: 0,
             max: 200,
             interval: Duration::from_secs(1),
-            profile: Profile::Balanced,
             startup: 2.0,
             start_limit: u32::MAX,
             prefetch: 1,
