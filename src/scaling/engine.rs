@@ -30,6 +30,10 @@ use crate::scaling::window::Window;
 const STALE_INTERVALS: u32 = 3;
 /// The least window before a step down: a shorter one would chase noise.
 const WINDOW_LEAST_SECONDS: f64 = 10.0;
+/// The same where it is known who is idle: as often as brokers renew what they tell. The work per message counts up to
+/// so much there.
+const WINDOW_LEAST_KNOWN_SECONDS: f64 = 5.0;
+const WINDOW_WORK_MOST_SECONDS: f64 = 3.0;
 /// How long the queue has to be empty before the flow is taken to have fallen: twice the time in which a queue near its
 /// capacity forgets, which goes with the work per message; no longer than a person would wait for it.
 const LONG_EMPTY_MOST_SECONDS: f64 = 300.0;
@@ -352,12 +356,14 @@ impl Engine {
     }
 
     /// Where nobody knows who is idle, a message more is what it takes to see that nobody is needed. Where that is known,
-    /// only a start is to be weighed.
+    /// a start is to be weighed, and little beside it.
     fn window_length(&self, is_known: bool) -> Duration {
         let tuning = self.goal.profile.tuning();
-        let seen = if is_known { 0.0 } else { self.service.planned_seconds() };
+        let service = self.service.planned_seconds();
+        let seen = if is_known { service.min(WINDOW_WORK_MOST_SECONDS) } else { service };
         let seconds = tuning.window_factor * (self.startup.seconds() + seen);
-        Duration::from_secs_f64(seconds.clamp(WINDOW_LEAST_SECONDS, tuning.window_most_seconds))
+        let least = if is_known { WINDOW_LEAST_KNOWN_SECONDS } else { WINDOW_LEAST_SECONDS };
+        Duration::from_secs_f64(seconds.clamp(least, tuning.window_most_seconds))
     }
 
     fn stale_after(&self) -> Duration {

@@ -224,7 +224,7 @@ proptest! {
             }
             if target < before {
                 prop_assert!(!missing && !no_queue, "down on missing data: {decision:?}");
-                prop_assert!(good_for >= Duration::from_secs(10), "down after {good_for:?}: {decision:?}");
+                prop_assert!(good_for >= Duration::from_secs(5), "down after {good_for:?}: {decision:?}");
                 if let Some(busy) = busy {
                     prop_assert!(target >= busy, "down to {target} while {busy} are at work: {decision:?}");
                 } else {
