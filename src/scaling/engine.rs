@@ -335,7 +335,10 @@ impl Engine {
     fn window_ends(&self, before: u32, now: Time) -> Time {
         let length = self.window_length(false);
         let empty = self.empty_since.unwrap_or(now) + length;
-        let stepped = self.stepped_down_at.map_or(empty, |at| at + length);
+        // A flow that the half cannot do shows as soon as those that are left are busy.
+        let service = Duration::from_secs_f64(self.service.planned_seconds());
+        let next = (service * 2).clamp(length / 2, length);
+        let stepped = self.stepped_down_at.map_or(empty, |at| at + next);
         let peak = self.window.falls_to(before.saturating_sub(1), length).unwrap_or(empty);
         empty.max(stepped).max(peak)
     }

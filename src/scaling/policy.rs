@@ -1,8 +1,8 @@
 //! From what is needed to a target: up at once, down with patience.
 //!
 //! 1. Up goes at once to the computed number, from zero as well.
-//! 2. Down goes only while nothing waits, after a window without any need for more, by half the gap, then again after a
-//!    further window: nobody can see over AMQP who is busy. Where that is known, it goes after the window by the whole gap,
+//! 2. Down goes only while nothing waits, after a window without any need for more, by half the gap, then again after
+//!    half a window or a whole one: nobody can see over AMQP who is busy. Where that is known, it goes after the window by the whole gap,
 //!    but never below those that are at work.
 //! 3. To zero only with `min` 0 and after a longer silence.
 
