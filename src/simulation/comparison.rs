@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Map, Value, json};
 
 use crate::simulation::catalogue::PolicyName;
-use crate::simulation::queue::{Scenario, run};
+use crate::simulation::queue::{Moment, Run, Scenario, run};
 use crate::simulation::report::Report;
 use crate::simulation::statistics::{Interval, interval};
 use crate::simulation::workload::Workload;
@@ -17,6 +17,8 @@ pub struct Outcome {
     pub policy: PolicyName,
     /// By seed.
     pub reports: Vec<Report>,
+    /// The seconds of the first seed's run, where they were asked for.
+    pub moments: Vec<Moment>,
 }
 
 /// A figure of a report.
@@ -43,16 +45,18 @@ pub const FIGURES: [(&str, Figure); 17] = [
     ("seconds", |report| report.seconds),
 ];
 
-/// Runs every policy over the workload of every seed. `progress` is told how many runs are over.
+/// Runs every policy over the workload of every seed. `progress` is told how many runs are over. The seconds of
+/// the first seed are kept `with_moments`.
 pub fn compare(
     policies: &[PolicyName],
     seeds: u32,
     scenario: &Scenario,
     workload: &(dyn Fn(u64) -> Workload + Sync),
+    with_moments: bool,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> =
-        policies.iter().map(|&policy| Outcome { policy, reports: Vec::new() }).collect();
+        policies.iter().map(|&policy| Outcome { policy, reports: Vec::new(), moments: Vec::new() }).collect();
     let done = AtomicUsize::new(0);
     for seed in 1..=u64::from(seeds) {
         let workload = workload(seed);
@@ -62,9 +66,9 @@ pub fn compare(
         let work = || {
             let mut reports = Vec::new();
             while let Some((index, policy)) = take(&next, policies) {
-                let report =
-                    run(&workload, &scenario, policy.build(&scenario, service).as_mut(), false).report;
-                reports.push((index, report));
+                let watched = with_moments && seed == 1;
+                let run = run(&workload, &scenario, policy.build(&scenario, service).as_mut(), watched);
+                reports.push((index, run));
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1);
             }
             reports
@@ -77,8 +81,11 @@ pub fn compare(
                 // A run that panics is a defect, which ends the others as well.
                 reports.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
-            for (index, report) in reports {
+            for (index, Run { report, moments }) in reports {
                 outcomes[index].reports.push(report);
+                if seed == 1 {
+                    outcomes[index].moments = moments;
+                }
             }
         });
     }
@@ -135,7 +142,7 @@ mod tests {
             PolicyName::Fixed(40),
         ];
         let workload = |seed| Builtin::Step.workload(seed, 0.5);
-        let outcomes = compare(&policies, seeds, &Scenario::default(), &workload, &|_| ());
+        let outcomes = compare(&policies, seeds, &Scenario::default(), &workload, false, &|_| ());
         outcomes.iter().map(Outcome::to_json).collect()
     }
 
@@ -171,7 +178,7 @@ mod tests {
             let own = PolicyName::Own(Profile::Balanced, Signals::Full);
             let policies: Vec<PolicyName> = std::iter::once(own).chain(rivals).collect();
             let messages = |seed| workload.workload(seed, workload.service());
-            let outcomes = compare(&policies, 1, &scenario, &messages, &|_| ());
+            let outcomes = compare(&policies, 1, &scenario, &messages, false, &|_| ());
             let reports: Vec<&Report> = outcomes.iter().flat_map(|outcome| &outcome.reports).collect();
             let (own, rivals) = (reports[0], &reports[1..]);
             let name = format!("{} with a start of {startup} s", workload.name());

@@ -34,5 +34,6 @@ mod scaling_hold;
 mod scaling_in;
 mod schedules;
 mod service;
+mod simulate;
 mod support;
 mod upgrade;

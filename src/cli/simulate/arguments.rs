@@ -46,6 +46,9 @@ pub(crate) struct SimulateArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Draw depth, wait and consumers over time, and cost against violations: FILE.svg, or FILE.html with the table
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
 }
 
 impl SimulateArgs {

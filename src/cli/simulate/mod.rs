@@ -1,6 +1,7 @@
 //! `leveret simulate`: how policies would have done on a workload, in virtual time. It needs no running Leveret.
 
 mod arguments;
+mod plot;
 
 use std::io::Write as _;
 use std::sync::Mutex;
@@ -8,6 +9,7 @@ use std::sync::Mutex;
 use serde_json::json;
 
 pub(crate) use self::arguments::SimulateArgs;
+use self::plot::{Form, Plot};
 use super::console::Console;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -63,6 +65,7 @@ pub(crate) fn simulate(arguments: &SimulateArgs, console: &mut Console<'_>) -> R
     let (name, source) = source(arguments)?;
     let scenario = scenario(arguments)?;
     let policies = arguments.policies().map_err(Failure::Usage)?;
+    let form = arguments.plot.as_deref().map(Form::of).transpose().map_err(Failure::Usage)?;
     let runs = policies.len() * arguments.seeds as usize;
     let outcomes = {
         let live = console.live;
@@ -74,7 +77,14 @@ pub(crate) fn simulate(arguments: &SimulateArgs, console: &mut Console<'_>) -> R
                 drop(write!(err, "\rsimulating: {done} of {runs} runs{end}").and_then(|()| err.flush()));
             }
         };
-        compare(&policies, arguments.seeds, &scenario, &|seed| source.workload(seed), &progress)
+        compare(
+            &policies,
+            arguments.seeds,
+            &scenario,
+            &|seed| source.workload(seed),
+            form.is_some(),
+            &progress,
+        )
     };
     if arguments.json {
         let results: Vec<_> = outcomes.iter().map(Outcome::to_json).collect();
@@ -90,7 +100,36 @@ pub(crate) fn simulate(arguments: &SimulateArgs, console: &mut Console<'_>) -> R
     } else {
         table(&name, &scenario, arguments.seeds, &outcomes, console)?;
     }
+    if let (Some(path), Some(form)) = (&arguments.plot, form) {
+        let workload = source.workload(1);
+        let plot = Plot {
+            headline: &headline(&name, &scenario, arguments.seeds, &outcomes),
+            scenario: &scenario,
+            seeds: arguments.seeds,
+            outcomes: &outcomes,
+            demand: &demand(&workload),
+            length: workload.length,
+            columns: &COLUMNS.map(|(column, _)| column),
+            rows: &outcomes.iter().map(|outcome| figures(outcome).to_vec()).collect::<Vec<_>>(),
+        };
+        std::fs::write(path, plot.file(form)).map_err(|error| {
+            Failure::Failed(format!("cannot write {}: {}", path.display(), plain(&error)))
+        })?;
+    }
     Ok(Exit::Done)
+}
+
+/// Consumers that the arriving work takes, over 120 equal stretches.
+fn demand(workload: &Workload) -> Vec<f64> {
+    const STRETCHES: usize = 120;
+    let stretch = workload.length / STRETCHES as f64;
+    let mut demand = vec![0.0; STRETCHES];
+    if stretch > 0.0 {
+        for message in &workload.messages {
+            demand[((message.arrival / stretch) as usize).min(STRETCHES - 1)] += message.service / stretch;
+        }
+    }
+    demand
 }
 
 fn source(arguments: &SimulateArgs) -> Result<(String, Source), Failure> {
@@ -126,6 +165,43 @@ fn scenario(arguments: &SimulateArgs) -> Result<Scenario, Failure> {
     Ok(Scenario { wait, startup: arguments.startup.as_secs_f64(), prefetch, min, max, ..default })
 }
 
+/// What was simulated.
+fn headline(name: &str, scenario: &Scenario, seeds: u32, outcomes: &[Outcome]) -> String {
+    let messages = outcomes.first().map_or(0.0, |outcome| outcome.figure(|one| one.messages as f64).mean);
+    let seeds = if seeds == 1 { String::new() } else { format!(", means of {seeds} seeds") };
+    format!(
+        "{name}: {messages:.0} messages, goal {}s, start-up {}s, prefetch {}, {} to {} consumers{seeds}",
+        number(scenario.wait.as_secs_f64()),
+        number(scenario.startup),
+        scenario.prefetch,
+        scenario.min,
+        scenario.max,
+    )
+}
+
+/// The cells of a policy's row.
+fn figures(outcome: &Outcome) -> [String; COLUMNS.len()] {
+    let mean = |figure: fn(&Report) -> f64| outcome.figure(figure).mean;
+    let wait = |figure: fn(&Report) -> f64| format!("{:.2}s", mean(figure));
+    let percent = |figure: fn(&Report) -> f64, digits| format!("{:.digits$}%", 100.0 * mean(figure));
+    [
+        outcome.policy.to_string(),
+        wait(|one| one.wait_p50),
+        wait(|one| one.wait_p95),
+        wait(|one| one.wait_p99),
+        wait(|one| one.wait_max),
+        percent(|one| one.over_goal, 2),
+        format!("{:.0}", mean(|one| one.consumer_seconds)),
+        percent(Report::utilisation, 0),
+        format!("{:.0}", mean(|one| f64::from(one.starts))),
+        format!("{:.0}", mean(|one| f64::from(one.reversals))),
+        format!("{:.0}", mean(|one| f64::from(one.busy_stops))),
+        format!("{:.0}s", mean(|one| one.time_to_capacity)),
+        format!("{:.2}", mean(Report::regret)),
+        format!("{:.0}", mean(|one| f64::from(one.most_consumers))),
+    ]
+}
+
 fn table(
     name: &str,
     scenario: &Scenario,
@@ -133,37 +209,10 @@ fn table(
     outcomes: &[Outcome],
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let messages = outcomes.first().map_or(0.0, |outcome| outcome.figure(|one| one.messages as f64).mean);
-    let seeds = if seeds == 1 { String::new() } else { format!(", means of {seeds} seeds") };
-    console.say(format_args!(
-        "{name}: {messages:.0} messages, goal {}s, start-up {}s, prefetch {}, {} to {} consumers{seeds}",
-        number(scenario.wait.as_secs_f64()),
-        number(scenario.startup),
-        scenario.prefetch,
-        scenario.min,
-        scenario.max,
-    ))?;
+    console.say(headline(name, scenario, seeds, outcomes))?;
     let mut table = Table::new(&COLUMNS);
     for outcome in outcomes {
-        let mean = |figure: fn(&Report) -> f64| outcome.figure(figure).mean;
-        let wait = |figure: fn(&Report) -> f64| format!("{:.2}s", mean(figure));
-        let percent = |figure: fn(&Report) -> f64, digits| format!("{:.digits$}%", 100.0 * mean(figure));
-        table.row([
-            outcome.policy.to_string(),
-            wait(|one| one.wait_p50),
-            wait(|one| one.wait_p95),
-            wait(|one| one.wait_p99),
-            wait(|one| one.wait_max),
-            percent(|one| one.over_goal, 2),
-            format!("{:.0}", mean(|one| one.consumer_seconds)),
-            percent(Report::utilisation, 0),
-            format!("{:.0}", mean(|one| f64::from(one.starts))),
-            format!("{:.0}", mean(|one| f64::from(one.reversals))),
-            format!("{:.0}", mean(|one| f64::from(one.busy_stops))),
-            format!("{:.0}s", mean(|one| one.time_to_capacity)),
-            format!("{:.2}", mean(Report::regret)),
-            format!("{:.0}", mean(|one| f64::from(one.most_consumers))),
-        ]);
+        table.row(figures(outcome));
     }
     for line in table.lines(console.style) {
         console.say(line)?;
