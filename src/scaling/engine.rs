@@ -216,7 +216,7 @@ impl Engine {
         self.flow.observe(detail, f64::from(fleet.running), believed);
         if let Some((arrivals, service)) = self.flow.known() {
             self.arrivals.adopt(arrivals);
-            self.service_next.adopt(service);
+            self.service_next.adopt(service, self.flow.has_seen_work());
             self.service = self.service_next.clone();
         }
     }
@@ -255,9 +255,9 @@ impl Engine {
             long_empty: self.long_empty(sample.at),
         });
         let slope = (ready_after - ready_before) / seconds;
-        if self.flow.is_fresh(sample.at) {
-            // It is known.
-        } else if ready_before > 0.0 && ready_after > 0.0 {
+        let is_busy = ready_before > 0.0 && ready_after > 0.0;
+        // Where it is known there is nothing to infer.
+        if is_busy && !self.flow.is_fresh(sample.at) {
             self.service_next.observe(&BusyInterval {
                 seconds,
                 ready_before,

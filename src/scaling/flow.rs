@@ -85,6 +85,11 @@ impl Flow {
         self.known.map(|known| (known.arrivals(), known.service()))
     }
 
+    /// Whether the seconds per message come of messages more than of what was believed before them.
+    pub(super) fn has_seen_work(&self) -> bool {
+        self.known.is_some_and(|known| known.done > 2.0 * PRIOR_MESSAGES)
+    }
+
     /// Messages that are with consumers at the newest reading.
     pub(super) fn unacknowledged(&self) -> Option<u64> {
         self.last.map(|last| last.detail.unacknowledged)

@@ -199,6 +199,11 @@ impl History {
         let good_for = self.good_since.map_or(Duration::ZERO, |since| self.now.since(since));
         let no_queue = matches!(moment.told, Told::NoQueue);
         let busy = self.engine.busy(&fleet, self.now);
+        // Between two readings: where it is known who is idle, messages that waited at the last one are no lack of data.
+        let missing = match moment.told {
+            Told::Silence if busy.is_some() => late || self.good_since.is_none(),
+            Told::Ready(_) | Told::Nothing | Told::NoQueue | Told::Lost | Told::Silence => missing,
+        };
         Made { decision, again, before, fleet, missing, no_queue, ready, empty_for, good_for, busy }
     }
 }

@@ -100,10 +100,10 @@ impl Service {
         }
     }
 
-    /// Takes over what was measured elsewhere, in seconds.
-    pub(super) fn adopt(&mut self, seconds: f64) {
-        let usual_change = self.usual_change;
-        *self = Self { usual_change, observed: true, ..Self::new(Some(seconds)) };
+    /// Takes over what was measured elsewhere, in seconds, and whether that is more than what was believed before.
+    pub(super) fn adopt(&mut self, seconds: f64, is_learned: bool) {
+        let (usual_change, learned) = (self.usual_change, self.learned || is_learned);
+        *self = Self { usual_change, learned, observed: true, ..Self::new(Some(seconds)) };
         self.rate_variance = (MEASURED_SPREAD * self.rate).powi(2);
     }
 

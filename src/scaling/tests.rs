@@ -372,6 +372,17 @@ fn where_it_is_known_who_is_at_work_all_idle_ones_go_after_one_window_and_no_bus
 }
 
 #[test]
+fn what_a_broker_tells_is_called_learned_once_messages_were_done() {
+    let mut bench = Bench::new(GOAL, Learned::default(), 1);
+    let mut acknowledged = 0;
+    told(&mut bench, 20, 0, 0, &mut acknowledged);
+    assert_eq!(bench.engine.learned().service_seconds, None);
+    told(&mut bench, 20, 1, 5, &mut acknowledged);
+    let learned = bench.engine.learned().service_seconds.expect("a hundred messages were done");
+    assert!((0.1..0.3).contains(&learned), "{learned}");
+}
+
+#[test]
 fn a_broker_that_stops_telling_more_leaves_the_engine_with_what_it_learned() {
     let mut bench = Bench::new(Goal { max: 100, ..GOAL }, LEARNED, 60);
     let mut acknowledged = 0;

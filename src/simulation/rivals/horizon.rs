@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::simulation::policy::{Policy, Removal, Rhythm, Tick};
+use crate::simulation::policy::{Policy, Reading, Removal, Rhythm, Tick};
 
 /// `balanceCooldown`.
 const COOLDOWN: Duration = Duration::from_secs(3);
@@ -50,7 +50,7 @@ impl Policy for Horizon {
 
     fn decide(&mut self, tick: &Tick<'_>) -> u32 {
         let (live, terminating) = (tick.consumers.live(), tick.consumers.draining());
-        match tick.reading.and_then(super::super::policy::Reading::ready) {
+        match tick.reading.and_then(Reading::ready) {
             Some(ready) => self.scale(ready, live, terminating),
             None => live.max(self.min),
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::core::time::Time;
-use crate::simulation::policy::{Policy, Removal, Rhythm, Tick};
+use crate::simulation::policy::{Policy, Reading, Removal, Rhythm, Tick};
 
 const TICK_SECONDS: u64 = 2;
 const STABLE: usize = 60;
@@ -95,7 +95,7 @@ impl Policy for Knative {
 
     fn decide(&mut self, tick: &Tick<'_>) -> u32 {
         // The proxies beside the pods count what is in the system; where the queue says nothing, they have nothing.
-        let Some(ready) = tick.reading.and_then(super::super::policy::Reading::ready) else {
+        let Some(ready) = tick.reading.and_then(Reading::ready) else {
             return self.desired;
         };
         if self.samples.len() == STABLE {

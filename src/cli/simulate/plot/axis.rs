@@ -1,5 +1,7 @@
 //! Axes: where a value stands, and which round values are marked.
 
+use crate::core::words::grouped;
+
 /// How values are laid out along an axis, from 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scale {
@@ -96,21 +98,13 @@ pub(super) fn times(seconds: f64, most: u32) -> Vec<(f64, String)> {
     multiples(step, seconds).into_iter().map(|at| (at, format!("{:.0} {word}", at / unit))).collect()
 }
 
-/// A number with thousands set apart: `12,500`, `0.25`.
+/// A number that is not negative, with thousands set apart: `12,500`, `0.25`.
 pub(super) fn count(value: f64) -> String {
-    if value.abs() < 1_000.0 {
+    if value < 1_000.0 {
         let text = format!("{value:.3}");
         return text.trim_end_matches('0').trim_end_matches('.').to_owned();
     }
-    let digits = format!("{value:.0}");
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    grouped(value.round() as u64)
 }
 
 #[cfg(test)]

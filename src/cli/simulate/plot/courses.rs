@@ -116,7 +116,7 @@ fn columns(plot: &Plot<'_>) -> [Column; 3] {
         },
         Column {
             title: "Consumers",
-            unit: "paid for; dark line: what the work takes".to_owned(),
+            unit: "paid for; line: what the work takes".to_owned(),
             scale: consumer_scale,
             value: consumers,
             steps: true,
