@@ -13,17 +13,24 @@ const LONGEST: Duration = Duration::from_millis(1_700);
 pub(super) struct Backoff {
     random: Random,
     attempts: u32,
+    first: Duration,
+    longest: Duration,
 }
 
 impl Backoff {
-    /// Different seeds wait differently.
+    /// The waits of the probe. Different seeds wait differently.
     pub(super) fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), attempts: 0 }
+        Self::between(FIRST, LONGEST, seed)
+    }
+
+    /// Waits that grow from `first` to `longest`.
+    pub(super) fn between(first: Duration, longest: Duration, seed: u64) -> Self {
+        Self { random: Random::new(seed), attempts: 0, first, longest }
     }
 
     /// The wait after one more failure.
     pub(super) fn next(&mut self) -> Duration {
-        let full = FIRST.saturating_mul(1 << self.attempts.min(8)).min(LONGEST);
+        let full = self.first.saturating_mul(1 << self.attempts.min(8)).min(self.longest);
         self.attempts = self.attempts.saturating_add(1);
         full.mul_f64(0.5 + self.random.unit() / 2.0)
     }

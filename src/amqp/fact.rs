@@ -27,6 +27,24 @@ pub enum Fact {
         /// When.
         at: Time,
     },
+    /// The state of a broker's management API changed, or its error did.
+    Management {
+        /// The broker's name in the configuration.
+        broker: String,
+        /// Its state now.
+        state: ManagementState,
+    },
+    /// What the management API tells of a queue.
+    Figures {
+        /// The broker's name in the configuration.
+        broker: String,
+        /// The queue's name.
+        queue: String,
+        /// What it told.
+        figures: Figures,
+        /// When it was received. The broker renews its figures every 5 s, so they may be as much older.
+        at: Time,
+    },
     /// A round over all queues that are not in quarantine is complete.
     Round {
         /// The broker's name in the configuration.
@@ -47,6 +65,48 @@ pub enum BrokerState {
     Refused(String),
     /// There is no connection: refused, lost, timed out, not resolved, certificate not trusted.
     Unreachable(String),
+}
+
+/// How a broker's management API stands. Texts are sentences for people and never contain the password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManagementState {
+    /// Not asked yet.
+    Connecting,
+    /// It answers and tells everything.
+    Answers,
+    /// It answers, and does not tell everything.
+    Limited(String),
+    /// It does not answer, or not with what is wanted.
+    Fails(String),
+}
+
+/// What the management API tells of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Messages ready.
+    pub ready: u64,
+    /// Messages with consumers.
+    pub unacknowledged: u64,
+    /// What came and went; absent where that is not told, or means nothing.
+    pub flow: Result<Counters, NoFlow>,
+}
+
+/// Messages since the broker counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// Acknowledged.
+    pub acknowledged: u64,
+    /// Published to the queue, where that is told.
+    pub published: Option<u64>,
+}
+
+/// Why the counters of a queue are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoFlow {
+    /// The broker does not count, or has not yet.
+    NotCounted,
+    /// Most messages are taken as acknowledged when they are delivered, so that nobody can tell who works on one.
+    AutomaticAcknowledgement,
 }
 
 /// What a queue said.

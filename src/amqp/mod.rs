@@ -1,13 +1,15 @@
-//! Reads queues: one connection per broker that never publishes, passive declares only. No policy.
+//! Reads queues: one connection per broker that never publishes, passive declares only; and, where it is configured, the
+//! broker's management API. No policy.
 //!
-//! [`probe::Probe`] is the door. It tells what it finds as [`fact::Fact`]s, among them every failure, and never gives
-//! up. lapin logs at error level whatever its caller does about an error, and its trace level shows logins: a
-//! subscriber must switch the target `lapin` off.
+//! [`probe::Probe`] is the door to the first, [`management::Management`] to the second. They tell what they find as
+//! [`fact::Fact`]s, among them every failure, and never give up. lapin logs at error level whatever its caller does about
+//! an error, and its trace level shows logins: a subscriber must switch the target `lapin` off.
 
 mod address;
 mod backoff;
 mod dial;
 pub mod fact;
+pub mod management;
 pub mod probe;
 mod quarantine;
 mod reader;

@@ -34,8 +34,12 @@ impl Told {
     }
 
     fn start_with(url: &str, queues: &[&str], change: impl FnOnce(&mut ProbeSettings)) -> Self {
-        let broker =
-            BrokerSpec { name: "default".into(), url: Secret::new(url), shown: "amqp://somewhere".into() };
+        let broker = BrokerSpec {
+            name: "default".into(),
+            url: Secret::new(url),
+            shown: "amqp://somewhere".into(),
+            management: None,
+        };
         let mut settings = ProbeSettings { interval: INTERVAL, ..ProbeSettings::new(broker) };
         change(&mut settings);
         let (sender, facts) = channel(1_000);
@@ -59,20 +63,19 @@ impl Told {
     async fn until_reading(&mut self, name: &str, wanted: impl Fn(&Reading) -> bool) {
         self.until(&format!("a reading of {name}"), |fact| match fact {
             Fact::Queue { queue, reading, .. } => queue == name && wanted(reading),
-            Fact::Broker { .. } | Fact::Round { .. } => false,
+            Fact::Broker { .. } | Fact::Management { .. } | Fact::Figures { .. } | Fact::Round { .. } => {
+                false
+            }
         })
         .await;
     }
 
     async fn until_state(&mut self, wanted: impl Fn(&BrokerState) -> bool) -> BrokerState {
-        let fact = self.until("a state", |fact| match fact {
-            Fact::Broker { state, .. } => wanted(state),
-            Fact::Queue { .. } | Fact::Round { .. } => false,
-        });
-        match fact.await {
-            Fact::Broker { state, .. } => state,
-            Fact::Queue { .. } | Fact::Round { .. } => unreachable!("until returns what was wanted"),
-        }
+        let is_wanted = |fact: &Fact| matches!(fact, Fact::Broker { state, .. } if wanted(state));
+        let Fact::Broker { state, .. } = self.until("a state", is_wanted).await else {
+            unreachable!("until returns what was wanted")
+        };
+        state
     }
 
     async fn until_rounds(&mut self, count: usize) {
@@ -90,7 +93,8 @@ impl Told {
                 Fact::Queue { queue, reading: Reading::Depth { .. }, .. } => {
                     current.insert(queue.clone());
                 }
-                Fact::Queue { .. } | Fact::Broker { .. } => {}
+                Fact::Queue { .. } | Fact::Broker { .. } | Fact::Management { .. } | Fact::Figures { .. } => {
+                }
                 Fact::Round { .. } => rounds.push(std::mem::take(&mut current)),
             }
         }

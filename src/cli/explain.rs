@@ -93,7 +93,10 @@ fn now(program: &ProgramView) -> Vec<String> {
             .unwrap_or_default();
         lines.push(pair("wait goal", &format!("{}{predicted}", seconds(goal))));
     }
-    lines.extend(program.queues.iter().map(|queue| pair("queue", &read(queue))));
+    for queue in &program.queues {
+        lines.push(pair("queue", &read(queue)));
+        lines.extend(queue.remarks.iter().map(|remark| pair("beware", remark)));
+    }
     lines
 }
 

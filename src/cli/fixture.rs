@@ -79,6 +79,7 @@ pub(crate) fn snapshot() -> Snapshot {
             state: "connected".to_owned(),
             url: "amqp://127.0.0.1".to_owned(),
             error: None,
+            management: None,
         }],
         programs: vec![orders, mailer, web],
         ..Snapshot::default()

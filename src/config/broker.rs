@@ -2,7 +2,7 @@
 
 use amq_protocol::uri::{AMQPAuthority, AMQPScheme, AMQPUri, AMQPUserInfo};
 
-use super::raw;
+use super::{management, raw};
 use crate::core::secret::Secret;
 use crate::core::spec::BrokerSpec;
 
@@ -52,7 +52,14 @@ pub(super) fn broker(name: &str, raw: &raw::Broker) -> Result<BrokerSpec, Broker
     };
     // A query has the client's own settings, so the address of the file is kept as it is.
     let url = raw.url.clone().unwrap_or_else(|| Secret::new(uri.to_string()));
-    Ok(BrokerSpec { name: name.to_owned(), url, shown: shown(&uri) })
+    let management = match &raw.management {
+        Some(address) if !address.reveal().is_empty() => {
+            Some(management::management(address.reveal(), &uri.authority.userinfo)?)
+        }
+        // `management: ${RABBITMQ_API:-}` asks for nothing where the variable is not set.
+        Some(_) | None => None,
+    };
+    Ok(BrokerSpec { name: name.to_owned(), url, shown: shown(&uri), management })
 }
 
 /// What is allowed but hardly meant, as a sentence.

@@ -17,6 +17,7 @@ mod leaves;
 mod load;
 mod looks;
 mod machine;
+mod management;
 #[cfg(test)]
 mod manual;
 mod problem;

@@ -101,7 +101,7 @@ pub(super) struct Socket {
 /// A broker: its address, or the parts of the address.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-shorthand" = "url", "x-not-yet" = ["management"]))]
+#[schemars(extend("x-shorthand" = "url"))]
 pub(super) struct Broker {
     /// `amqp://user:password@host:5672/vhost`, or amqps:// for TLS. Special characters are percent-encoded: the virtual
     /// host `/` is `%2f`.
@@ -125,6 +125,11 @@ pub(super) struct Broker {
     /// Whether to use TLS.
     #[schemars(extend("default" = false))]
     pub(super) tls: Option<bool>,
+    /// The address of the broker's management API, `http(s)://user:password@host:15672`, special characters
+    /// percent-encoded: messages unacknowledged, acknowledged and published are read there every 5 s, and scaling needs
+    /// to infer less. Without a login in it, the broker's own. The user needs the tag `monitoring`. Empty: none.
+    #[schemars(schema_with = "leaves::secret")]
+    pub(super) management: Option<Secret>,
 }
 
 /// What holds for every program that does not say otherwise.

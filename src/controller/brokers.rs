@@ -6,17 +6,28 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::handle::Histogram;
-use super::snapshot::BrokerView;
-use crate::amqp::fact::{BrokerState, Fact, Reading};
+use super::snapshot::{BrokerView, ManagementView};
+use crate::amqp::fact::{BrokerState, Counters, Fact, Figures, ManagementState, NoFlow, Reading};
+use crate::amqp::management::{Management, ManagementSettings};
 use crate::amqp::probe::{Probe, ProbeSettings};
 use crate::core::event;
 use crate::core::observed::BrokerHealth;
 use crate::core::spec::{BrokerSpec, ProgramSpec};
 use crate::core::time::Time;
-use crate::scaling::input::Observation;
+use crate::scaling::input::{Detail, Observation};
 
 /// Bounds of the histogram of probe rounds, in seconds.
 const ROUND_BOUNDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+/// How old what the management API told may be and still be shown. The engine forgets it at the same age.
+const FIGURES_FRESH: Duration = Duration::from_secs(16);
+
+/// What follows where the management API does not answer.
+const GOES_ON: &str = "scaling goes by what AMQP tells until it does";
+
+/// What is to be known of a queue whose consumers do not acknowledge.
+const AUTOMATIC: &str = "its messages are taken as acknowledged when they are delivered, so nobody can tell how long one \
+                         takes or who works on one, and scaling goes by what AMQP tells";
 
 /// All brokers and the queues that are read.
 #[derive(Debug)]
@@ -34,6 +45,9 @@ struct Broker {
     probe: Option<Probe>,
     state: BrokerState,
     rounds: Histogram,
+    /// Absent while no program reads a queue there, and where no address is configured.
+    management: Option<Management>,
+    management_state: ManagementState,
 }
 
 /// What a queue last said.
@@ -43,6 +57,8 @@ pub(crate) struct QueueSeen {
     pub(crate) depth: Option<Depth>,
     /// What stands in the way of a fresh one.
     pub(crate) error: Option<String>,
+    /// What the management API told last, and when.
+    pub(crate) figures: Option<(Figures, Time)>,
     /// The broker is not connected, whose own trouble says more.
     is_cut_off: bool,
 }
@@ -73,13 +89,23 @@ impl Brokers {
             let unchanged = self
                 .brokers
                 .get(&spec.name)
-                .is_some_and(|broker| broker.spec == *spec && broker.interval == interval);
+                .is_some_and(|broker| broker.spec.url == spec.url && broker.interval == interval);
             if !unchanged {
-                let (state, rounds) = (BrokerState::Connecting, Histogram::new(&ROUND_BOUNDS));
-                let broker = Broker { spec: spec.clone(), interval, probe: None, state, rounds };
-                self.brokers.insert(spec.name.clone(), broker);
+                self.brokers.insert(spec.name.clone(), Broker::new(spec, interval));
             }
             let Some(broker) = self.brokers.get_mut(&spec.name) else { continue };
+            if broker.spec.management != spec.management {
+                (broker.management, broker.management_state) = (None, ManagementState::Connecting);
+                broker.spec.management.clone_from(&spec.management);
+            }
+            match (&broker.management, queues.is_empty() || spec.management.is_none()) {
+                (_, true) => broker.management = None,
+                (Some(management), false) => management.set_queues(queues.clone()),
+                (None, false) => {
+                    let settings = ManagementSettings::new(spec.clone());
+                    broker.management = Some(Management::start(settings, queues.clone(), self.facts.clone()));
+                }
+            }
             match (&broker.probe, queues.is_empty()) {
                 (_, true) => broker.probe = None,
                 (Some(probe), false) => probe.set_queues(queues),
@@ -113,6 +139,26 @@ impl Brokers {
         }
     }
 
+    /// What a person should know of what the management API tells of `queue`, one sentence each.
+    pub(crate) fn remarks(&self, broker: &str, queue: &str, now: Time) -> Vec<String> {
+        let Some(known) = self.brokers.get(broker) else { return Vec::new() };
+        let by_itself = match &known.management_state {
+            ManagementState::Fails(why) => Some(format!("{why}; {GOES_ON}")),
+            ManagementState::Limited(why) => Some(why.clone()),
+            ManagementState::Connecting | ManagementState::Answers => None,
+        };
+        let flow = self.figures(broker, queue, now).map(|figures| figures.flow);
+        let of_queue =
+            matches!(flow, Some(Err(NoFlow::AutomaticAcknowledgement))).then(|| AUTOMATIC.to_owned());
+        by_itself.into_iter().chain(of_queue).collect()
+    }
+
+    /// What the management API told last of `queue`, if that is not too old to be shown.
+    pub(crate) fn figures(&self, broker: &str, queue: &str, now: Time) -> Option<Figures> {
+        let seen = self.queues.get(&(broker.to_owned(), queue.to_owned()))?;
+        seen.figures.filter(|(_, at)| now.since(*at) <= FIGURES_FRESH).map(|(figures, _)| figures)
+    }
+
     /// The brokers as shown.
     pub(crate) fn views(&self) -> Vec<BrokerView> {
         self.brokers
@@ -130,6 +176,7 @@ impl Brokers {
                     state: state.to_owned(),
                     url: broker.spec.shown.clone(),
                     error,
+                    management: broker.management_view(),
                 }
             })
             .collect()
@@ -150,6 +197,22 @@ impl Brokers {
                 let told = (known.state != state).then(|| sentence(&broker, &state));
                 known.state = state;
                 (Some(event::Fact::Broker { broker, health, at }), told)
+            }
+            Fact::Management { broker, state } => {
+                let Some(known) = self.brokers.get_mut(&broker) else { return (None, None) };
+                let before = std::mem::replace(&mut known.management_state, state);
+                (None, management_news(&broker, &before, &known.management_state))
+            }
+            Fact::Figures { broker, queue, figures, at } => {
+                let Some(seen) = self.queues.get_mut(&(broker.clone(), queue.clone())) else {
+                    return (None, None);
+                };
+                seen.figures = Some((figures, at));
+                let Ok(Counters { acknowledged, published }) = figures.flow else { return (None, None) };
+                let Figures { ready, unacknowledged, .. } = figures;
+                let detail = Detail { at, ready, unacknowledged, acknowledged, published };
+                let observation = Observation::Detail(detail);
+                (Some(event::Fact::Queue { broker, queue, observation }), None)
             }
             Fact::Round { broker, took } => {
                 if let Some(known) = self.brokers.get_mut(&broker) {
@@ -185,6 +248,48 @@ impl Brokers {
                 (Some(event::Fact::Queue { broker, queue, observation }), told)
             }
         }
+    }
+}
+
+impl Broker {
+    fn new(spec: &BrokerSpec, interval: Duration) -> Self {
+        Self {
+            spec: spec.clone(),
+            interval,
+            probe: None,
+            state: BrokerState::Connecting,
+            rounds: Histogram::new(&ROUND_BOUNDS),
+            management: None,
+            management_state: ManagementState::Connecting,
+        }
+    }
+
+    fn management_view(&self) -> Option<ManagementView> {
+        let spec = self.spec.management.as_ref()?;
+        let (state, error) = match (&self.management_state, &self.management) {
+            (_, None) => ("unused", None),
+            (ManagementState::Connecting, _) => ("connecting", None),
+            (ManagementState::Answers, _) => ("answering", None),
+            (ManagementState::Limited(why), _) => ("limited", Some(why.clone())),
+            (ManagementState::Fails(why), _) => ("failing", Some(why.clone())),
+        };
+        Some(ManagementView { state: state.to_owned(), url: spec.address.clone(), error })
+    }
+}
+
+/// What is worth a line in the log: that it begins to answer, and that it ceases to.
+fn management_news(broker: &str, before: &ManagementState, after: &ManagementState) -> Option<String> {
+    match (before, after) {
+        (ManagementState::Fails(_), ManagementState::Fails(_)) => None,
+        (_, ManagementState::Fails(why)) => Some(format!("broker \"{broker}\": {why}; {GOES_ON}")),
+        (_, ManagementState::Limited(why)) => Some(format!("broker \"{broker}\": {why}")),
+        (ManagementState::Fails(_), ManagementState::Answers) => {
+            Some(format!("broker \"{broker}\": the management API answers again"))
+        }
+        (ManagementState::Connecting | ManagementState::Limited(_), ManagementState::Answers) => {
+            Some(format!("broker \"{broker}\": the management API answers"))
+        }
+        (ManagementState::Answers, ManagementState::Answers) | (_, ManagementState::Connecting) => None,
     }
 }
 
@@ -255,7 +360,8 @@ mod tests {
         let (facts, _) = mpsc::channel(1);
         let mut brokers = Brokers::new(facts);
         let url = Secret::new("amqp://shop:hunter2@mq/%2f");
-        let spec = BrokerSpec { name: "default".into(), url, shown: "amqp://shop@mq/%2f".into() };
+        let spec =
+            BrokerSpec { name: "default".into(), url, shown: "amqp://shop@mq/%2f".into(), management: None };
         // No program reads a queue there, so no connection is made.
         brokers.configure(&[spec], &[], Duration::from_secs(1));
         brokers
@@ -327,5 +433,58 @@ mod tests {
         assert_eq!(told.as_deref(), Some("broker \"default\": the broker refuses the login of shop"));
         assert_eq!(brokers.observe(refused()).1, None);
         assert!(!format!("{brokers:?}{:?}", brokers.views()).contains("hunter2"));
+    }
+
+    fn figures(unacknowledged: u64, flow: Result<Counters, NoFlow>) -> Fact {
+        let (broker, queue) = ("default".to_owned(), "orders".to_owned());
+        let figures = Figures { ready: 3, unacknowledged, flow };
+        Fact::Figures { broker, queue, figures, at: Time::from_millis(6_000) }
+    }
+
+    #[test]
+    fn what_the_management_api_tells_reaches_the_engine_where_it_counts_messages_and_is_shown_while_it_is_fresh()
+     {
+        let mut brokers = brokers();
+        brokers.observe(reading(Reading::Depth { ready: 3, consumers: 2 }));
+        let counted = Counters { acknowledged: 7, published: Some(11) };
+        let (fact, told) = brokers.observe(figures(2, Ok(counted)));
+        let Some(event::Fact::Queue { observation: Observation::Detail(detail), .. }) = fact else {
+            panic!("{fact:?}");
+        };
+        assert_eq!((detail.ready, detail.unacknowledged, detail.acknowledged), (3, 2, 7));
+        assert_eq!((detail.published, told), (Some(11), None));
+        let shown = |brokers: &Brokers, seconds: u64| {
+            brokers
+                .figures("default", "orders", Time::from_millis(seconds * 1_000))
+                .map(|told| told.unacknowledged)
+        };
+        assert_eq!((shown(&brokers, 22), shown(&brokers, 23)), (Some(2), None));
+
+        let (fact, _) = brokers.observe(figures(4, Err(NoFlow::AutomaticAcknowledgement)));
+        assert_eq!((fact, shown(&brokers, 7)), (None, Some(4)), "shown, and nothing to scale by");
+        let remarks = brokers.remarks("default", "orders", Time::from_millis(7_000));
+        assert_eq!(remarks, [AUTOMATIC]);
+    }
+
+    #[test]
+    fn the_end_of_what_the_management_api_tells_is_said_once_and_so_is_its_return() {
+        let mut brokers = brokers();
+        let mut say = |state| brokers.observe(Fact::Management { broker: "default".into(), state }).1;
+        assert_eq!(
+            say(ManagementState::Answers).as_deref(),
+            Some("broker \"default\": the management API answers")
+        );
+        let why = "the management API at http://mq:15672 did not answer within 5 s";
+        let said = say(ManagementState::Fails(why.into()));
+        assert_eq!(said, Some(format!("broker \"default\": {why}; {GOES_ON}")));
+        assert_eq!(say(ManagementState::Fails("another one".into())), None);
+        let back = "broker \"default\": the management API answers again";
+        assert_eq!(say(ManagementState::Answers).as_deref(), Some(back));
+        brokers.observe(Fact::Management {
+            broker: "default".into(),
+            state: ManagementState::Fails(why.into()),
+        });
+        let remarks = brokers.remarks("default", "orders", Time::from_millis(1));
+        assert_eq!(remarks, [format!("{why}; {GOES_ON}")]);
     }
 }

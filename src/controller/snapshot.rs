@@ -50,6 +50,20 @@ pub struct BrokerView {
     pub url: String,
     /// What stands in the way, as a sentence.
     pub error: Option<String>,
+    /// Its management API, where one is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub management: Option<ManagementView>,
+}
+
+/// A broker's management API as seen now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ManagementView {
+    /// `connecting`, `answering`, `limited` (it answers and does not tell everything), `failing`, or `unused`.
+    pub state: String,
+    /// Its address without the login.
+    pub url: String,
+    /// What stands in the way, as a sentence.
+    pub error: Option<String>,
 }
 
 /// A program as seen now.
@@ -181,7 +195,7 @@ pub struct QueueView {
     pub queue: String,
     /// Messages ready for delivery; absent before the first reading.
     pub ready: Option<u64>,
-    /// Messages delivered and not acknowledged; absent where the broker does not tell.
+    /// Messages delivered and not acknowledged; absent where no management API tells.
     pub unacked: Option<u64>,
     /// Consumers on the queue, ours and others'; absent before the first reading.
     pub consumers: Option<u64>,
@@ -191,6 +205,9 @@ pub struct QueueView {
     pub age_seconds: Option<f64>,
     /// Why there is no fresh reading, as a sentence.
     pub error: Option<String>,
+    /// What else is to be known of how it is read, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// A process as seen now.

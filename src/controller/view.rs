@@ -223,11 +223,15 @@ impl Scene<'_> {
             broker: scale.broker.clone(),
             queue: scale.queue.clone(),
             ready: seen.depth.map(|depth| depth.ready),
-            unacked: None,
+            unacked: self
+                .brokers
+                .figures(&scale.broker, &scale.queue, self.now)
+                .map(|figures| figures.unacknowledged),
             consumers: seen.depth.map(|depth| depth.consumers),
             polling,
             age_seconds: seen.depth.map(|depth| self.now.since(depth.at).as_secs_f64()),
             error: seen.error,
+            remarks: self.brokers.remarks(&scale.broker, &scale.queue, self.now),
         }]
     }
 

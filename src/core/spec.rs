@@ -528,6 +528,20 @@ pub struct BrokerSpec {
     pub url: Secret,
     /// The same address without the password, for people.
     pub shown: String,
+    /// Its management API, where it is to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub management: Option<ManagementSpec>,
+}
+
+/// Where a broker tells more than over AMQP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagementSpec {
+    /// `http://` or `https://` address with what stands before `/api`, without a login and without a slash at its end.
+    pub address: String,
+    /// The user's name as it is, nothing encoded.
+    pub user: String,
+    /// The password as it is.
+    pub password: Secret,
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::controller::handle::{Histogram, Histograms};
-use crate::controller::snapshot::{BrokerView, HoldView, ProcessView, ProgramView, QueueView, Snapshot};
+use crate::controller::snapshot::{
+    BrokerView, HoldView, ManagementView, ProcessView, ProgramView, QueueView, Snapshot,
+};
 
 /// One scaled program with one process.
 pub(crate) fn small_snapshot() -> Snapshot {
@@ -46,6 +48,11 @@ fn broker(name: &str, state: &str, error: Option<&str>) -> BrokerView {
         state: state.to_owned(),
         url: format!("amqp://worker@{name}.example:5672/shop"),
         error: error.map(str::to_owned),
+        management: Some(ManagementView {
+            state: if error.is_none() { "answering" } else { "failing" }.to_owned(),
+            url: format!("http://{name}.example:15672"),
+            error: error.map(|_| "the management API did not answer within 5 s".to_owned()),
+        }),
     }
 }
 

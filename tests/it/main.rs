@@ -25,6 +25,7 @@ mod harness;
 mod health;
 #[cfg(test)]
 mod keeper;
+mod management;
 mod output;
 mod readiness;
 mod recycling;

@@ -42,7 +42,8 @@ probe_interval: 250ms
 shutdown_timeout: 2m
 brokers:
   default: {host: rabbit, user: me, password: "${PASSWORD}", vhost: shop}
-  other: amqps://u:p@h/v
+  other: {url: amqps://u:p@h/v, management: "https://m:q@h:15671/mq/"}
+  third: {url: amqps://u:p@h/v, management: "${NOTHING}"}
 defaults:
   directory: base
   user: 33
@@ -89,8 +90,14 @@ programs:
     assert_eq!(settings.probe_interval, Duration::from_millis(250));
     assert_eq!(settings.shutdown_timeout, Some(Duration::from_secs(120)));
     let shown: Vec<_> = settings.brokers.iter().map(|broker| broker.shown.as_str()).collect();
-    assert_eq!(shown, ["amqp://me@rabbit:5672/shop", "amqps://u@h:5671/v"]);
+    assert_eq!(shown, ["amqp://me@rabbit:5672/shop", "amqps://u@h:5671/v", "amqps://u@h:5671/v"]);
     assert_eq!(settings.brokers[0].url.reveal(), "amqp://me:hunter2@rabbit:5672/shop");
+    assert_eq!((&settings.brokers[0].management, &settings.brokers[2].management), (&None, &None));
+    let management = settings.brokers[1].management.as_ref().unwrap();
+    assert_eq!(
+        (management.address.as_str(), management.user.as_str(), management.password.reveal()),
+        ("https://h:15671/mq", "m", "q")
+    );
 
     let [web, orders] = settings.programs.as_slice() else { panic!("two programs in the order of the file") };
     assert_eq!(web.name.as_str(), "web");

@@ -1,6 +1,6 @@
 //! What is wrong is said, all of it, at its place and with what to try.
 
-use super::{directory, settings, variables, wrong};
+use super::{directory, variables, wrong};
 use crate::config::load;
 
 #[test]
@@ -50,7 +50,7 @@ programs:
     let text = load(&directory.path().join("shop.yaml"), &variables()).unwrap_err().to_string();
     let text = text.replace(&format!("{}/", directory.path().display()), "");
     let expected = "\
-error: unknown key `managment`
+error: unknown key `managment`; did you mean `management`?
  --> shop.yaml:2:46
   |
 2 |   default: {url: ***, managment: ***}
@@ -232,13 +232,10 @@ fn features_to_come_are_refused_and_never_silently_accepted() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].ends_with(&format!("`{key}` is not supported yet")), "{found:?}");
     }
-    for text in
-        ["budget: {processes: 4}", "budgets: {a: 1}", "brokers: {b: {url: amqp://h, management: 'http://h'}}"]
-    {
+    for text in ["budget: {processes: 4}", "budgets: {a: 1}"] {
         let found = wrong(text);
         assert!(found.len() == 1 && found[0].ends_with("is not supported yet"), "{found:?}");
     }
-    settings("brokers:\n  b:\n    url: amqp://h\n    management: ${RABBITMQ_API:-}\n");
 }
 
 #[test]

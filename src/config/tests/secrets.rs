@@ -20,6 +20,11 @@ fn no_secret_is_ever_shown() {
         "brokers: {b: {host: h, password: \"hunter2\\0\"}}",
         "brokers: {b: {url: 'amqp://h', password: hunter2}}",
         "brokers: {b: {management: 'http://me:hunter2@h'}}",
+        "brokers: {b: {url: amqp://h, management: 'hunter2'}}",
+        "brokers: {b: {url: amqp://h, management: 'http://me:hunter2@'}}",
+        "brokers: {b: {url: amqp://h, management: 'http://me:hunter2@h/#/queues'}}",
+        "brokers: {b: {url: amqp://h, management: 'amqp://me:hunter2@h'}}",
+        "brokers: {b: {url: amqp://h, management: ['hunter2']}}",
         "brokers: {b: {host: h, port: '${PASSWORD}'}}",
         "brokers: {b: [hunter2]}",
         "brokers: {b: &x hunter2, c: *x}",
@@ -42,7 +47,9 @@ fn no_secret_is_ever_shown() {
         assert!(!shown.contains("hunter2"), "{text}\n{shown}");
         assert!(shown.contains("shop.yaml"));
     }
-    let settings = settings("brokers: {b: {host: h, user: me, password: '${PASSWORD}'}}");
+    let settings = settings(
+        "brokers: {b: {host: h, user: me, password: '${PASSWORD}', management: 'http://m:hunter2@h:15672'}}",
+    );
     assert!(!format!("{settings:?}").contains("hunter2"));
 }
 

@@ -105,6 +105,8 @@ async fn the_page_shows_every_program_process_queue_and_reason() {
         "120 messages wait and one consumer needs 6 s for them, so 4 are wanted",
         "cannot connect to 10.0.0.9:5672: connection refused",
         "the broker is unreachable",
+        "management API answering",
+        "management API failing</span> <span class=\"quiet\">the management API did not answer within 5 s",
         "held at 3 by an operator (page) for another 10m",
         "starts again in 16s after 7 failures in a row",
         "last: exit code 1",

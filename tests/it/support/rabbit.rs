@@ -1,4 +1,5 @@
-//! A private RabbitMQ node: own name, ports, cookie, port mapper and directory, loopback only, no plugins.
+//! A private RabbitMQ node: own name, ports, cookie, port mapper and directory, loopback only, and no plugins unless the
+//! management API is asked for.
 //!
 //! Debian's packaged scripts are run directly, which works for root and for any other user alike. A cold start takes about
 //! eight seconds, so tests share one node unless they stop or break it.
@@ -36,6 +37,8 @@ pub(crate) struct Rabbit {
     certificates: Certificates,
     distribution: ReservedPort,
     port_mapper: ReservedPort,
+    /// Of the management API, where it is on.
+    management: Option<ReservedPort>,
     /// None while the node is stopped.
     server: Option<Child>,
 }
@@ -49,10 +52,26 @@ impl Rabbit {
 
     /// A node of the test's own, which it may stop and break. Returns when clients can connect.
     pub(crate) fn start() -> Self {
+        Self::start_node(None)
+    }
+
+    /// The node with a management API that the tests of this run share, used like [`Rabbit::shared`].
+    pub(crate) fn shared_with_management() -> &'static Self {
+        static SHARED: OnceLock<Rabbit> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start_node(Some(ReservedPort::reserve())))
+    }
+
+    fn start_node(management: Option<ReservedPort>) -> Self {
         let directory = run::directory("rabbit");
         let encrypted = ReservedPort::reserve();
         let certificates = Certificates::make(&directory);
-        write_files(&directory, &configuration(&encrypted, &certificates));
+        let mut configuration = configuration(&encrypted, &certificates);
+        if let Some(port) = &management {
+            let port = port.number();
+            configuration += &format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n");
+        }
+        let plugins = if management.is_some() { "[rabbitmq_management].\n" } else { "[].\n" };
+        write_files(&directory, &configuration, plugins);
         let mut node = Self {
             id: run::unique("rabbit"),
             directory,
@@ -61,6 +80,7 @@ impl Rabbit {
             certificates,
             distribution: ReservedPort::reserve(),
             port_mapper: ReservedPort::reserve(),
+            management,
             server: None,
         };
         node.start_again();
@@ -123,6 +143,17 @@ impl Rabbit {
     /// [`Rabbit::authority`].
     pub(crate) fn encrypted_url(&self) -> String {
         format!("amqps://guest:guest@127.0.0.1:{}/%2f", self.encrypted.number())
+    }
+
+    /// The address of the management API for this user; panics where it is off.
+    pub(crate) fn management_with(&self, user: &str, password: &str) -> String {
+        let port = self.management.as_ref().expect("a node with a management API").number();
+        format!("http://{user}:{password}@127.0.0.1:{port}")
+    }
+
+    /// The address of the management API for the user guest.
+    pub(crate) fn management(&self) -> String {
+        self.management_with("guest", "guest")
     }
 
     /// The file of the authority that vouches for this node.
@@ -230,12 +261,12 @@ fn configuration(encrypted: &ReservedPort, certificates: &Certificates) -> Strin
     )
 }
 
-fn write_files(directory: &Path, configuration: &str) {
+fn write_files(directory: &Path, configuration: &str, plugins: &str) {
     for name in ["data", "log"] {
         fs::create_dir(directory.join(name)).expect("the directory is new");
     }
     for (name, content) in
-        [("rabbitmq-env.conf", ""), ("rabbitmq.conf", configuration), ("enabled_plugins", "[].\n")]
+        [("rabbitmq-env.conf", ""), ("rabbitmq.conf", configuration), ("enabled_plugins", plugins)]
     {
         fs::write(directory.join(name), content).expect("the directory is ours");
     }

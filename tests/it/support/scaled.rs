@@ -66,6 +66,15 @@ impl Scaled {
 
 /// A configuration whose broker is the one in the daemon's AMQP_URL.
 pub(crate) fn config<'a>(programs: impl IntoIterator<Item = &'a Scaled>) -> String {
+    config_of("{url: \"${AMQP_URL}\"}", programs)
+}
+
+/// The same with the management API in RABBITMQ_API.
+pub(crate) fn config_with_management<'a>(programs: impl IntoIterator<Item = &'a Scaled>) -> String {
+    config_of("{url: \"${AMQP_URL}\", management: \"${RABBITMQ_API}\"}", programs)
+}
+
+fn config_of<'a>(broker: &str, programs: impl IntoIterator<Item = &'a Scaled>) -> String {
     let programs: String = programs.into_iter().map(Scaled::yaml).collect();
-    format!("brokers: {{default: {{url: \"${{AMQP_URL}}\"}}}}\nprograms:\n{programs}")
+    format!("brokers: {{default: {broker}}}\nprograms:\n{programs}")
 }

@@ -1,0 +1,171 @@
+//! What an answer about queues says. The broker leaves out what it does not know, and old versions write an empty list for
+//! an empty object, so nothing is taken for granted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::request::encode;
+use crate::amqp::fact::{Counters, Figures, NoFlow};
+
+/// The most queues of one page. Source: RabbitMQ's management API.
+const PAGE_QUEUES: u32 = 500;
+/// The most pages that are read.
+pub(super) const PAGES_MAX: u64 = 200;
+/// The longest filter by names, in bytes; longer lines are refused by some proxies. Beyond it all queues are listed.
+const FILTER_BYTES_MAX: usize = 4_000;
+
+const COLUMNS: &str = "name,messages_ready,messages_unacknowledged,message_stats.ack,message_stats.publish,\
+                       message_stats.deliver_get,message_stats.deliver_no_ack,message_stats.get_no_ack";
+
+/// The path of a page of the queues that are asked for: just those, as long as their names fit into an address.
+pub(super) fn path(vhost: &str, queues: &BTreeSet<String>, page: u64) -> String {
+    let vhost = encode(vhost);
+    let path = format!("/queues/{vhost}?columns={COLUMNS}&page={page}&page_size={PAGE_QUEUES}");
+    let names: Vec<String> = queues.iter().map(|queue| literally(queue)).collect();
+    let filter = encode(&format!("^(?:{})$", names.join("|")));
+    if filter.len() > FILTER_BYTES_MAX { path } else { format!("{path}&use_regex=true&name={filter}") }
+}
+
+/// A regular expression that matches just this text.
+fn literally(text: &str) -> String {
+    let mut pattern = String::new();
+    for c in text.chars() {
+        if c.is_ascii() && !c.is_ascii_alphanumeric() && c != '_' {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+/// A page of an answer: what it tells by queue, and how many pages there are. `None` where it is no such page.
+pub(super) fn page(answer: &Value) -> Option<(BTreeMap<&str, Told>, u64)> {
+    let items = answer["items"].as_array()?;
+    let told = items.iter().filter_map(|item| Some((item["name"].as_str()?, told(item)?)));
+    Some((told.collect(), answer["page_count"].as_u64().unwrap_or(1)))
+}
+
+/// What is told of a queue at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    ready: u64,
+    unacknowledged: u64,
+    published: Option<u64>,
+    acknowledged: u64,
+    /// Taken as acknowledged when they were delivered.
+    unasked: u64,
+    /// Whether anything that was delivered is counted.
+    counts_deliveries: bool,
+}
+
+/// `None` where not even the depth is told, as of a queue whose node is down, or where statistics are switched off.
+fn told(item: &Value) -> Option<Told> {
+    let stats = &item["message_stats"];
+    let count = |name: &str| stats.get(name).and_then(Value::as_u64);
+    let or_none = |name: &str| count(name).unwrap_or(0);
+    Some(Told {
+        ready: item["messages_ready"].as_u64()?,
+        unacknowledged: item["messages_unacknowledged"].as_u64()?,
+        published: count("publish"),
+        acknowledged: or_none("ack"),
+        unasked: or_none("deliver_no_ack") + or_none("get_no_ack"),
+        counts_deliveries: or_none("deliver_get") > 0,
+    })
+}
+
+/// What is known of a queue from what was told of it so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ledger {
+    last: Option<Told>,
+    is_automatic: bool,
+}
+
+impl Ledger {
+    /// Takes what was told, and says what it means. `counts` says whether the broker counts messages at all.
+    pub(super) fn note(&mut self, told: Told, counts: bool) -> Figures {
+        if let Some(last) = self.last.replace(told) {
+            let unasked = told.unasked.saturating_sub(last.unasked);
+            let acknowledged = told.acknowledged.saturating_sub(last.acknowledged);
+            // Somebody who looks at a message by hand now and then changes nothing.
+            if unasked != acknowledged {
+                self.is_automatic = unasked > acknowledged;
+            }
+        }
+        // Counters come from other places of the broker than depths, and may be a moment later.
+        let is_counted = counts && (told.counts_deliveries || told.unacknowledged == 0);
+        let flow = match (is_counted, self.is_automatic) {
+            (false, _) => Err(NoFlow::NotCounted),
+            (true, true) => Err(NoFlow::AutomaticAcknowledgement),
+            (true, false) => {
+                Ok(Counters { acknowledged: told.acknowledged + told.unasked, published: told.published })
+            }
+        };
+        Figures { ready: told.ready, unacknowledged: told.unacknowledged, flow }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn one(item: Value) -> Option<Told> {
+        let answer = json!({"items": [item], "page_count": 1});
+        page(&answer).expect("a page").0.values().next().copied()
+    }
+
+    #[test]
+    fn a_queue_is_read_whatever_the_broker_leaves_out() {
+        let full = json!({"name": "orders", "messages_ready": 5, "messages_unacknowledged": 2, "message_stats":
+            {"ack": 10, "publish": 17, "deliver_get": 12, "deliver_no_ack": 0, "get_no_ack": 0}});
+        let figures = Ledger::default().note(one(full).unwrap(), true);
+        let flow = Ok(Counters { acknowledged: 10, published: Some(17) });
+        assert_eq!(figures, Figures { ready: 5, unacknowledged: 2, flow });
+        for stats in [json!(null), json!([]), json!({})] {
+            let bare = json!({"name": "orders", "messages_ready": 0, "messages_unacknowledged": 0,
+                "message_stats": stats});
+            let figures = Ledger::default().note(one(bare).unwrap(), true);
+            assert_eq!(figures.flow, Ok(Counters { acknowledged: 0, published: None }));
+        }
+        assert_eq!(one(json!({"name": "orders", "state": "down"})), None);
+        assert_eq!(page(&json!([{"name": "orders"}])), None);
+        assert_eq!(page(&json!({"error": "bad_request"})), None);
+    }
+
+    #[test]
+    fn counters_that_are_not_kept_are_not_taken_for_nothing_done() {
+        let held = Told { unacknowledged: 3, ..Told::default() };
+        assert_eq!(Ledger::default().note(held, true).flow, Err(NoFlow::NotCounted));
+        let idle = Told::default();
+        assert_eq!(Ledger::default().note(idle, false).flow, Err(NoFlow::NotCounted));
+    }
+
+    #[test]
+    fn messages_that_nobody_acknowledges_are_noticed_once_most_are_such() {
+        let mut ledger = Ledger::default();
+        let mut flow = |acknowledged, unasked| {
+            let told = Told { acknowledged, unasked, counts_deliveries: true, ..Told::default() };
+            ledger.note(told, true).flow
+        };
+        let counted = |acknowledged| Ok(Counters { acknowledged, published: None });
+        assert_eq!(flow(100, 50), counted(150), "what was before is nobody's business");
+        assert_eq!(flow(110, 51), counted(161), "somebody looked at one");
+        assert_eq!(flow(110, 90), Err(NoFlow::AutomaticAcknowledgement));
+        assert_eq!(flow(110, 90), Err(NoFlow::AutomaticAcknowledgement), "nothing happened");
+        assert_eq!(flow(130, 90), counted(220));
+    }
+
+    #[test]
+    fn only_the_wanted_queues_are_asked_for_as_long_as_their_names_fit() {
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let short = path("/", &named(&["a.b", "ü[c]"]), 2);
+        assert!(short.starts_with("/queues/%2F?columns=name,"), "{short}");
+        let filter =
+            "&page=2&page_size=500&use_regex=true&name=%5E%28%3F%3Aa%5C.b%7C%C3%BC%5C%5Bc%5C%5D%29%24";
+        assert!(short.ends_with(filter), "{short}");
+        let many: BTreeSet<String> = (0..500).map(|number| format!("orders.of.shop.{number}")).collect();
+        assert!(path("a/b", &many, 1).ends_with("&page=1&page_size=500"));
+    }
+}

@@ -1,0 +1,160 @@
+//! The task behind a management API: asks, tells what is new, waits, and asks again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::sync::mpsc::Sender;
+use tokio::sync::watch::Receiver;
+use tokio::time::{Instant, sleep_until};
+
+use super::ManagementSettings;
+use super::figures::{self, Ledger, PAGES_MAX};
+use super::request::{Conversation, Target};
+use super::trouble::Trouble;
+use crate::amqp::address;
+use crate::amqp::backoff::Backoff;
+use crate::amqp::fact::{Fact, Figures, ManagementState};
+use crate::core::time::Time;
+use crate::sys::clock;
+
+/// The longest wait after a failure.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What is to be known of a broker that counts no messages.
+const NO_RATES: &str = "the management API counts no messages (management.rates_mode = none, or the collector of metrics \
+                        is off), so their flow is inferred from what AMQP tells";
+
+/// What asking one management API takes.
+pub(super) struct Watch {
+    settings: ManagementSettings,
+    target: Target,
+    queues: Receiver<BTreeSet<String>>,
+    facts: Sender<Fact>,
+    backoff: Backoff,
+    state: ManagementState,
+    /// Whether the broker counts messages; absent where it has to be asked.
+    counts: Option<bool>,
+    known: BTreeMap<String, Known>,
+}
+
+/// What is known of a queue.
+#[derive(Debug, Default)]
+struct Known {
+    ledger: Ledger,
+    told: Option<(Figures, Time)>,
+}
+
+/// Why a round came to nothing.
+enum Failed {
+    Trouble(Trouble),
+    /// Nobody wants to know more.
+    Unwanted,
+}
+
+impl From<Trouble> for Failed {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl Watch {
+    /// `None` where there is nobody to ask.
+    pub(super) fn new(
+        settings: ManagementSettings,
+        queues: Receiver<BTreeSet<String>>,
+        facts: Sender<Fact>,
+    ) -> Option<Self> {
+        let vhost = address::parse(settings.broker.url.reveal())?.vhost;
+        let target = Target::new(settings.broker.management.as_ref()?, &vhost)?;
+        let seed = clock::now().as_micros() ^ (u64::from(std::process::id()) << 32);
+        let backoff = Backoff::between(settings.interval, WAIT_MAX.max(settings.interval), seed);
+        let (state, known) = (ManagementState::Connecting, BTreeMap::new());
+        Some(Self { settings, target, queues, facts, backoff, state, counts: None, known })
+    }
+
+    /// Asks until nobody receives the facts.
+    pub(super) async fn run(mut self) {
+        loop {
+            let began = Instant::now();
+            let next = match self.round().await {
+                Ok(()) => {
+                    self.backoff.reset();
+                    began + self.settings.interval
+                }
+                Err(Failed::Trouble(trouble)) => {
+                    // Whoever answers next may be another one.
+                    self.counts = None;
+                    if !self.tell_state(ManagementState::Fails(trouble.to_string())).await {
+                        return;
+                    }
+                    Instant::now() + self.backoff.next()
+                }
+                Err(Failed::Unwanted) => return,
+            };
+            sleep_until(next).await;
+        }
+    }
+
+    /// Asks once about all queues.
+    async fn round(&mut self) -> Result<(), Failed> {
+        let queues = self.queues.borrow_and_update().clone();
+        self.known.retain(|queue, _| queues.contains(queue));
+        let target = &self.target;
+        let mut conversation = Conversation::begin(target, self.settings.timeout).await?;
+        let counts = match self.counts {
+            Some(counts) => counts,
+            None => {
+                let overview = conversation.read("/overview?columns=rates_mode,disable_stats").await?;
+                let is_off = overview["rates_mode"] == "none" || overview["disable_stats"] == true;
+                *self.counts.insert(!is_off)
+            }
+        };
+        let mut facts = Vec::new();
+        let mut number = 1;
+        loop {
+            let answer = conversation.read(&figures::path(target.vhost(), &queues, number)).await?;
+            let at = clock::now();
+            let Some((page, pages)) = figures::page(&answer) else {
+                return Err(target.not_management("it sends no list of queues").into());
+            };
+            for (queue, told) in page.into_iter().filter(|(queue, _)| queues.contains(*queue)) {
+                let known = self.known.entry(queue.to_owned()).or_default();
+                let figures = known.ledger.note(told, counts);
+                if is_news(known.told, figures, at, self.settings.interval) {
+                    known.told = Some((figures, at));
+                    let broker = self.settings.broker.name.clone();
+                    facts.push(Fact::Figures { broker, queue: queue.to_owned(), figures, at });
+                }
+            }
+            if number >= pages.min(PAGES_MAX) {
+                break;
+            }
+            number += 1;
+        }
+        let state =
+            if counts { ManagementState::Answers } else { ManagementState::Limited(NO_RATES.to_owned()) };
+        if !self.tell_state(state).await {
+            return Err(Failed::Unwanted);
+        }
+        for fact in facts {
+            self.facts.send(fact).await.map_err(|_| Failed::Unwanted)?;
+        }
+        Ok(())
+    }
+
+    /// Says whether anybody wants to know.
+    async fn tell_state(&mut self, state: ManagementState) -> bool {
+        if self.state == state {
+            return !self.facts.is_closed();
+        }
+        self.state = state.clone();
+        let fact = Fact::Management { broker: self.settings.broker.name.clone(), state };
+        self.facts.send(fact).await.is_ok()
+    }
+}
+
+/// Brokers renew their figures every few seconds. The same ones again may just be old, and would tell of a time in which
+/// nothing happened; if they are the same twice, nothing did.
+fn is_news(told: Option<(Figures, Time)>, figures: Figures, at: Time, interval: Duration) -> bool {
+    told.is_none_or(|(before, told_at)| before != figures || at.since(told_at) >= interval.mul_f64(1.5))
+}
