@@ -1,5 +1,6 @@
 //! What reading a broker tells, sorted into facts.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::core::time::Time;
@@ -42,7 +43,17 @@ pub enum Fact {
         queue: String,
         /// What it told.
         figures: Figures,
-        /// When it was received. The broker renews its figures every 5 s, so they may be as much older.
+        /// When it was received. The broker gathers its figures every 5 s, from queues and channels that tell them every 5 s, so
+        /// they may be 10 s older.
+        at: Time,
+    },
+    /// What the management API tells of the channels of a broker's virtual host, where that is asked for.
+    Channels {
+        /// The broker's name in the configuration.
+        broker: String,
+        /// All of them, everybody's.
+        channels: Vec<Channel>,
+        /// When it was received.
         at: Time,
     },
     /// A round over all queues that are not in quarantine is complete.
@@ -98,6 +109,17 @@ pub struct Counters {
     pub acknowledged: u64,
     /// Published to the queue, where that is told.
     pub published: Option<u64>,
+}
+
+/// A channel of somebody's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Where the connection comes from, as the broker sees it.
+    pub peer: Option<SocketAddr>,
+    /// The name that its client gave the connection, where that was asked for and it did.
+    pub connection_name: Option<String>,
+    /// Messages that were delivered on it and are not acknowledged; absent where the broker does not know yet.
+    pub unacknowledged: Option<u64>,
 }
 
 /// Why the counters of a queue are not known.

@@ -2,6 +2,7 @@
 //! request for all queues of a broker every few seconds. It must never be needed: whatever happens to it is told, and the
 //! probe goes on beside it.
 
+mod channels;
 mod figures;
 mod request;
 mod trouble;
@@ -40,10 +41,26 @@ impl ManagementSettings {
     }
 }
 
+/// What is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    queues: BTreeSet<String>,
+    channels: Option<Names>,
+}
+
+/// Whether the names of connections are asked for with channels, which takes one more request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// They are.
+    Asked,
+    /// They are not.
+    NotAsked,
+}
+
 /// Asks the management API of one broker. Dropping it ends its task.
 pub struct Management {
     broker: String,
-    queues: wishes::Sender<BTreeSet<String>>,
+    wanted: wishes::Sender<Wanted>,
     _stop: DropGuard,
 }
 
@@ -54,7 +71,7 @@ impl Management {
     /// otherwise. After a failure the waits grow from the interval to a minute.
     pub fn start(settings: ManagementSettings, queues: BTreeSet<String>, facts: Sender<Fact>) -> Self {
         let broker = settings.broker.name.clone();
-        let (queues, wanted) = wishes::channel(queues);
+        let (sender, wanted) = wishes::channel(Wanted { queues, channels: None });
         let stop = CancellationToken::new();
         if let Some(watch) = Watch::new(settings, wanted, facts) {
             let ended = stop.clone();
@@ -65,15 +82,24 @@ impl Management {
                 }
             });
         }
-        Self { broker, queues, _stop: stop.drop_guard() }
+        Self { broker, wanted: sender, _stop: stop.drop_guard() }
     }
 
     /// Asks about these queues from now on, in place of those before.
     pub fn set_queues(&self, queues: BTreeSet<String>) {
-        self.queues.send_if_modified(|wanted| {
-            let changed = *wanted != queues;
-            *wanted = queues;
-            changed
+        self.change(|wanted| wanted.queues = queues);
+    }
+
+    /// Asks about all channels of the virtual host as well, or no longer.
+    pub fn set_channels(&self, channels: Option<Names>) {
+        self.change(|wanted| wanted.channels = channels);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Wanted)) {
+        self.wanted.send_if_modified(|wanted| {
+            let before = wanted.clone();
+            change(wanted);
+            *wanted != before
         });
     }
 }

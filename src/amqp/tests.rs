@@ -63,9 +63,11 @@ impl Told {
     async fn until_reading(&mut self, name: &str, wanted: impl Fn(&Reading) -> bool) {
         self.until(&format!("a reading of {name}"), |fact| match fact {
             Fact::Queue { queue, reading, .. } => queue == name && wanted(reading),
-            Fact::Broker { .. } | Fact::Management { .. } | Fact::Figures { .. } | Fact::Round { .. } => {
-                false
-            }
+            Fact::Broker { .. }
+            | Fact::Management { .. }
+            | Fact::Figures { .. }
+            | Fact::Channels { .. }
+            | Fact::Round { .. } => false,
         })
         .await;
     }
@@ -93,8 +95,11 @@ impl Told {
                 Fact::Queue { queue, reading: Reading::Depth { .. }, .. } => {
                     current.insert(queue.clone());
                 }
-                Fact::Queue { .. } | Fact::Broker { .. } | Fact::Management { .. } | Fact::Figures { .. } => {
-                }
+                Fact::Queue { .. }
+                | Fact::Broker { .. }
+                | Fact::Management { .. }
+                | Fact::Figures { .. }
+                | Fact::Channels { .. } => {}
                 Fact::Round { .. } => rounds.push(std::mem::take(&mut current)),
             }
         }

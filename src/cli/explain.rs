@@ -100,14 +100,21 @@ fn now(program: &ProgramView) -> Vec<String> {
     lines
 }
 
-/// How many processes hold a message, where they say so.
+/// How many processes hold a message, where that is known, and from whom.
 fn at_work(program: &ProgramView) -> Option<String> {
     let alive = || program.processes.iter().filter(|process| process.pid.is_some());
     let of = |busy| alive().filter(|process| process.busy == busy).count();
     let (busy, idle, silent) = (of(Some(true)), of(Some(false)), of(None));
     (busy + idle > 0).then(|| {
         let silent = if silent > 0 { format!(", {silent} not known") } else { String::new() };
-        format!("{busy} busy, {idle} idle{silent}")
+        let is_told_by = |by: &str| alive().any(|process| process.busy_by.as_deref() == Some(by));
+        let told = match (is_told_by("process"), is_told_by("channel")) {
+            (true, true) => " (told by the processes, and by the channels of others)",
+            (true, false) => " (told by the processes)",
+            (false, true) => " (by their channels, as the broker told some seconds ago)",
+            (false, false) => "",
+        };
+        format!("{busy} busy, {idle} idle{silent}{told}")
     })
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::handle::Histogram;
 use super::snapshot::{BrokerView, ManagementView};
 use crate::amqp::fact::{BrokerState, Counters, Fact, Figures, ManagementState, NoFlow, Reading};
-use crate::amqp::management::{Management, ManagementSettings};
+use crate::amqp::management::{Management, ManagementSettings, Names};
 use crate::amqp::probe::{Probe, ProbeSettings};
 use crate::core::event;
 use crate::core::observed::BrokerHealth;
@@ -48,6 +48,8 @@ struct Broker {
     /// Absent while no program reads a queue there, and where no address is configured.
     management: Option<Management>,
     management_state: ManagementState,
+    /// Whether names of connections tell more of processes than ports.
+    names: Names,
 }
 
 /// What a queue last said.
@@ -139,6 +141,20 @@ impl Brokers {
         }
     }
 
+    /// Whether `broker` is asked about its channels from now on, where it has a management API.
+    pub(crate) fn ask_for_channels(&self, broker: &str, asks: bool) {
+        if let Some(Broker { management: Some(management), names, .. }) = self.brokers.get(broker) {
+            management.set_channels(asks.then_some(*names));
+        }
+    }
+
+    /// Whether `broker` is asked for names of connections when it is asked about channels.
+    pub(crate) fn ask_for_names(&mut self, broker: &str, names: Names) {
+        if let Some(broker) = self.brokers.get_mut(broker) {
+            broker.names = names;
+        }
+    }
+
     /// What a person should know of what the management API tells of `queue`, one sentence each.
     pub(crate) fn remarks(&self, broker: &str, queue: &str, now: Time) -> Vec<String> {
         let Some(known) = self.brokers.get(broker) else { return Vec::new() };
@@ -214,6 +230,8 @@ impl Brokers {
                 let observation = Observation::Detail(detail);
                 (Some(event::Fact::Queue { broker, queue, observation }), None)
             }
+            // It is the controller's to find out whose they are.
+            Fact::Channels { .. } => (None, None),
             Fact::Round { broker, took } => {
                 if let Some(known) = self.brokers.get_mut(&broker) {
                     known.rounds.observe(took);
@@ -261,6 +279,7 @@ impl Broker {
             rounds: Histogram::new(&ROUND_BOUNDS),
             management: None,
             management_state: ManagementState::Connecting,
+            names: Names::NotAsked,
         }
     }
 

@@ -17,6 +17,7 @@ use super::ending::Finishing;
 use super::executor::Executor;
 use super::handle::{Histogram, Remark, Request};
 use super::hearing::{Heard, Hearing};
+use super::idleness::{Found, Idleness};
 use super::kept::{self, Running};
 use super::last_words::LastWords;
 use super::leaving::{Leaving, Servers};
@@ -89,6 +90,7 @@ pub(crate) struct Control {
     pub(super) executor: Executor,
     pub(super) brokers: Brokers,
     pub(super) usages: Usages,
+    pub(super) idleness: Idleness,
     pub(super) journal: Journal<DecisionView>,
     pub(super) stops: BTreeMap<ProgramName, Histogram>,
     pub(super) keeper: KeeperIdentity,
@@ -145,6 +147,7 @@ enum Input {
     Look(Word),
     Core(Fact),
     Usage,
+    Channels(Found),
     Time,
 }
 
@@ -169,6 +172,7 @@ impl Control {
             executor,
             brokers: Brokers::new(parts.probe_facts_in),
             usages: Usages::default(),
+            idleness: Idleness::default(),
             journal: parts.journal,
             stops: BTreeMap::new(),
             keeper,
@@ -303,7 +307,9 @@ impl Control {
         let now = clock::now();
         let last_output = self.finishing.deadline();
         let (usage, learned) = (Some(self.usage_at), Some(self.learned_at));
-        let due = [self.wake_at, self.saver.due(), usage, learned, last_output, self.announcer.due()];
+        let channels = self.idleness.due();
+        let due =
+            [self.wake_at, self.saver.due(), usage, learned, last_output, self.announcer.due(), channels];
         let due = due.into_iter().flatten().min().map_or(USAGE_INTERVAL, |due| due.since(now));
         Ok(tokio::select! {
             biased;
@@ -316,6 +322,7 @@ impl Control {
             Some(fact) = self.probe_facts.recv() => Input::Probe(fact),
             read = self.configurations.read() => Input::Configuration(read),
             () = self.usages.read() => Input::Usage,
+            found = self.idleness.found() => Input::Channels(found),
             () = self.servers.ended(), if self.leaving == Leaving::Answering => Input::Served,
             fact = self.last_words.read() => Input::Core(fact),
             () = tokio::time::sleep(due) => Input::Time,
@@ -337,7 +344,17 @@ impl Control {
             Input::Keeper(Some((fact, descriptor))) => self.told(fact, descriptor),
             Input::Keeper(None) | Input::Time => {}
             Input::Request(request) => self.answer(request),
+            Input::Probe(amqp::fact::Fact::Channels { broker, channels, at }) => {
+                self.channels_were_told(broker, channels, at);
+            }
+            Input::Channels(found) => self.channels_were_found(&found),
             Input::Probe(fact) => {
+                if let amqp::fact::Fact::Figures { broker, .. } = &fact {
+                    self.ask_for_channels(broker);
+                }
+                if let amqp::fact::Fact::Management { broker, state } = &fact {
+                    self.management_changed(broker, state);
+                }
                 let (fact, told) = self.brokers.observe(fact);
                 if let Some(sentence) = told {
                     info!("{sentence}");
@@ -414,6 +431,7 @@ impl Control {
     fn settle(&mut self) -> Result<(), StartError> {
         self.machine.observe(Fact::Wall(wall()));
         let now = clock::now();
+        self.forget_old_channels(now);
         let plan = self.machine.step(now);
         let world = self.machine.world();
         // One by one: a thousand orders at once, each with an environment, are memory that is never given back.

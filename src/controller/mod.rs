@@ -12,6 +12,7 @@ mod ending;
 pub(crate) mod executor;
 pub mod handle;
 mod hearing;
+mod idleness;
 mod kept;
 mod last_words;
 mod leaving;

@@ -242,9 +242,12 @@ pub struct ProcessView {
     pub exit: Option<String>,
     /// Why it is not what it should be, or what it says of itself, as a sentence.
     pub reason: Option<String>,
-    /// Whether it holds a message (`BUSY=1`) or not (`BUSY=0`); absent where it has said neither.
+    /// Whether it holds a message or not; absent where nobody tells.
     #[serde(default)]
     pub busy: Option<bool>,
+    /// Who tells that: `process` (`BUSY=0` and `BUSY=1`) or `channel` (the broker, of its channels).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_by: Option<String>,
     /// What it says of itself (`STATUS=`), as it says it.
     #[serde(default)]
     pub says: Option<String>,

@@ -297,6 +297,7 @@ impl Scene<'_> {
                 .or_else(|| says.as_ref().map(|says| format!("says: {says}")))
                 .or_else(|| is_adopted.then(|| TAKEN_OVER.to_owned())),
             busy: slot.busy().filter(|_| main.is_some()),
+            busy_by: slot.busy_by().filter(|_| main.is_some()).map(|by| by.as_str().to_owned()),
             says,
             log: self.executor.log(program, number),
         }

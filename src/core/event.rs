@@ -7,7 +7,7 @@ use super::check::{Check, CheckFor};
 use super::exit::ExitStatus;
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::observed::{BrokerHealth, Stop};
-use super::readiness::{Unfit, Voice};
+use super::readiness::{Unfit, Voice, Work};
 use super::rollout::Rolling;
 use super::runs::Run;
 use super::schedule::Wall;
@@ -107,6 +107,23 @@ pub enum Fact {
         /// What is wrong, if anything is: `http://127.0.0.1:8080/health answered 503`.
         result: Result<(), String>,
         /// When.
+        at: Time,
+    },
+    /// Whether a broker tells of the channels of its consumers, or is about to.
+    TellsWork {
+        /// The broker's name.
+        broker: String,
+        /// Whether it does.
+        tells: bool,
+    },
+    /// What the channels of processes say of their work, as their broker tells; absent where that is not known, or not any
+    /// more.
+    AtWork {
+        /// The broker's name.
+        broker: String,
+        /// By life.
+        read: Vec<(Incarnation, Option<Work>)>,
+        /// When the broker was asked.
         at: Time,
     },
     /// Resident memory of main processes was read, in bytes. A life that is not among them was not read.

@@ -87,6 +87,8 @@ pub enum Gap {
         /// How many more run than are needed.
         surplus: u32,
     },
+    /// More run than are needed, and the broker has not yet told who is idle since that became clear.
+    WaitsForWord,
     /// Another program must come first.
     Dependency {
         /// Its name.
@@ -256,6 +258,9 @@ impl Gap {
             Self::Dependency { program, until, trouble } => {
                 format!("waits {}", for_dependency(program, *until, trouble.as_deref()))
             }
+            Self::WaitsForWord => {
+                "is more than is needed; waits some seconds for the broker to tell who is idle".to_owned()
+            }
             Self::NeededBy { program } => format!("stops when {program}, which needs it, has ended"),
             Self::WaitsForSchedule { next, last } => {
                 let next = match next {
@@ -324,6 +329,7 @@ impl Gap {
             | Self::HeldByOperator { .. }
             | Self::Draining { .. }
             | Self::NoStopHandler { .. }
+            | Self::WaitsForWord
             | Self::WaitsForSchedule { .. }
             | Self::Recycled { .. }
             | Self::ToRecycle { .. }
@@ -354,6 +360,7 @@ impl Gap {
             | Self::NotStartedYet
             | Self::HeldByOperator { .. }
             | Self::Draining { .. }
+            | Self::WaitsForWord
             | Self::WaitsForSchedule { .. }
             | Self::Recycled { .. }
             | Self::ToRecycle { .. }
@@ -523,6 +530,10 @@ mod tests {
             (
                 Gap::NoStopHandler { signal, surplus: 4 },
                 "4 more than needed go on, because these processes die of SIGTERM in the middle of work; handle it, or set stop.signal",
+            ),
+            (
+                Gap::WaitsForWord,
+                "is more than is needed; waits some seconds for the broker to tell who is idle",
             ),
             (
                 draining(StopCause::Timeout, Some(at(17))),

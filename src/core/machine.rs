@@ -93,6 +93,8 @@ impl Machine {
             Fact::Checked { incarnation, purpose, check, result, at } => {
                 self.checked(incarnation, (purpose, &check), result, at);
             }
+            Fact::TellsWork { broker, tells } => self.tells_work(broker, tells),
+            Fact::AtWork { broker, read, at } => self.at_work(broker, read, at),
             Fact::Memory(read) => self.memory_was_read(read),
             Fact::LastWords { program, rollout, words } => self.last_words(&program, rollout, words),
         }

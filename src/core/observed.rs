@@ -9,7 +9,7 @@ use super::check::HealthSpec;
 use super::event::RestartReason;
 use super::exit::ExitStatus;
 use super::ids::Incarnation;
-use super::readiness::{Condition, Unfit, Voice};
+use super::readiness::{AtWork, BusyBy, Condition, Unfit, Voice};
 use super::time::Time;
 
 /// One numbered place of a program, over all its lives.
@@ -83,9 +83,26 @@ impl Slot {
         })
     }
 
-    /// Whether the life in the slot holds a message, if it says so.
+    /// Whether the life in the slot holds a message, if that is known: its own word counts before that of its channels.
     pub fn busy(&self) -> Option<bool> {
+        self.says_busy().or_else(|| self.at_work()?.work.busy())
+    }
+
+    /// Whether the life in the slot holds a message, if it says so itself.
+    pub fn says_busy(&self) -> Option<bool> {
         self.voice()?.busy
+    }
+
+    /// What the channels of the life in the slot say, where that counts.
+    pub fn at_work(&self) -> Option<AtWork> {
+        self.voice().filter(|voice| voice.busy.is_none())?;
+        self.condition.at_work
+    }
+
+    /// Who tells whether the life in the slot holds a message.
+    pub fn busy_by(&self) -> Option<BusyBy> {
+        let itself = self.says_busy().map(|_| BusyBy::Itself);
+        itself.or_else(|| self.at_work()?.work.busy().map(|_| BusyBy::Channels))
     }
 
     /// What the life in the slot said of itself.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Check, CheckFor};
 use super::ids::Incarnation;
+use super::time::Time;
 
 /// How long a process may take to become ready unless the file says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -83,6 +84,59 @@ pub struct Condition {
     /// What it said of itself. Whoever hears it remembers it for the next controller.
     #[serde(skip)]
     pub voice: Voice,
+    /// What its channels at the broker say of its work.
+    #[serde(skip)]
+    pub at_work: Option<AtWork>,
+}
+
+/// What the channels of a process at its broker say of its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtWork {
+    /// What they say.
+    pub work: Work,
+    /// When the broker was asked; what it tells may be some seconds older.
+    pub at: Time,
+}
+
+/// What channels say of the work of their process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Messages on them are not acknowledged.
+    Busy,
+    /// None are at present, and that is news: the next message may be on its way.
+    Unclear,
+    /// None are, and none were when the broker was asked before.
+    Idle,
+}
+
+impl Work {
+    /// Whether the process holds a message, where that is clear.
+    pub fn busy(self) -> Option<bool> {
+        match self {
+            Self::Busy => Some(true),
+            Self::Unclear => None,
+            Self::Idle => Some(false),
+        }
+    }
+}
+
+/// Who tells whether a process holds a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BusyBy {
+    /// It does, by `BUSY=0` and `BUSY=1`.
+    Itself,
+    /// The broker does, of its channels.
+    Channels,
+}
+
+impl BusyBy {
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Itself => "process",
+            Self::Channels => "channel",
+        }
+    }
 }
 
 impl Condition {

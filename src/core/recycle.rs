@@ -124,6 +124,6 @@ pub fn recycling(program: &Program, wanted: &Slots, now: Time) -> Recycling {
 /// Whether a process is not asked to end, because it would die in the middle of work: consumers that do not handle their
 /// stop signal, unless they say themselves that they hold nothing.
 pub fn would_lose(program: &Program, number: u32) -> bool {
-    let is_idle = program.slots.get(&number).is_some_and(|slot| slot.busy() == Some(false));
+    let is_idle = program.slots.get(&number).is_some_and(|slot| slot.says_busy() == Some(false));
     program.scaler.is_some() && program.manners == StopManners::DiesOfIt && !is_idle
 }

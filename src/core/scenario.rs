@@ -10,7 +10,7 @@ use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase};
 use super::plan::plan;
-use super::readiness::Voice;
+use super::readiness::{Voice, Work};
 use super::schedule::{Wall, Zone};
 use super::spec::{
     Backoff, Kind, LogSpec, Missed, Overlap, ProgramSpec, RecycleSpec, RestartPolicy, RunSpec, ScaleMode,
@@ -186,6 +186,18 @@ impl Scenario {
     pub(super) fn say(&mut self, process: &str, voice: Voice) {
         let (incarnation, at) = (self.incarnation(process).expect("it lives"), self.now);
         self.observe(Fact::Said { incarnation, voice, at });
+    }
+
+    /// The broker tells of channels from now on, or does no longer.
+    pub(super) fn tells_work(&mut self, tells: bool) {
+        self.observe(Fact::TellsWork { broker: "default".to_owned(), tells });
+    }
+
+    /// The broker tells of the channels of processes.
+    pub(super) fn at_work(&mut self, told: &[(&str, Work)]) {
+        let life = |process: &str| self.incarnation(process).expect("it lives");
+        let read = told.iter().map(|(process, work)| (life(process), Some(*work))).collect();
+        self.observe(Fact::AtWork { broker: "default".to_owned(), read, at: self.now });
     }
 
     pub(super) fn left(&mut self, incarnation: Incarnation, left: u32) {

@@ -58,6 +58,8 @@ pub struct World {
     pub last_auxiliary: AuxiliaryId,
     /// What auxiliary processes left behind, and those that an earlier controller waited for; when each was killed last.
     pub strays: BTreeMap<Incarnation, Option<Time>>,
+    /// The brokers that tell of the channels of their consumers, and when they were asked last.
+    pub work_told_at: BTreeMap<String, Option<Time>>,
     /// How the wall clock stands; absent until somebody tells.
     pub wall: Option<Wall>,
     /// Since when nothing keeps it from taking note of what happens: from its beginning, or from when it was halted last.
@@ -135,6 +137,8 @@ pub struct Program {
     pub runs: Option<Runs>,
     /// How its processes take their stop signal.
     pub manners: StopManners,
+    /// Since when more run than are wanted, where it is scaled.
+    pub surplus_since: Option<Time>,
     /// Resident memory in bytes at the newest reading, by life, where that counts.
     pub resident: BTreeMap<Incarnation, u64>,
     /// Restarts by reason.
@@ -229,6 +233,7 @@ impl Program {
             slots: BTreeMap::new(),
             scaler,
             manners: StopManners::default(),
+            surplus_since: None,
             resident: BTreeMap::new(),
             restarts: BTreeMap::new(),
             deaths: Deaths::default(),
@@ -308,18 +313,25 @@ impl Program {
         }
     }
 
+    /// The place of the process in a slot among those that are kept. Where they die of their stop signal, only their own word
+    /// makes one idle: that of a broker is some seconds old.
+    fn rank(&self, slot: &Slot) -> u32 {
+        let is_proof = self.manners != StopManners::DiesOfIt || slot.says_busy().is_some();
+        rank_of(slot.busy().filter(|busy| *busy || is_proof))
+    }
+
     fn wanted_of_scaled(&self, count: u32) -> BTreeSet<u32> {
         let (extra, canary) = (self.extra_slot(), self.canary_in_place());
         let rank = |slot: u32, state: &Slot| match &state.phase {
             // Whatever goes on around it: it is what the others wait for.
             _ if canary == Some(slot) => Some((0, Time::default(), slot)),
             Phase::Running(life, main) if self.is_rolled_out_over(life) => {
-                Some((1 + RANKS + rank_of(state.busy()), main.started_at, slot))
+                Some((1 + RANKS + self.rank(state), main.started_at, slot))
             }
-            Phase::Running(_, main) => Some((1 + rank_of(state.busy()), main.started_at, slot)),
+            Phase::Running(_, main) => Some((1 + self.rank(state), main.started_at, slot)),
             // Whoever holds a message works, whatever else it is not ready for.
             Phase::Starting(life, _) if state.busy() == Some(true) => {
-                Some((1 + rank_of(state.busy()), life.ordered_at, slot))
+                Some((1 + self.rank(state), life.ordered_at, slot))
             }
             Phase::Starting(life, _) | Phase::Spawning(life) => Some((1 + 2 * RANKS, life.ordered_at, slot)),
             Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } | Phase::Empty => {

@@ -136,6 +136,7 @@ fn failing() -> ProgramView {
             exit: Some("exit code 1".to_owned()),
             reason: Some("starts again in 16s after 7 failures in a row".to_owned()),
             busy: None,
+            busy_by: None,
             says: None,
             ..ProcessView::default()
         }],
@@ -160,6 +161,7 @@ fn running(id: &str, slot: u32, pid: i32) -> ProcessView {
         exit: None,
         reason: None,
         busy: None,
+        busy_by: None,
         says: None,
         log: Some(format!("/var/lib/leveret/logs/{id}.log").into()),
     }

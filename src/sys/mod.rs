@@ -11,4 +11,5 @@ pub mod pid_file;
 pub mod process;
 pub mod service;
 pub mod shortage;
+pub mod sockets;
 pub mod zone;

@@ -1,15 +1,17 @@
 //! What a real RabbitMQ tells over its management API, and what is said where it tells nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::consumer::Kind;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, list};
+use crate::support::ledger::Entries;
 use crate::support::publish;
 use crate::support::rabbit::Rabbit;
 use crate::support::run;
-use crate::support::scaled::{Scaled, config_with_management};
+use crate::support::scaled::{Scaled, config, config_with_management};
 use crate::support::wait::wait_for_state;
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -105,4 +107,94 @@ fn a_management_api_that_refuses_is_said_and_scaling_goes_on_without_it() {
     drop(daemon);
     program.books().assert_exactly_once(0..200);
     publish::delete_queue(&url, &program.queue);
+}
+
+#[test]
+fn of_thirty_consumers_of_which_half_hold_a_message_the_idle_ones_are_stopped_every_time() {
+    let rabbit = Rabbit::shared_with_management();
+    let url = rabbit.url();
+    let program = Scaled::new("known", Kind::Python, "wait: 1h, max: 30").work_ms(1);
+    publish::declare_queue(&url, &program.queue);
+    let environment = [("AMQP_URL", url.clone()), ("RABBITMQ_API", rabbit.management())];
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let daemon = Daemon::start_with_environment(&config_with_management([&program]), &environment);
+    for round in 0..3 {
+        let (busy, rest) = scale_thirty_with_fifteen_at_work(&daemon, &url, &program, round);
+        assert_eq!(busy, rest, "round {round}");
+        let explained = daemon.cli(&["explain", "known"]).stdout;
+        assert!(
+            explained.contains("(by their channels, as the broker told some seconds ago)"),
+            "{explained}"
+        );
+        end_what_was_begun(&program, round);
+    }
+    drop(daemon);
+    program.books().assert_exactly_once(0..45);
+    publish::delete_queue(&url, &program.queue);
+}
+
+#[test]
+fn without_a_management_api_nothing_is_lost_and_nothing_done_twice() {
+    let rabbit = Rabbit::shared_with_management();
+    let url = rabbit.url();
+    let program = Scaled::new("unknown", Kind::Python, "wait: 1h, max: 30").work_ms(1);
+    publish::declare_queue(&url, &program.queue);
+    let daemon = Daemon::start_with_environment(&config([&program]), &[("AMQP_URL", &url)]);
+    scale_thirty_with_fifteen_at_work(&daemon, &url, &program, 0);
+    let explained = daemon.cli(&["explain", "unknown"]).stdout;
+    assert!(!explained.contains("at work"), "{explained}");
+    end_what_was_begun(&program, 0);
+    drop(daemon);
+    program.books().assert_exactly_once(0..15);
+    publish::delete_queue(&url, &program.queue);
+}
+
+/// Thirty consumers, of which half hold a message, are scaled to fifteen: who held one, and who goes on.
+fn scale_thirty_with_fifteen_at_work(
+    daemon: &Daemon,
+    url: &str,
+    program: &Scaled,
+    round: u32,
+) -> (BTreeSet<String>, BTreeSet<String>) {
+    let name = program.name.as_str();
+    program.hold();
+    assert!(daemon.cli(&["scale", name, "30"]).status.success());
+    daemon.wait_program(name, "thirty consumers", LIMIT, |view| {
+        (view["queues"][0]["consumers"] == 30 && view["running"] == 30).then_some(())
+    });
+    publish::publish(url, &program.queue, round * 15..(round + 1) * 15);
+    let busy = wait_for_state("fifteen at work", LIMIT, || match at_work(program) {
+        busy if busy.len() == 15 => Ok(busy),
+        busy => Err(format!("{busy:?}")),
+    });
+    assert!(daemon.cli(&["scale", name, "15", "--no-wait"]).status.success());
+    let rest = daemon.wait_program(name, "fifteen that go on", LIMIT, |view| {
+        let goes_on = |process: &&Value| process["state"] == "running";
+        let named =
+            |process: &Value| Some(format!("{}-{}", process["id"].as_str()?, process["pid"].as_i64()?));
+        let rest: BTreeSet<_> = list(&view["processes"]).iter().filter(goes_on).filter_map(named).collect();
+        (rest.len() == 15).then_some(rest)
+    });
+    (busy, rest)
+}
+
+/// The processes that have begun a message and not ended it.
+fn at_work(program: &Scaled) -> BTreeSet<String> {
+    let holds = |entries: &Entries| entries.begun.len() > entries.ended.len();
+    program
+        .books()
+        .consumers
+        .into_iter()
+        .filter(|(_, entries)| holds(entries))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn end_what_was_begun(program: &Scaled, round: u32) {
+    program.release();
+    let count = (round as usize + 1) * 15;
+    wait_for_state("all messages", LIMIT, || match program.books().count_ended() {
+        ended if ended == count => Ok(()),
+        ended => Err(format!("{ended} of {count} ended")),
+    });
 }

@@ -109,6 +109,11 @@ impl<'a> Conversation<'a> {
         Ok(Self { target, sender, limit })
     }
 
+    /// Whom it is with.
+    pub(super) fn target(&self) -> &'a Target {
+        self.target
+    }
+
     /// Reads `path`, which begins after `/api`.
     ///
     /// # Errors

@@ -1,16 +1,17 @@
 //! The task behind a management API: asks, tells what is new, waits, and asks again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
-use super::ManagementSettings;
+use super::channels;
 use super::figures::{self, Ledger, PAGES_MAX};
 use super::request::{Conversation, Target};
 use super::trouble::Trouble;
+use super::{ManagementSettings, Wanted};
 use crate::amqp::address;
 use crate::amqp::backoff::Backoff;
 use crate::amqp::fact::{Fact, Figures, ManagementState};
@@ -24,11 +25,14 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const NO_RATES: &str = "the management API counts no messages (management.rates_mode = none, or the collector of metrics \
                         is off), so their flow is inferred from what AMQP tells";
 
+/// What follows where a list of channels does not come.
+const NO_CHANNELS: &str = "it tells of queues and not of channels, so which process is idle is not known";
+
 /// What asking one management API takes.
 pub(super) struct Watch {
     settings: ManagementSettings,
     target: Target,
-    queues: Receiver<BTreeSet<String>>,
+    wanted: Receiver<Wanted>,
     facts: Sender<Fact>,
     backoff: Backoff,
     state: ManagementState,
@@ -61,7 +65,7 @@ impl Watch {
     /// `None` where there is nobody to ask.
     pub(super) fn new(
         settings: ManagementSettings,
-        queues: Receiver<BTreeSet<String>>,
+        wanted: Receiver<Wanted>,
         facts: Sender<Fact>,
     ) -> Option<Self> {
         let vhost = address::parse(settings.broker.url.reveal())?.vhost;
@@ -69,7 +73,7 @@ impl Watch {
         let seed = clock::now().as_micros() ^ (u64::from(std::process::id()) << 32);
         let backoff = Backoff::between(settings.interval, WAIT_MAX.max(settings.interval), seed);
         let (state, known) = (ManagementState::Connecting, BTreeMap::new());
-        Some(Self { settings, target, queues, facts, backoff, state, counts: None, known })
+        Some(Self { settings, target, wanted, facts, backoff, state, counts: None, known })
     }
 
     /// Asks until nobody receives the facts.
@@ -97,7 +101,7 @@ impl Watch {
 
     /// Asks once about all queues.
     async fn round(&mut self) -> Result<(), Failed> {
-        let queues = self.queues.borrow_and_update().clone();
+        let Wanted { queues, channels } = self.wanted.borrow_and_update().clone();
         self.known.retain(|queue, _| queues.contains(queue));
         let target = &self.target;
         let mut conversation = Conversation::begin(target, self.settings.timeout).await?;
@@ -131,8 +135,17 @@ impl Watch {
             }
             number += 1;
         }
-        let state =
+        let mut state =
             if counts { ManagementState::Answers } else { ManagementState::Limited(NO_RATES.to_owned()) };
+        if let Some(names) = channels {
+            match channels::read(&mut conversation, target.vhost(), names).await {
+                Ok(channels) => {
+                    let broker = self.settings.broker.name.clone();
+                    facts.push(Fact::Channels { broker, channels, at: clock::now() });
+                }
+                Err(trouble) => state = ManagementState::Limited(format!("{trouble}; {NO_CHANNELS}")),
+            }
+        }
         if !self.tell_state(state).await {
             return Err(Failed::Unwanted);
         }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::core::command::Command;
 use crate::core::event::{Edit, Notice, RestartReason};
 use crate::core::exit::ExitStatus;
+use crate::core::gap::Gap;
 use crate::core::machine::Machine;
 use crate::core::memory::Memory;
 use crate::core::observed::{Phase, StopCause};
-use crate::core::readiness::{ReadyBy, ReadySpec, Unfit, Voice};
+use crate::core::readiness::{BusyBy, ReadyBy, ReadySpec, Unfit, Voice, Work};
 use crate::core::scenario::{Scenario, scaled, service, target};
 use crate::core::spec::{Backoff, Dependency, ProgramSpec, RestartPolicy, Until};
 use crate::core::time::Time;
@@ -181,15 +182,21 @@ fn busy(busy: bool) -> Voice {
     Voice { busy: Some(busy), ..Voice::default() }
 }
 
-/// Five consumers that run, of which the second holds a message, the first and the fourth hold none, and the others say
-/// nothing.
-fn five_consumers() -> Scenario {
+/// Five consumers that run and say nothing.
+fn five_silent_consumers() -> Scenario {
     let mut scene = Scenario::new(vec![scaled("orders", 0, 9)]);
     let orders = crate::core::ids::ProgramName::new("orders").unwrap();
     scene.broker(crate::core::observed::BrokerHealth::Up);
     scene.edit(Edit::Scale(orders, 5, None)).unwrap();
     scene.wait(90.0);
     assert!((0..5).all(|slot| is_running(&scene, &format!("orders:{slot}"))));
+    scene
+}
+
+/// Five consumers that run, of which the second holds a message, the first and the fourth hold none, and the others say
+/// nothing.
+fn five_consumers() -> Scenario {
+    let mut scene = five_silent_consumers();
     scene.say("orders:1", busy(true));
     scene.say("orders:0", busy(false));
     scene.say("orders:3", busy(false));
@@ -230,6 +237,97 @@ fn of_those_that_die_of_their_stop_signal_only_idle_ones_are_stopped() {
     assert!(scene.ending("orders").is_empty());
     scene.say("orders:4", busy(false));
     assert_eq!(scene.ending("orders"), ["orders:4"]);
+}
+
+#[test]
+fn idle_is_whoever_holds_nothing_by_the_word_of_the_broker_once_that_is_newer_than_the_surplus() {
+    let mut scene = five_silent_consumers();
+    scene.tells_work(true);
+    let told = |scene: &mut Scenario, idle: &[u32]| {
+        let works: Vec<(String, Work)> = (0..5)
+            .map(|slot| {
+                (format!("orders:{slot}"), if idle.contains(&slot) { Work::Idle } else { Work::Busy })
+            })
+            .collect();
+        let works: Vec<(&str, Work)> =
+            works.iter().map(|(process, work)| (process.as_str(), *work)).collect();
+        scene.at_work(&works);
+    };
+    told(&mut scene, &[1, 2, 3, 4]);
+    scale(&mut scene, 4);
+    assert!(scene.ending("orders").is_empty(), "they may have begun something since that was told");
+    for _ in 0..2 {
+        scene.wait(5.0);
+        told(&mut scene, &[1, 2]);
+        assert!(scene.ending("orders").is_empty(), "it may still be as old");
+    }
+    let gaps = crate::core::plan::plan(scene.machine.world(), scene.now).gaps;
+    assert!(gaps.iter().any(|(_, _, gap)| *gap == Gap::WaitsForWord), "{gaps:?}");
+    scene.wait(5.0);
+    told(&mut scene, &[1]);
+    assert_eq!(scene.ending("orders"), ["orders:1"]);
+}
+
+#[test]
+fn word_that_does_not_come_is_not_waited_for_for_long_and_none_at_all_is_not_waited_for() {
+    let mut scene = five_silent_consumers();
+    scene.tells_work(true);
+    scene.at_work(&[("orders:4", Work::Unclear), ("orders:1", Work::Idle)]);
+    scale(&mut scene, 4);
+    scene.wait(24.9);
+    assert!(scene.ending("orders").is_empty());
+    scene.wait(0.2);
+    assert_eq!(scene.ending("orders"), ["orders:1"]);
+
+    let mut scene = five_silent_consumers();
+    scale(&mut scene, 4);
+    assert_eq!(scene.ending("orders"), ["orders:4"], "nothing is known, and nobody tells");
+
+    let mut scene = five_silent_consumers();
+    scene.tells_work(true);
+    scale(&mut scene, 4);
+    assert!(scene.ending("orders").is_empty(), "nothing is known yet");
+    scene.tells_work(false);
+    assert_eq!(scene.ending("orders"), ["orders:4"], "and nothing will be");
+
+    let mut scene = five_silent_consumers();
+    scene.tells_work(true);
+    scale(&mut scene, 0);
+    assert_eq!(scene.ending("orders").len(), 1, "there is nothing to choose");
+}
+
+#[test]
+fn the_word_of_a_process_counts_before_that_of_its_channels() {
+    let mut scene = five_silent_consumers();
+    scene.say("orders:1", busy(true));
+    scene.say("orders:2", busy(false));
+    let all: Vec<String> = (0..5).map(|slot| format!("orders:{slot}")).collect();
+    let told = |work| all.iter().map(|process| (process.as_str(), work)).collect::<Vec<_>>();
+    scene.at_work(&told(Work::Idle));
+    let program = scene.machine.world().programs.values().next().unwrap();
+    let known = |slot: u32| (program.slots[&slot].busy(), program.slots[&slot].busy_by());
+    assert_eq!(known(1), (Some(true), Some(BusyBy::Itself)));
+    assert_eq!(known(2), (Some(false), Some(BusyBy::Itself)));
+    assert_eq!(known(3), (Some(false), Some(BusyBy::Channels)));
+    scene.at_work(&told(Work::Unclear));
+    let program = scene.machine.world().programs.values().next().unwrap();
+    assert_eq!((program.slots[&3].busy(), program.slots[&3].busy_by()), (None, None));
+}
+
+#[test]
+fn of_those_that_die_of_their_stop_signal_none_is_stopped_on_the_word_of_its_channels() {
+    let mut scene = five_silent_consumers();
+    scale(&mut scene, 4);
+    scene.exit("orders:4", ExitStatus::Signal(15), 0);
+    let told = |work| [("orders:0", work), ("orders:1", work), ("orders:2", work), ("orders:3", work)];
+    scale(&mut scene, 3);
+    for _ in 0..6 {
+        scene.wait(5.0);
+        scene.at_work(&told(Work::Idle));
+    }
+    assert!(scene.ending("orders").is_empty(), "a message may be on its way, and would be cut");
+    scene.say("orders:0", busy(false));
+    assert_eq!(scene.ending("orders"), ["orders:0"]);
 }
 
 /// The machine that comes after this one, with the same processes.

@@ -19,6 +19,7 @@ impl Machine {
             end_hold(program, now, &mut notices);
             finish_startups(program, now);
             ask_engine(program, now, shutting_down, &mut notices);
+            note_surplus(program, now, shutting_down);
             schedules::advance(program, wall, (now, seed), shutting_down, &mut notices);
             tidy(program, shutting_down);
         }
@@ -140,6 +141,18 @@ fn ask_engine(program: &mut Program, now: Time, shutting_down: bool, notices: &m
     }
     scaler.target = decision.target;
     scaler.decision = Some(decision);
+}
+
+/// Who is idle is to be known of a moment after it was clear that somebody is not needed.
+fn note_surplus(program: &mut Program, now: Time, shutting_down: bool) {
+    if program.scaler.is_none() {
+        return;
+    }
+    let wanted = program.wanted(shutting_down).slots;
+    let is_surplus =
+        |(number, slot): (&u32, &Slot)| matches!(slot.phase, Phase::Running(..)) && !wanted.contains(*number);
+    let since = program.surplus_since;
+    program.surplus_since = program.slots.iter().any(is_surplus).then(|| since.unwrap_or(now));
 }
 
 /// Forgets slots that are neither wanted nor occupied, and failures of those that are no longer wanted.

@@ -4,7 +4,7 @@ use super::Machine;
 use crate::core::check::{Check, CheckFor};
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Phase, Slot};
-use crate::core::readiness::{ReadyBy, Voice};
+use crate::core::readiness::{AtWork, ReadyBy, Voice, Work};
 use crate::core::time::Time;
 use crate::core::world::Program;
 
@@ -19,6 +19,29 @@ impl Machine {
         condition.voice = voice;
         if says_ready && program.spec.ready.as_ref().is_some_and(|ready| ready.by == ReadyBy::Notify) {
             became_ready(program, process.slot, at);
+        }
+    }
+
+    /// A broker tells of channels from now on, or does no longer.
+    pub(super) fn tells_work(&mut self, broker: String, tells: bool) {
+        if tells {
+            self.world.work_told_at.entry(broker).or_default();
+        } else {
+            self.world.work_told_at.remove(&broker);
+        }
+    }
+
+    /// What the channels of processes say of their work.
+    pub(super) fn at_work(&mut self, broker: String, read: Vec<(Incarnation, Option<Work>)>, at: Time) {
+        if let Some(told_at) = self.world.work_told_at.get_mut(&broker) {
+            *told_at = Some(at);
+        }
+        for (incarnation, work) in read {
+            let Some(process) = self.process_of(incarnation) else { continue };
+            let slot = self.slot_mut(&process);
+            if let Some(condition) = slot.and_then(|slot| slot.condition_mut(incarnation)) {
+                condition.at_work = work.map(|work| AtWork { work, at });
+            }
         }
     }
 

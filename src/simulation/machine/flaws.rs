@@ -218,6 +218,8 @@ impl Run {
             | Fact::Broker { .. }
             | Fact::Queue { .. }
             | Fact::LastWords { .. }
+            | Fact::AtWork { .. }
+            | Fact::TellsWork { .. }
             | Fact::Memory(_)
             | Fact::Wall(_)
             | Fact::Said { .. } => false,

@@ -8,12 +8,18 @@ use crate::core::check::{Check, CheckFor};
 use crate::core::command::Command;
 use crate::core::event::Fact;
 use crate::core::ids::{Incarnation, ProcessId};
+use crate::core::readiness::Work;
+
+/// What a broker told of channels: whether it tells more, and what they hold.
+type Word = (bool, Vec<(Incarnation, Option<Work>)>);
 
 /// Who is looked at, and what was found.
 #[derive(Debug)]
 pub(super) struct Looks {
     dice: Dice,
     pub(super) at: BTreeMap<Incarnation, Looked>,
+    /// What a broker told of channels, and the controller has not heard.
+    channels: Option<Word>,
     /// Found and not told yet.
     found: Vec<(Incarnation, Result<(), String>)>,
     /// Lives that start, have to be found well, and were not.
@@ -36,6 +42,7 @@ impl Looks {
         Self {
             dice,
             at: BTreeMap::new(),
+            channels: None,
             found: Vec::new(),
             unproven: BTreeSet::new(),
             killed: BTreeSet::new(),
@@ -46,6 +53,7 @@ impl Looks {
     pub(super) fn end_all(&mut self) {
         self.at.clear();
         self.found.clear();
+        self.channels = None;
     }
 
     /// A command is carried out.
@@ -72,6 +80,9 @@ impl Looks {
 impl Run {
     /// Somebody is looked at who runs.
     pub(super) fn somebody_is_looked_at(&mut self) {
+        if self.looks.dice.chance(0.1) {
+            self.a_broker_tells_of_channels();
+        }
         if !self.looks.dice.chance(0.4) {
             return;
         }
@@ -82,6 +93,15 @@ impl Run {
             let result = if self.looks.dice.chance(0.5) { Ok(()) } else { Err("here:80 is mute".to_owned()) };
             self.looks.found.extend((0..times).map(|_| (incarnation, result.clone())));
         }
+    }
+
+    /// What they hold, as old and as wrong as it may be.
+    fn a_broker_tells_of_channels(&mut self) {
+        let dice = &mut self.looks.dice;
+        let works = [Some(Work::Busy), Some(Work::Unclear), Some(Work::Idle), Some(Work::Idle), None];
+        let told = self.keeper.children.keys().map(|incarnation| (*incarnation, dice.pick(&works)));
+        let told = told.collect();
+        self.looks.channels = Some((self.looks.dice.chance(0.8), told));
     }
 
     /// A process that a command is to look at, now and then.
@@ -95,6 +115,12 @@ impl Run {
     /// What was found and printed, as the controller takes it.
     pub(super) fn take_found(&mut self) {
         self.take_printed();
+        if let Some((tells, read)) = self.looks.channels.take() {
+            for broker in self.machine.world().brokers.keys().cloned().collect::<Vec<_>>() {
+                self.observe(Fact::TellsWork { broker: broker.clone(), tells });
+                self.observe(Fact::AtWork { broker, read: read.clone(), at: self.now });
+            }
+        }
         let starting = self.looks.at.iter().filter(|(_, looked)| looked.purpose == CheckFor::Ready);
         let starting: Vec<Incarnation> = starting.map(|(incarnation, _)| *incarnation).collect();
         for incarnation in starting {

@@ -15,6 +15,7 @@ pub(crate) struct Scaled {
     work_ms: u32,
     scale: String,
     extra: String,
+    hold: PathBuf,
     books: PathBuf,
 }
 
@@ -34,6 +35,7 @@ impl Scaled {
             work_ms: 50,
             scale: scale.to_owned(),
             extra: String::new(),
+            hold: run::directory("hold").join("hold"),
             books: run::directory(name),
         }
     }
@@ -50,12 +52,23 @@ impl Scaled {
 
     /// The program as it stands under `programs:`. The consumers find their broker in AMQP_URL, which they have from the daemon.
     pub(crate) fn yaml(&self) -> String {
-        let Self { name, queue, command, work_ms, scale, extra, books } = self;
+        let Self { name, queue, command, work_ms, scale, extra, hold, books } = self;
         format!(
             "  {name}:\n    command: {command}\n    scale: {{queue: {queue}, {scale}}}\n    \
-             environment: {{QUEUE: {queue}, WORK_MS: \"{work_ms}\", LOG_DIR: {}}}\n{extra}",
+             environment: {{QUEUE: {queue}, WORK_MS: \"{work_ms}\", HOLD: {}, LOG_DIR: {}}}\n{extra}",
+            hold.display(),
             books.display()
         )
+    }
+
+    /// From now on no message that the consumers in Python begin ends.
+    pub(crate) fn hold(&self) {
+        std::fs::write(&self.hold, "").expect("the directory is ours");
+    }
+
+    /// They may end.
+    pub(crate) fn release(&self) {
+        std::fs::remove_file(&self.hold).expect("they were held");
     }
 
     /// What the consumers have written so far.

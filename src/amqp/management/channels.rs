@@ -1,0 +1,106 @@
+//! What an answer about channels says: who holds messages, and where it sits.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::Value;
+
+use super::Names;
+use super::request::{Conversation, encode};
+use super::trouble::Trouble;
+use crate::amqp::fact::Channel;
+
+/// Reads all channels of a virtual host, and with names all its connections.
+///
+/// # Errors
+/// As for any request.
+pub(super) async fn read(
+    conversation: &mut Conversation<'_>,
+    vhost: &str,
+    names: Names,
+) -> Result<Vec<Channel>, Trouble> {
+    let vhost = encode(vhost);
+    let path = format!("/vhosts/{vhost}/channels?columns=messages_unacknowledged,connection_details");
+    let channels = conversation.read(&path).await?;
+    let connections = match names {
+        Names::Asked => {
+            let columns = "name,user_provided_name,client_properties.connection_name";
+            conversation.read(&format!("/vhosts/{vhost}/connections?columns={columns}")).await?
+        }
+        Names::NotAsked => Value::Null,
+    };
+    all(&channels, &connections)
+        .ok_or_else(|| conversation.target().not_management("it sends no list of channels"))
+}
+
+/// `None` where the first is no list of channels.
+fn all(channels: &Value, connections: &Value) -> Option<Vec<Channel>> {
+    let names: BTreeMap<&str, &str> = list(connections)
+        .into_iter()
+        .flatten()
+        .filter_map(|connection| {
+            let given =
+                [&connection["user_provided_name"], &connection["client_properties"]["connection_name"]];
+            Some((connection["name"].as_str()?, given.into_iter().find_map(Value::as_str)?))
+        })
+        .collect();
+    let channel = |channel: &Value| {
+        let connection = &channel["connection_details"];
+        let name = connection["name"].as_str().and_then(|name| names.get(name));
+        Channel {
+            peer: peer(connection),
+            connection_name: name.map(|name| (*name).to_owned()),
+            unacknowledged: channel["messages_unacknowledged"].as_u64(),
+        }
+    };
+    Some(list(channels)?.iter().map(channel).collect())
+}
+
+/// The entries, whether or not they come in pages.
+fn list(answer: &Value) -> Option<&Vec<Value>> {
+    answer.as_array().or_else(|| answer["items"].as_array())
+}
+
+fn peer(connection: &Value) -> Option<SocketAddr> {
+    let host: IpAddr = connection["peer_host"].as_str()?.parse().ok()?;
+    let port = u16::try_from(connection["peer_port"].as_u64()?).ok()?;
+    Some(SocketAddr::new(host.to_canonical(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn channels_come_with_their_peer_and_the_name_of_their_connection() {
+        let channel = |host: &str, port: Value, held: Value| {
+            let name = format!("{host}:{port} -> broker");
+            json!({"messages_unacknowledged": held,
+                   "connection_details": {"name": name, "peer_host": host, "peer_port": port}})
+        };
+        let channels = json!([
+            channel("127.0.0.1", json!(40_000), json!(2)),
+            channel("::ffff:10.0.0.9", json!(40_001), json!(0)),
+            channel("undefined", json!("undefined"), json!(null)),
+        ]);
+        let connections = json!([
+            {"name": "127.0.0.1:40000 -> broker", "user_provided_name": "shop orders:3"},
+            {"name": "::ffff:10.0.0.9:40001 -> broker", "client_properties": {"connection_name": "orders:4"}},
+        ]);
+        let told = |peer: Option<&str>, name: Option<&str>, unacknowledged| Channel {
+            peer: peer.map(|peer| peer.parse().unwrap()),
+            connection_name: name.map(str::to_owned),
+            unacknowledged,
+        };
+        let expected = [
+            told(Some("127.0.0.1:40000"), Some("shop orders:3"), Some(2)),
+            told(Some("10.0.0.9:40001"), Some("orders:4"), Some(0)),
+            told(None, None, None),
+        ];
+        assert_eq!(all(&channels, &connections).unwrap(), expected);
+        assert_eq!(all(&json!({"items": channels}), &Value::Null).unwrap().len(), 3);
+        assert_eq!(all(&json!({"error": "x"}), &Value::Null), None);
+    }
+}
