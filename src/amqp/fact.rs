@@ -47,6 +47,16 @@ pub enum Fact {
         /// they may be 10 s older.
         at: Time,
     },
+    /// Why more consumers would not empty a queue sooner, where the management API tells so; told before its first figures and
+    /// whenever it changes.
+    Trap {
+        /// The broker's name in the configuration.
+        broker: String,
+        /// The queue's name.
+        queue: String,
+        /// What it is, if it is one.
+        trap: Option<Trap>,
+    },
     /// What the management API tells of the channels of a broker's virtual host, where that is asked for.
     Channels {
         /// The broker's name in the configuration.
@@ -102,6 +112,17 @@ pub struct Figures {
     pub flow: Result<Counters, NoFlow>,
 }
 
+/// A queue whose depth must not be answered with consumers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trap {
+    /// A stream: what was consumed stays in it.
+    Stream,
+    /// One of its consumers is active at a time, and the others stand by.
+    SingleActiveConsumer,
+    /// A consumer has it for itself.
+    ExclusiveConsumer,
+}
+
 /// Messages since the broker counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters {
@@ -120,6 +141,8 @@ pub struct Channel {
     pub connection_name: Option<String>,
     /// Messages that were delivered on it and are not acknowledged; absent where the broker does not know yet.
     pub unacknowledged: Option<u64>,
+    /// Whether it has consumers that take messages without a limit (prefetch 0).
+    pub is_unlimited: bool,
 }
 
 /// Why the counters of a queue are not known.

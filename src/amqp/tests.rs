@@ -66,6 +66,7 @@ impl Told {
             Fact::Broker { .. }
             | Fact::Management { .. }
             | Fact::Figures { .. }
+            | Fact::Trap { .. }
             | Fact::Channels { .. }
             | Fact::Round { .. } => false,
         })
@@ -99,6 +100,7 @@ impl Told {
                 | Fact::Broker { .. }
                 | Fact::Management { .. }
                 | Fact::Figures { .. }
+                | Fact::Trap { .. }
                 | Fact::Channels { .. } => {}
                 Fact::Round { .. } => rounds.push(std::mem::take(&mut current)),
             }

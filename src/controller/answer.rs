@@ -242,6 +242,7 @@ impl Control {
             world: self.machine.world(),
             brokers: &self.brokers,
             usages: &self.usages,
+            idleness: &self.idleness,
             executor: &self.executor,
             adopted: &self.adopted,
             dropped_bytes: self.pump.dropped_bytes(),

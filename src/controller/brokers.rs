@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::handle::Histogram;
 use super::snapshot::{BrokerView, ManagementView};
-use crate::amqp::fact::{BrokerState, Counters, Fact, Figures, ManagementState, NoFlow, Reading};
+use crate::amqp::fact::{BrokerState, Counters, Fact, Figures, ManagementState, NoFlow, Reading, Trap};
 use crate::amqp::management::{Management, ManagementSettings, Names};
 use crate::amqp::probe::{Probe, ProbeSettings};
 use crate::core::event;
@@ -61,6 +61,8 @@ pub(crate) struct QueueSeen {
     pub(crate) error: Option<String>,
     /// What the management API told last, and when.
     pub(crate) figures: Option<(Figures, Time)>,
+    /// What the management API told of its kind, whenever that was.
+    trap: Option<Trap>,
     /// The broker is not connected, whose own trouble says more.
     is_cut_off: bool,
 }
@@ -158,6 +160,7 @@ impl Brokers {
     /// What a person should know of what the management API tells of `queue`, one sentence each.
     pub(crate) fn remarks(&self, broker: &str, queue: &str, now: Time) -> Vec<String> {
         let Some(known) = self.brokers.get(broker) else { return Vec::new() };
+        let trap = self.queues.get(&(broker.to_owned(), queue.to_owned())).and_then(|seen| seen.trap);
         let by_itself = match &known.management_state {
             ManagementState::Fails(why) => Some(format!("{why}; {GOES_ON}")),
             ManagementState::Limited(why) => Some(why.clone()),
@@ -166,7 +169,9 @@ impl Brokers {
         let flow = self.figures(broker, queue, now).map(|figures| figures.flow);
         let of_queue =
             matches!(flow, Some(Err(NoFlow::AutomaticAcknowledgement))).then(|| AUTOMATIC.to_owned());
-        by_itself.into_iter().chain(of_queue).collect()
+        let of_kind =
+            trap.map(|trap| format!("{}, so its depth is not answered with consumers", why_trapped(trap)));
+        by_itself.into_iter().chain(of_kind).chain(of_queue).collect()
     }
 
     /// What the management API told last of `queue`, if that is not too old to be shown.
@@ -224,11 +229,20 @@ impl Brokers {
                     return (None, None);
                 };
                 seen.figures = Some((figures, at));
+                if seen.trap.is_some() {
+                    return (None, None);
+                }
                 let Ok(Counters { acknowledged, published }) = figures.flow else { return (None, None) };
-                let Figures { ready, unacknowledged, .. } = figures;
+                let (ready, unacknowledged) = (figures.ready, figures.unacknowledged);
                 let detail = Detail { at, ready, unacknowledged, acknowledged, published };
                 let observation = Observation::Detail(detail);
                 (Some(event::Fact::Queue { broker, queue, observation }), None)
+            }
+            Fact::Trap { broker, queue, trap } => {
+                let told =
+                    trap.map(|trap| format!("broker \"{broker}\", queue \"{queue}\": {}", trapped(trap)));
+                self.queues.entry((broker, queue)).or_default().trap = trap;
+                (None, told)
             }
             // It is the controller's to find out whose they are.
             Fact::Channels { .. } => (None, None),
@@ -239,12 +253,18 @@ impl Brokers {
                 (None, None)
             }
             Fact::Queue { broker, queue, reading, at } => {
+                // What kind of queue it is comes before what its depth asks for, where somebody is about to tell.
+                let is_early = matches!(reading, Reading::Depth { .. })
+                    && self.brokers.get(&broker).is_some_and(Broker::is_about_to_tell);
                 let seen = self.queues.entry((broker.clone(), queue.clone())).or_default();
                 let observation = match &reading {
                     Reading::Depth { ready, consumers } => {
                         let (ready, consumers) = (*ready, *consumers);
                         seen.depth = Some(Depth { ready, consumers, at });
-                        Observation::Sample { at, ready, consumers }
+                        match seen.trap {
+                            Some(trap) => Observation::Lost { at, why: why_trapped(trap) },
+                            None => Observation::Sample { at, ready, consumers },
+                        }
                     }
                     Reading::Missing => {
                         seen.depth = None;
@@ -263,7 +283,8 @@ impl Brokers {
                 };
                 seen.error = error;
                 seen.is_cut_off = is_broker_wide(&reading);
-                (Some(event::Fact::Queue { broker, queue, observation }), told)
+                let fact = (!is_early).then_some(event::Fact::Queue { broker, queue, observation });
+                (fact, told)
             }
         }
     }
@@ -281,6 +302,12 @@ impl Broker {
             management_state: ManagementState::Connecting,
             names: Names::NotAsked,
         }
+    }
+
+    /// Whether its management API was asked for the first time and has neither answered nor failed. It takes some seconds at
+    /// most.
+    fn is_about_to_tell(&self) -> bool {
+        self.management.is_some() && self.management_state == ManagementState::Connecting
     }
 
     fn management_view(&self) -> Option<ManagementView> {
@@ -347,6 +374,18 @@ fn is_broker_wide(reading: &Reading) -> bool {
         | Reading::Locked
         | Reading::Refused(_)
         | Reading::TimedOut => false,
+    }
+}
+
+fn trapped(trap: Trap) -> String {
+    format!("{}, so its depth is not answered with consumers", why_trapped(trap))
+}
+
+fn why_trapped(trap: Trap) -> &'static str {
+    match trap {
+        Trap::Stream => "the queue is a stream, in which messages stay when they were consumed",
+        Trap::SingleActiveConsumer => "the queue has one active consumer at a time, and others stand by",
+        Trap::ExclusiveConsumer => "a consumer has the queue for itself, and others are refused",
     }
 }
 
@@ -505,5 +544,27 @@ mod tests {
         });
         let remarks = brokers.remarks("default", "orders", Time::from_millis(1));
         assert_eq!(remarks, [format!("{why}; {GOES_ON}")]);
+    }
+
+    #[test]
+    fn the_depth_of_a_queue_that_more_consumers_do_not_empty_sooner_is_shown_and_not_scaled_by() {
+        for trap in [Trap::Stream, Trap::SingleActiveConsumer, Trap::ExclusiveConsumer] {
+            let mut brokers = brokers();
+            brokers.observe(reading(Reading::Depth { ready: 9, consumers: 0 }));
+            let (broker, queue) = ("default".to_owned(), "orders".to_owned());
+            let (fact, told) = brokers.observe(Fact::Trap { broker, queue, trap: Some(trap) });
+            assert!(fact.is_none() && told.is_some_and(|told| told.contains("queue \"orders\": ")));
+            assert_eq!(
+                brokers.observe(figures(0, Ok(Counters { acknowledged: 1, published: None }))),
+                (None, None)
+            );
+            let (fact, _) = brokers.observe(reading(Reading::Depth { ready: 9, consumers: 0 }));
+            let Some(event::Fact::Queue { observation: Observation::Lost { why, .. }, .. }) = fact else {
+                panic!("{fact:?}");
+            };
+            assert_eq!(brokers.queue("default", "orders").depth.map(|depth| depth.ready), Some(9));
+            let remarks = brokers.remarks("default", "orders", Time::from_millis(7_000));
+            assert_eq!(remarks, [format!("{why}, so its depth is not answered with consumers")]);
+        }
     }
 }

@@ -27,6 +27,14 @@ const FRESH: Duration = Duration::from_secs(16);
 /// After so many answers without any of our processes in them, none is waited for.
 const FRUITLESS_MOST: u32 = 3;
 
+/// What is to be known of consumers without a prefetch.
+const UNLIMITED: &str = "its consumers take messages without a limit (prefetch 0), so messages wait within one process where \
+                         no other can help: set a prefetch of 1, or a few";
+
+/// What is to be known where no channel is found to be one of ours.
+const UNSEEN: &str = "the management API shows no channels of these processes, so who is idle is not known: its user needs \
+                      the tag monitoring, and behind a proxy the name of a connection has to contain LEVERET_PROCESS";
+
 /// A process that may hold messages.
 #[derive(Clone, Debug)]
 struct Consumer {
@@ -37,7 +45,7 @@ struct Consumer {
 
 /// What is known of the work of processes, by broker.
 #[derive(Debug, Default)]
-pub(super) struct Idleness {
+pub(crate) struct Idleness {
     running: Option<JoinHandle<Found>>,
     /// Channels that came while others were looked at: the newest of each broker.
     waiting: BTreeMap<String, (Vec<Channel>, Time)>,
@@ -52,6 +60,8 @@ struct Known {
     held: BTreeMap<Incarnation, bool>,
     /// How often in a row it told of nobody who was looked for.
     fruitless: u32,
+    /// Those with consumers that take messages without a limit.
+    unlimited: BTreeSet<Incarnation>,
 }
 
 /// What was found out of the channels of one broker.
@@ -62,6 +72,8 @@ pub(super) struct Found {
     held: BTreeMap<Incarnation, bool>,
     /// All that were looked for.
     consumers: Vec<Incarnation>,
+    /// Those with consumers that take messages without a limit.
+    unlimited: BTreeSet<Incarnation>,
     /// Whether names of connections may tell more than ports.
     needs_names: bool,
 }
@@ -83,12 +95,13 @@ impl Idleness {
 
     /// What each life's channels say now. `None` where it has none that are known.
     fn take_over(&mut self, found: &Found) -> Vec<(Incarnation, Option<Work>)> {
-        let held = found.held.clone();
+        let (held, unlimited) = (found.held.clone(), found.unlimited.clone());
         let fruitless = match self.known.get(&found.broker) {
             _ if !held.is_empty() => 0,
             before => before.map_or(0, |before| before.fruitless) + 1,
         };
-        let before = self.known.insert(found.broker.clone(), Known { at: found.at, held, fruitless });
+        let before =
+            self.known.insert(found.broker.clone(), Known { at: found.at, held, fruitless, unlimited });
         let was_idle = |incarnation: &Incarnation| {
             before.as_ref().and_then(|before| before.held.get(incarnation)) == Some(&false)
         };
@@ -98,6 +111,15 @@ impl Idleness {
             false => Some(Work::Unclear),
         };
         found.consumers.iter().map(|incarnation| (*incarnation, work(incarnation))).collect()
+    }
+
+    /// What a person should know of what a broker tells of the channels of a program, one sentence each.
+    pub(super) fn remarks(&self, broker: &str, program: &Program) -> Vec<String> {
+        let Some(known) = self.known.get(broker) else { return Vec::new() };
+        let lives = || program.slots.values().filter_map(|slot| slot.phase.life());
+        let is_unlimited = lives().any(|life| known.unlimited.contains(&life.incarnation));
+        let unlimited = is_unlimited.then(|| UNLIMITED.to_owned());
+        unlimited.into_iter().chain((!self.is_of_use(broker)).then(|| UNSEEN.to_owned())).collect()
     }
 
     /// Whether what a broker tells is of use.
@@ -216,12 +238,16 @@ fn put_together(
     let by_name: BTreeMap<String, Incarnation> =
         consumers.iter().map(|consumer| (consumer.process.to_string(), consumer.incarnation)).collect();
     let mut held: BTreeMap<Incarnation, Option<bool>> = BTreeMap::new();
+    let mut unlimited = BTreeSet::new();
     let mut is_any_unowned = false;
     for channel in channels {
         let by_port = channel.peer.and_then(|peer| owners.get(&peer));
         is_any_unowned |= by_port.is_none();
         let named = || words(channel.connection_name.as_deref()?).find_map(|word| by_name.get(word));
         let Some(owner) = by_port.or_else(named) else { continue };
+        if channel.is_unlimited {
+            unlimited.insert(*owner);
+        }
         // One that holds nothing says nothing against another one that holds a message; one that is not known yet does.
         let held = held.entry(*owner).or_insert(Some(false));
         *held = match (*held, channel.unacknowledged) {
@@ -237,6 +263,7 @@ fn put_together(
         at,
         held: held.into_iter().filter_map(|(incarnation, held)| Some((incarnation, held?))).collect(),
         consumers: consumers.iter().map(|consumer| consumer.incarnation).collect(),
+        unlimited,
         needs_names: is_any_unowned && is_any_lost,
     }
 }
@@ -260,7 +287,7 @@ mod tests {
 
     fn channel(peer: Option<&str>, name: Option<&str>, unacknowledged: Option<u64>) -> Channel {
         let peer = peer.map(|peer| peer.parse().unwrap());
-        Channel { peer, connection_name: name.map(str::to_owned), unacknowledged }
+        Channel { peer, connection_name: name.map(str::to_owned), unacknowledged, is_unlimited: false }
     }
 
     fn found(channels: &[Channel], owned: &[(&str, u32)]) -> Found {
@@ -309,7 +336,14 @@ mod tests {
             let held = held.iter().map(|(life, held)| (Incarnation(*life), *held)).collect();
             let (broker, at) = ("mq".to_owned(), Time::from_millis(seconds * 1_000));
             let consumers = (0..2).map(Incarnation).collect();
-            let read = idleness.take_over(&Found { broker, at, held, consumers, needs_names: false });
+            let read = idleness.take_over(&Found {
+                broker,
+                at,
+                held,
+                consumers,
+                unlimited: BTreeSet::new(),
+                needs_names: false,
+            });
             read.into_iter().map(|(_, work)| work).collect::<Vec<_>>()
         };
         assert_eq!(told(0, &[(0, true), (1, false)]), [Some(Work::Busy), Some(Work::Unclear)]);
@@ -329,7 +363,14 @@ mod tests {
         let mut tell = |held: &[(u64, bool)]| {
             let held = held.iter().map(|(life, held)| (Incarnation(*life), *held)).collect();
             let (broker, at, consumers) = ("mq".to_owned(), Time::from_millis(1), vec![Incarnation(0)]);
-            idleness.take_over(&Found { broker, at, held, consumers, needs_names: false });
+            idleness.take_over(&Found {
+                broker,
+                at,
+                held,
+                consumers,
+                unlimited: BTreeSet::new(),
+                needs_names: false,
+            });
             idleness.is_of_use("mq")
         };
         assert!(tell(&[]) && tell(&[]), "they may just have started");
@@ -342,10 +383,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let peer = stream.local_addr().unwrap();
-        let channel = Channel { peer: Some(peer), connection_name: None, unacknowledged: Some(3) };
+        let channel =
+            Channel { peer: Some(peer), connection_name: None, unacknowledged: Some(3), is_unlimited: true };
         let own = Consumer { pid: std::process::id() as i32, ..consumer(0) };
         let found = look("mq".to_owned(), &[channel], &[own, consumer(1)], Time::from_millis(1));
         assert_eq!(found.held, [(Incarnation(0), true)].into());
+        assert_eq!(found.unlimited, [Incarnation(0)].into());
         assert!(!found.needs_names, "whose channel it is is known");
     }
 }

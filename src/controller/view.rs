@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::brokers::Brokers;
 use super::executor::Executor;
+use super::idleness::Idleness;
 use super::rollout_view;
 use super::snapshot::{
     DeathView, DecisionView, HoldView, ProcessView, ProgramView, QueueView, RunView, ScheduleView,
@@ -28,6 +29,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) world: &'a World,
     pub(crate) brokers: &'a Brokers,
     pub(crate) usages: &'a Usages,
+    pub(crate) idleness: &'a Idleness,
     pub(crate) executor: &'a Executor,
     /// Lives that an earlier keeper started.
     pub(crate) adopted: &'a BTreeSet<Incarnation>,
@@ -231,7 +233,10 @@ impl Scene<'_> {
             polling,
             age_seconds: seen.depth.map(|depth| self.now.since(depth.at).as_secs_f64()),
             error: seen.error,
-            remarks: self.brokers.remarks(&scale.broker, &scale.queue, self.now),
+            remarks: {
+                let of_queue = self.brokers.remarks(&scale.broker, &scale.queue, self.now);
+                of_queue.into_iter().chain(self.idleness.remarks(&scale.broker, program)).collect()
+            },
         }]
     }
 

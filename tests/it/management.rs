@@ -110,6 +110,33 @@ fn a_management_api_that_refuses_is_said_and_scaling_goes_on_without_it() {
 }
 
 #[test]
+fn a_queue_with_one_active_consumer_at_a_time_is_named_and_not_answered_with_more() {
+    let rabbit = Rabbit::shared_with_management();
+    let url = rabbit.url();
+    let program = Scaled::new("lonely", Kind::Python, "wait: 1s, max: 5").work_ms(100);
+    publish::declare_queue_for_one_consumer(&url, &program.queue);
+    publish::publish(&url, &program.queue, 0..100);
+    let environment = [("AMQP_URL", url.clone()), ("RABBITMQ_API", rabbit.management())];
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let daemon = Daemon::start_with_environment(&config_with_management([&program]), &environment);
+    let named = "the queue has one active consumer at a time, and others stand by";
+    daemon.wait_program("lonely", "the word about it", LIMIT, |view| {
+        let remarks = view["queues"][0]["remarks"].as_array()?;
+        remarks.iter().any(|remark| remark.as_str().is_some_and(|text| text.starts_with(named))).then_some(())
+    });
+    wait_for_state("all messages", LIMIT, || match program.books().count_ended() {
+        100 => Ok(()),
+        ended => Err(format!("{ended} ended")),
+    });
+    let explained = daemon.cli(&["explain", "lonely"]).stdout;
+    assert!(explained.contains(named), "{explained}");
+    drop(daemon);
+    assert_eq!(program.books().consumers.len(), 1, "more would have stood by");
+    program.books().assert_exactly_once(0..100);
+    publish::delete_queue(&url, &program.queue);
+}
+
+#[test]
 fn of_thirty_consumers_of_which_half_hold_a_message_the_idle_ones_are_stopped_every_time() {
     let rabbit = Rabbit::shared_with_management();
     let url = rabbit.url();

@@ -10,6 +10,9 @@ use super::request::{Conversation, encode};
 use super::trouble::Trouble;
 use crate::amqp::fact::Channel;
 
+const COLUMNS: &str =
+    "messages_unacknowledged,connection_details,consumer_count,prefetch_count,global_prefetch_count";
+
 /// Reads all channels of a virtual host, and with names all its connections.
 ///
 /// # Errors
@@ -20,7 +23,7 @@ pub(super) async fn read(
     names: Names,
 ) -> Result<Vec<Channel>, Trouble> {
     let vhost = encode(vhost);
-    let path = format!("/vhosts/{vhost}/channels?columns=messages_unacknowledged,connection_details");
+    let path = format!("/vhosts/{vhost}/channels?columns={COLUMNS}");
     let channels = conversation.read(&path).await?;
     let connections = match names {
         Names::Asked => {
@@ -51,6 +54,9 @@ fn all(channels: &Value, connections: &Value) -> Option<Vec<Channel>> {
             peer: peer(connection),
             connection_name: name.map(|name| (*name).to_owned()),
             unacknowledged: channel["messages_unacknowledged"].as_u64(),
+            is_unlimited: channel["consumer_count"].as_u64() > Some(0)
+                && channel["prefetch_count"] == 0
+                && channel["global_prefetch_count"] == 0,
         }
     };
     Some(list(channels)?.iter().map(channel).collect())
@@ -93,6 +99,7 @@ mod tests {
             peer: peer.map(|peer| peer.parse().unwrap()),
             connection_name: name.map(str::to_owned),
             unacknowledged,
+            is_unlimited: false,
         };
         let expected = [
             told(Some("127.0.0.1:40000"), Some("shop orders:3"), Some(2)),
@@ -102,5 +109,13 @@ mod tests {
         assert_eq!(all(&channels, &connections).unwrap(), expected);
         assert_eq!(all(&json!({"items": channels}), &Value::Null).unwrap().len(), 3);
         assert_eq!(all(&json!({"error": "x"}), &Value::Null), None);
+
+        let is_unlimited = |consumers: u64, prefetch: u64, together: u64| {
+            let channel = json!({"consumer_count": consumers, "prefetch_count": prefetch,
+                "global_prefetch_count": together});
+            all(&json!([channel]), &Value::Null).unwrap()[0].is_unlimited
+        };
+        assert!(is_unlimited(1, 0, 0));
+        assert!(!is_unlimited(0, 0, 0) && !is_unlimited(1, 1, 0) && !is_unlimited(1, 0, 10));
     }
 }

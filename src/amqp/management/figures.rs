@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::request::encode;
-use crate::amqp::fact::{Counters, Figures, NoFlow};
+use crate::amqp::fact::{Counters, Figures, NoFlow, Trap};
 
 /// The most queues of one page. Source: RabbitMQ's management API.
 const PAGE_QUEUES: u32 = 500;
@@ -16,7 +16,8 @@ pub(super) const PAGES_MAX: u64 = 200;
 const FILTER_BYTES_MAX: usize = 4_000;
 
 const COLUMNS: &str = "name,messages_ready,messages_unacknowledged,message_stats.ack,message_stats.publish,\
-                       message_stats.deliver_get,message_stats.deliver_no_ack,message_stats.get_no_ack";
+                       message_stats.deliver_get,message_stats.deliver_no_ack,message_stats.get_no_ack,type,\
+                       arguments.x-single-active-consumer,exclusive_consumer_tag";
 
 /// The path of a page of the queues that are asked for: just those, as long as their names fit into an address.
 pub(super) fn path(vhost: &str, queues: &BTreeSet<String>, page: u64) -> String {
@@ -40,10 +41,20 @@ fn literally(text: &str) -> String {
 }
 
 /// A page of an answer: what it tells by queue, and how many pages there are. `None` where it is no such page.
-pub(super) fn page(answer: &Value) -> Option<(BTreeMap<&str, Told>, u64)> {
+pub(super) fn page(answer: &Value) -> Option<(BTreeMap<&str, Listed>, u64)> {
     let items = answer["items"].as_array()?;
-    let told = items.iter().filter_map(|item| Some((item["name"].as_str()?, told(item)?)));
-    Some((told.collect(), answer["page_count"].as_u64().unwrap_or(1)))
+    let listed = |item| Listed { trap: trap(item), told: told(item) };
+    let listed = items.iter().filter_map(|item| Some((item["name"].as_str()?, listed(item))));
+    Some((listed.collect(), answer["page_count"].as_u64().unwrap_or(1)))
+}
+
+/// A queue in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// What kind of queue it is, where that matters.
+    pub(super) trap: Option<Trap>,
+    /// Its figures. A new queue has none for some seconds, and one whose node is down has none.
+    pub(super) told: Option<Told>,
 }
 
 /// What is told of a queue at one moment.
@@ -72,6 +83,18 @@ fn told(item: &Value) -> Option<Told> {
         unasked: or_none("deliver_no_ack") + or_none("get_no_ack"),
         counts_deliveries: or_none("deliver_get") > 0,
     })
+}
+
+fn trap(item: &Value) -> Option<Trap> {
+    if item["type"] == "stream" {
+        Some(Trap::Stream)
+    } else if item["arguments"]["x-single-active-consumer"] == true {
+        Some(Trap::SingleActiveConsumer)
+    } else {
+        // Old versions write an empty text where there is none.
+        let tag = item["exclusive_consumer_tag"].as_str().filter(|tag| !tag.is_empty());
+        tag.map(|_| Trap::ExclusiveConsumer)
+    }
 }
 
 /// What is known of a queue from what was told of it so far.
@@ -113,7 +136,7 @@ mod tests {
 
     fn one(item: Value) -> Option<Told> {
         let answer = json!({"items": [item], "page_count": 1});
-        page(&answer).expect("a page").0.values().next().copied()
+        page(&answer).expect("a page").0.values().next().expect("a queue").told
     }
 
     #[test]
@@ -132,6 +155,24 @@ mod tests {
         assert_eq!(one(json!({"name": "orders", "state": "down"})), None);
         assert_eq!(page(&json!([{"name": "orders"}])), None);
         assert_eq!(page(&json!({"error": "bad_request"})), None);
+    }
+
+    #[test]
+    fn queues_that_more_consumers_do_not_empty_sooner_are_known() {
+        let trap = |mut item: Value, key: &str, value: Value| {
+            item[key] = value;
+            let answer = json!({"items": [item], "page_count": 1});
+            page(&answer).expect("a page").0["q"].trap
+        };
+        let item = || json!({"name": "q"});
+        assert_eq!(trap(item(), "type", json!("stream")), Some(Trap::Stream));
+        let argument = json!({"x-single-active-consumer": true});
+        assert_eq!(trap(item(), "arguments", argument), Some(Trap::SingleActiveConsumer));
+        assert_eq!(trap(item(), "exclusive_consumer_tag", json!("ctag1")), Some(Trap::ExclusiveConsumer));
+        for nothing in [json!(null), json!("")] {
+            assert_eq!(trap(item(), "exclusive_consumer_tag", nothing), None);
+        }
+        assert_eq!(trap(item(), "arguments", json!([])), None);
     }
 
     #[test]

@@ -126,6 +126,7 @@ async fn said_of(script: Script) -> String {
 async fn one_request_tells_of_all_queues_and_only_what_is_new_is_told_again() {
     let rig = Rig::serving(vec![answer("200 OK", OVERVIEW), queue(5, 3), queue(4, 4)]).await;
     let (_asking, mut facts) = rig.ask();
+    assert!(matches!(next(&mut facts).await, Fact::Trap { trap: None, .. }), "known before anything else");
     assert!(matches!(next(&mut facts).await, Fact::Management { state: ManagementState::Answers, .. }));
     for (ready, acknowledged) in [(5, 3), (4, 4), (4, 4)] {
         let Fact::Figures { broker, queue, figures, .. } = next(&mut facts).await else { panic!("figures") };

@@ -14,7 +14,7 @@ use super::trouble::Trouble;
 use super::{ManagementSettings, Wanted};
 use crate::amqp::address;
 use crate::amqp::backoff::Backoff;
-use crate::amqp::fact::{Fact, Figures, ManagementState};
+use crate::amqp::fact::{Fact, Figures, ManagementState, Trap};
 use crate::core::time::Time;
 use crate::sys::clock;
 
@@ -45,6 +45,8 @@ pub(super) struct Watch {
 #[derive(Debug, Default)]
 struct Known {
     ledger: Ledger,
+    /// What was told of its kind.
+    trap: Option<Option<Trap>>,
     told: Option<(Figures, Time)>,
 }
 
@@ -113,7 +115,7 @@ impl Watch {
                 *self.counts.insert(!is_off)
             }
         };
-        let mut facts = Vec::new();
+        let (mut traps, mut facts) = (Vec::new(), Vec::new());
         let mut number = 1;
         loop {
             let answer = conversation.read(&figures::path(target.vhost(), &queues, number)).await?;
@@ -121,12 +123,17 @@ impl Watch {
             let Some((page, pages)) = figures::page(&answer) else {
                 return Err(target.not_management("it sends no list of queues").into());
             };
-            for (queue, told) in page.into_iter().filter(|(queue, _)| queues.contains(*queue)) {
+            for (queue, listed) in page.into_iter().filter(|(queue, _)| queues.contains(*queue)) {
+                let broker = self.settings.broker.name.clone();
                 let known = self.known.entry(queue.to_owned()).or_default();
+                if known.trap.replace(listed.trap) != Some(listed.trap) {
+                    let (broker, queue) = (broker.clone(), queue.to_owned());
+                    traps.push(Fact::Trap { broker, queue, trap: listed.trap });
+                }
+                let Some(told) = listed.told else { continue };
                 let figures = known.ledger.note(told, counts);
                 if is_news(known.told, figures, at, self.settings.interval) {
                     known.told = Some((figures, at));
-                    let broker = self.settings.broker.name.clone();
                     facts.push(Fact::Figures { broker, queue: queue.to_owned(), figures, at });
                 }
             }
@@ -146,9 +153,15 @@ impl Watch {
                 Err(trouble) => state = ManagementState::Limited(format!("{trouble}; {NO_CHANNELS}")),
             }
         }
+        // Whoever waits for the first answer knows the kinds of queues with it.
+        self.tell(traps).await?;
         if !self.tell_state(state).await {
             return Err(Failed::Unwanted);
         }
+        self.tell(facts).await
+    }
+
+    async fn tell(&self, facts: Vec<Fact>) -> Result<(), Failed> {
         for fact in facts {
             self.facts.send(fact).await.map_err(|_| Failed::Unwanted)?;
         }

@@ -11,7 +11,7 @@ use lapin::options::{
     QueueDeleteOptions,
 };
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind};
 use leveret::sys::clock;
 use tokio::sync::oneshot;
@@ -47,9 +47,20 @@ pub(crate) fn can_connect(url: &str) -> Result<(), String> {
 
 /// Declares a durable queue.
 pub(crate) fn declare_queue(url: &str, queue: &str) {
+    declare(url, queue, FieldTable::default());
+}
+
+/// Declares a durable queue of which one consumer is active at a time.
+pub(crate) fn declare_queue_for_one_consumer(url: &str, queue: &str) {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    declare(url, queue, arguments);
+}
+
+fn declare(url: &str, queue: &str, arguments: FieldTable) {
     with_channel(url, async |channel| {
         channel
-            .queue_declare(queue.into(), QueueDeclareOptions::durable(), FieldTable::default())
+            .queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments.clone())
             .await
             .expect("a queue can be declared");
     });
