@@ -19,10 +19,14 @@ use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::readiness::Work;
 use crate::core::time::Time;
 use crate::core::world::Program;
+use crate::sys::clock;
 use crate::sys::sockets::{self, Inode};
 
 /// How long what a broker told of channels counts, where it tells no more.
 const FRESH: Duration = Duration::from_secs(16);
+
+/// How often at most it is found out whether a broker is to be asked.
+const CONSIDERED: Duration = Duration::from_secs(2);
 
 /// After so many answers without any of our processes in them, none is waited for.
 const FRUITLESS_MOST: u32 = 3;
@@ -50,6 +54,8 @@ pub(crate) struct Idleness {
     /// Channels that came while others were looked at: the newest of each broker.
     waiting: BTreeMap<String, (Vec<Channel>, Time)>,
     known: BTreeMap<String, Known>,
+    /// When it was last found out whether a broker is to be asked.
+    considered: BTreeMap<String, Time>,
 }
 
 /// What one broker told last.
@@ -141,6 +147,12 @@ impl Idleness {
 impl Control {
     /// A broker has told of queues: whether it is to tell of channels as well. With one process there is no choice who ends.
     pub(super) fn ask_for_channels(&mut self, broker: &str) {
+        let now = clock::now();
+        // It tells of a thousand queues at one moment.
+        if self.idleness.considered.get(broker).is_some_and(|at| now.since(*at) < CONSIDERED) {
+            return;
+        }
+        self.idleness.considered.insert(broker.to_owned(), now);
         let programs = self.machine.world().programs.values();
         let is_choice = programs
             .filter(|program| reads(program, broker))

@@ -110,6 +110,30 @@ fn a_management_api_that_refuses_is_said_and_scaling_goes_on_without_it() {
 }
 
 #[test]
+fn over_https_a_certificate_is_trusted_as_for_amqp_or_the_refusal_says_what_to_do() {
+    let rabbit = Rabbit::shared_with_management();
+    let (url, api) = (rabbit.url(), rabbit.encrypted_management());
+    let program = Scaled::with_command("sealed", "sleep 1000", "wait: 2s, max: 3");
+    publish::declare_queue(&url, &program.queue);
+    let start = |more: &[(&str, &str)]| {
+        let environment = [&[("AMQP_URL", url.as_str()), ("RABBITMQ_API", api.as_str())], more].concat();
+        Daemon::start_with_environment(&config_with_management([&program]), &environment)
+    };
+    let authority = rabbit.authority().display().to_string();
+    let daemon = start(&[("SSL_CERT_FILE", authority.as_str())]);
+    daemon.wait_output("broker \"default\": the management API answers", LIMIT);
+    daemon.wait_program("sealed", "what is unacknowledged", LIMIT, |view| {
+        view["queues"][0]["unacked"].as_u64()
+    });
+    drop(daemon);
+    let daemon = start(&[]);
+    daemon.wait_output("cannot agree on encryption with the management API at https://127.0.0.1:", LIMIT);
+    daemon.wait_output("a private authority's certificate goes into SSL_CERT_FILE", LIMIT);
+    drop(daemon);
+    publish::delete_queue(&url, &program.queue);
+}
+
+#[test]
 fn a_queue_with_one_active_consumer_at_a_time_is_named_and_not_answered_with_more() {
     let rabbit = Rabbit::shared_with_management();
     let url = rabbit.url();

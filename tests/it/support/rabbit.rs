@@ -37,8 +37,8 @@ pub(crate) struct Rabbit {
     certificates: Certificates,
     distribution: ReservedPort,
     port_mapper: ReservedPort,
-    /// Of the management API, where it is on.
-    management: Option<ReservedPort>,
+    /// Of the management API, plain and encrypted, where it is on.
+    management: Option<[ReservedPort; 2]>,
     /// None while the node is stopped.
     server: Option<Child>,
 }
@@ -58,17 +58,16 @@ impl Rabbit {
     /// The node with a management API that the tests of this run share, used like [`Rabbit::shared`].
     pub(crate) fn shared_with_management() -> &'static Self {
         static SHARED: OnceLock<Rabbit> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start_node(Some(ReservedPort::reserve())))
+        SHARED.get_or_init(|| Self::start_node(Some([(); 2].map(|()| ReservedPort::reserve()))))
     }
 
-    fn start_node(management: Option<ReservedPort>) -> Self {
+    fn start_node(management: Option<[ReservedPort; 2]>) -> Self {
         let directory = run::directory("rabbit");
         let encrypted = ReservedPort::reserve();
         let certificates = Certificates::make(&directory);
         let mut configuration = configuration(&encrypted, &certificates);
-        if let Some(port) = &management {
-            let port = port.number();
-            configuration += &format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n");
+        if let Some([plain, encrypted]) = &management {
+            configuration += &management_configuration(plain, encrypted, &certificates);
         }
         let plugins = if management.is_some() { "[rabbitmq_management].\n" } else { "[].\n" };
         write_files(&directory, &configuration, plugins);
@@ -147,8 +146,14 @@ impl Rabbit {
 
     /// The address of the management API for this user; panics where it is off.
     pub(crate) fn management_with(&self, user: &str, password: &str) -> String {
-        let port = self.management.as_ref().expect("a node with a management API").number();
-        format!("http://{user}:{password}@127.0.0.1:{port}")
+        let [port, _] = self.management.as_ref().expect("a node with a management API");
+        format!("http://{user}:{password}@127.0.0.1:{}", port.number())
+    }
+
+    /// The https address of the management API, which has its login from the broker's.
+    pub(crate) fn encrypted_management(&self) -> String {
+        let [_, port] = self.management.as_ref().expect("a node with a management API");
+        format!("https://127.0.0.1:{}", port.number())
     }
 
     /// The address of the management API for the user guest.
@@ -254,6 +259,24 @@ fn configuration(encrypted: &ReservedPort, certificates: &Certificates) -> Strin
     format!(
         "listeners.ssl.local = 127.0.0.1:{}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
          ssl_options.keyfile = {}\nssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n",
+        encrypted.number(),
+        authority.display(),
+        server.display(),
+        server_key.display()
+    )
+}
+
+fn management_configuration(
+    plain: &ReservedPort,
+    encrypted: &ReservedPort,
+    certificates: &Certificates,
+) -> String {
+    let Certificates { authority, server, server_key } = certificates;
+    format!(
+        "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\nmanagement.ssl.ip = 127.0.0.1\n\
+         management.ssl.port = {}\nmanagement.ssl.cacertfile = {}\nmanagement.ssl.certfile = {}\n\
+         management.ssl.keyfile = {}\n",
+        plain.number(),
         encrypted.number(),
         authority.display(),
         server.display(),
