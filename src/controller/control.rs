@@ -280,6 +280,10 @@ impl Control {
             }
         }
         self.brokers.configure(&settings.brokers, &settings.programs, settings.probe_interval);
+        // Whoever was to go before is not to be chosen now without the word that the last controller waited for.
+        for broker in settings.brokers.iter().filter(|broker| broker.management.is_some()) {
+            self.machine.observe(Fact::TellsWork { broker: broker.name.clone(), tells: true });
+        }
     }
 
     /// Goes on until Leveret ends, and returns the exit code.

@@ -52,6 +52,8 @@ pub enum Limit {
     Data,
     /// The window that must pass before a step down.
     Window,
+    /// Something behind the consumers, with which more of them do no more.
+    Downstream,
 }
 
 impl Limit {
@@ -63,6 +65,7 @@ impl Limit {
             Self::Max => "max",
             Self::Data => "data",
             Self::Window => "window",
+            Self::Downstream => "downstream",
         }
     }
 }

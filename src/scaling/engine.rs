@@ -4,7 +4,7 @@
 //! have been seen consuming, hold the present number. A queue that does not exist holds too, and keeps one to declare it.
 //! With good data the policy decides.
 //!
-//! The window before a step down is `clamp(2(L + S), 10 s, 30 s)` in the balanced profile: about the cost of a start, so that keeping a consumer
+//! The window before a step down is `clamp(2(L + S), 8 s, 30 s)` in the balanced profile: about the cost of a start, so that keeping a consumer
 //! for nothing and starting one too many cost the same (ski rental: at most twice the best that can be done).
 //!
 //! `decide` may be called at any moment and any number of times; only a new reading or the passing of time changes its
@@ -24,19 +24,22 @@ use crate::scaling::polling::Polling;
 use crate::scaling::reason::{self, Cause, Figures};
 use crate::scaling::service::{BusyInterval, Service};
 use crate::scaling::silence::Silence;
+use crate::scaling::stuck::Stuck;
 use crate::scaling::window::Window;
 
 /// A reading that is older than this many intervals is missing data: two may be lost to a slow broker.
 const STALE_INTERVALS: u32 = 3;
 /// The least window before a step down: a shorter one would chase noise.
-const WINDOW_LEAST_SECONDS: f64 = 10.0;
+const WINDOW_LEAST_SECONDS: f64 = 8.0;
 /// The same where it is known who is idle: as often as brokers renew what they tell. The work per message counts up to
 /// so much there.
 const WINDOW_LEAST_KNOWN_SECONDS: f64 = 5.0;
-const WINDOW_WORK_MOST_SECONDS: f64 = 3.0;
+const WINDOW_WORK_MOST_SECONDS: f64 = 10.0;
 /// How long the queue has to be empty before the flow is taken to have fallen: twice the time in which a queue near its
 /// capacity forgets, which goes with the work per message; no longer than a person would wait for it.
 const LONG_EMPTY_MOST_SECONDS: f64 = 300.0;
+/// So many readings in a row without a fall are no chance.
+const STUCK_INTERVALS: u32 = 10;
 /// Readings that are kept until the next decision; more only come where nobody asks for decisions.
 const PENDING_MOST: usize = 16;
 const VANISHED: &str = "the queue shows no consumers although ours are running";
@@ -64,8 +67,11 @@ pub struct Engine {
     /// Begin of the unbroken row of good readings with nothing ready.
     empty_since: Option<Time>,
     window: Window,
+    /// The fewest messages that waited within half of the planned wait, as the most by which they fell short.
+    short_of_waiting: Window,
     stepped_down_at: Option<Time>,
     silence: Silence,
+    stuck: Stuck,
     target: Option<u32>,
 }
 
@@ -106,8 +112,10 @@ impl Engine {
             fresh_since: None,
             empty_since: None,
             window: Window::default(),
+            short_of_waiting: Window::default(),
             stepped_down_at: None,
             silence: Silence::default(),
+            stuck: Stuck::default(),
             target: None,
         }
     }
@@ -206,14 +214,21 @@ impl Engine {
         self.polling.note(&sample);
         self.empty_since = (sample.ready == 0).then(|| self.empty_since.unwrap_or(sample.at));
         self.working = working;
+        let short = u32::MAX - u32::try_from(sample.ready).unwrap_or(u32::MAX);
+        self.short_of_waiting.record(sample.at, short, self.patience() / 2);
         self.last = Some(sample);
         self.reading = Reading::Good(sample);
     }
 
     /// What it tells is taken over by the estimates that do without, so that they can go on from there.
     fn absorb_detail(&mut self, detail: Detail, fleet: &Fleet) {
+        if let Reading::Missing(_) = self.reading {
+            // A broker whose depth is not to be believed is not to be believed about the rest.
+            self.flow.interrupt();
+            return;
+        }
         let believed = (self.arrivals.slow(), self.service.planned_seconds());
-        self.flow.observe(detail, f64::from(fleet.running), believed);
+        self.flow.observe(detail, f64::from(fleet.running), believed, self.startup());
         if let Some((arrivals, service)) = self.flow.known() {
             self.arrivals.adopt(arrivals);
             self.service_next.adopt(service, self.flow.has_seen_work());
@@ -226,6 +241,7 @@ impl Engine {
         self.reading = reading;
         self.fresh_since = None;
         self.empty_since = None;
+        self.stuck.interrupt();
         self.service_next.end_phase();
     }
 
@@ -254,7 +270,17 @@ impl Engine {
             capacity: consumers / self.service.planned_seconds(),
             long_empty: self.long_empty(sample.at),
         });
-        let slope = (ready_after - ready_before) / seconds;
+        // Those that are new each took a message without having done one.
+        let taken = (working - self.working).max(0.0);
+        let slope = (ready_after - ready_before + taken) / seconds;
+        self.stuck.note(sample.at, ready_after, working);
+        if ready_before > 0.0 {
+            self.service_next.observe_fall(
+                consumers * seconds,
+                ready_before - ready_after - taken,
+                ready_after == 0.0,
+            );
+        }
         let is_busy = ready_before > 0.0 && ready_after > 0.0;
         // Where it is known there is nothing to infer.
         if is_busy && !self.flow.is_fresh(sample.at) {
@@ -283,7 +309,22 @@ impl Engine {
             service: self.service.planned_seconds(),
             startup: self.startup.seconds(),
             unacknowledged,
+            stuck: self.is_stuck(),
+            waiting_long: u64::from(u32::MAX - self.short_of_waiting.peak()),
         }
+    }
+
+    /// Whether nothing moves and nothing is known that would explain it.
+    fn is_stuck(&self) -> bool {
+        let patience = self.patience().max(self.goal.interval * STUCK_INTERVALS);
+        let is_known = self.service.is_learned() || self.flow.known().is_some();
+        !is_known && self.last.is_some_and(|sample| self.stuck.is_overdue(sample.at, patience))
+    }
+
+    /// How long a message may wait before one more consumer is to be ordered for it.
+    fn patience(&self) -> Duration {
+        let planned = self.goal.wait.mul_f64(self.goal.profile.tuning().planned_share);
+        planned.saturating_sub(self.startup() + self.goal.interval)
     }
 
     /// How many of the fleet are at work, where that is known.
@@ -321,9 +362,10 @@ impl Engine {
                     empty_since: self.empty_since,
                     window_ends: match busy {
                         Some(_) => self.window_ends_for_idle(before, now),
-                        None => self.window_ends(before, now),
+                        None => self.window_ends(state, before, now),
                     },
                     busy,
+                    bounded: self.flow.bound().filter(|_| busy.is_some()),
                     silence_ends: self.empty_since.unwrap_or(now) + self.silence.length().max(length),
                 };
                 situation.outcome()
@@ -332,12 +374,13 @@ impl Engine {
     }
 
     /// When a step down from `before` may come, if the queue stays empty and every reading good.
-    fn window_ends(&self, before: u32, now: Time) -> Time {
+    fn window_ends(&self, state: &State, before: u32, now: Time) -> Time {
         let length = self.window_length(false);
         let empty = self.empty_since.unwrap_or(now) + length;
         // A flow that the half cannot do shows as soon as those that are left are busy.
         let service = Duration::from_secs_f64(self.service.planned_seconds());
-        let next = (service * 2).clamp(length / 2, length);
+        let least = if need::starts_quickly(state, &self.goal) { length / 4 } else { length / 2 };
+        let next = (service * 2).clamp(least, length);
         let stepped = self.stepped_down_at.map_or(empty, |at| at + next);
         let peak = self.window.falls_to(before.saturating_sub(1), length).unwrap_or(empty);
         empty.max(stepped).max(peak)
@@ -365,8 +408,13 @@ impl Engine {
         let service = self.service.planned_seconds();
         let seen = if is_known { service.min(WINDOW_WORK_MOST_SECONDS) } else { service };
         let seconds = tuning.window_factor * (self.startup.seconds() + seen);
-        let least = if is_known { WINDOW_LEAST_KNOWN_SECONDS } else { WINDOW_LEAST_SECONDS };
-        Duration::from_secs_f64(seconds.clamp(least, tuning.window_most_seconds))
+        let (least, most) = if is_known {
+            (WINDOW_LEAST_KNOWN_SECONDS, tuning.window_most_seconds)
+        } else {
+            // Long work ends seldom: whoever looks for less than it takes has seen nothing.
+            (WINDOW_LEAST_SECONDS, tuning.window_most_seconds.max(service.min(LONG_EMPTY_MOST_SECONDS)))
+        };
+        Duration::from_secs_f64(seconds.clamp(least, most))
     }
 
     fn stale_after(&self) -> Duration {

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use crate::core::time::Time;
+use crate::scaling::effect::{Bounded, Effect, Level};
 use crate::scaling::input::Detail;
 
 /// The average looks back over about this many messages, within these bounds in seconds.
@@ -19,11 +20,13 @@ const MOST_SECONDS: f64 = 600.0;
 const WORK_SECONDS: f64 = 300.0;
 const WORK_MESSAGES: f64 = 20.0;
 /// What was believed before counts like this many messages, and like this many seconds.
-const PRIOR_MESSAGES: f64 = 5.0;
+const PRIOR_MESSAGES: f64 = 2.0;
 const PRIOR_SECONDS: f64 = 1.0;
 /// The shortest and the longest work that is planned with, in seconds.
 const SERVICE_LEAST_SECONDS: f64 = 1e-4;
 const SERVICE_MOST_SECONDS: f64 = 3_600.0;
+/// For how many looks at random moments one counts where everybody is at work.
+const LOOKS: f64 = 100.0;
 /// A reading that is older than this tells nothing any more: brokers renew their statistics every 5 s.
 const FRESH: Duration = Duration::from_secs(16);
 
@@ -32,6 +35,7 @@ const FRESH: Duration = Duration::from_secs(16);
 pub(super) struct Flow {
     last: Option<Told>,
     known: Option<Known>,
+    effect: Effect,
 }
 
 /// A reading, and how many consumers were at work at it.
@@ -54,9 +58,9 @@ struct Known {
 
 impl Flow {
     /// Takes a reading at which `working` consumers ran; `believed` are the arrivals a second and the seconds per message so
-    /// far, for the first one. Counters that have become less were begun anew by the broker, and tell nothing until the
+    /// far, for the first one, and `startup` how long a start takes. Counters that have become less were begun anew by the broker, and tell nothing until the
     /// next reading.
-    pub(super) fn observe(&mut self, detail: Detail, working: f64, believed: (f64, f64)) {
+    pub(super) fn observe(&mut self, detail: Detail, working: f64, believed: (f64, f64), startup: Duration) {
         let told = Told { detail, busy: working.min(detail.unacknowledged as f64) };
         let last = self.last.replace(told);
         let Some(last) = last.filter(|last| detail.at > last.detail.at) else { return };
@@ -68,6 +72,19 @@ impl Flow {
             done: PRIOR_MESSAGES,
         });
         known.learn(&counted);
+        let waited = last.detail.ready > 0 && detail.ready > 0;
+        let changed = (told.busy - last.busy).abs();
+        self.effect.observe(counted.work(waited), changed, waited, startup, detail.at);
+    }
+
+    /// Beyond how many consumers nothing is gained, where that is so.
+    pub(super) fn bound(&self) -> Option<Bounded> {
+        self.effect.bound()
+    }
+
+    /// What is told is not to be believed: the next reading has none before it.
+    pub(super) fn interrupt(&mut self) {
+        self.last = None;
     }
 
     /// Whether the newest reading still tells how things are.
@@ -132,6 +149,7 @@ struct Counted {
     arrived: f64,
     busy_seconds: f64,
     done: f64,
+    acknowledged: f64,
 }
 
 impl Counted {
@@ -151,7 +169,19 @@ impl Counted {
             arrived,
             busy_seconds: (last.busy + told.busy) / 2.0 * seconds,
             done: acknowledged + (told.busy - last.busy) / 2.0,
+            acknowledged,
         })
+    }
+
+    fn work(&self, waited: bool) -> Level {
+        let Self { seconds, arrived: _, busy_seconds, done, acknowledged } = *self;
+        Level {
+            busy_seconds,
+            seconds,
+            done: done.max(0.0),
+            acknowledged,
+            looks: if waited { LOOKS } else { 1.0 },
+        }
     }
 }
 
@@ -166,7 +196,7 @@ mod tests {
     /// A flow of `rate` messages a second that take `service` seconds, told every 5 s for `seconds`.
     fn steady(flow: &mut Flow, rate: u64, busy: u64, seconds: u64) {
         for second in (0..=seconds).step_by(5) {
-            flow.observe(detail(second, 0, busy, rate * second), 100.0, (0.0, 0.2));
+            flow.observe(detail(second, 0, busy, rate * second), 100.0, (0.0, 0.2), Duration::ZERO);
         }
     }
 
@@ -185,7 +215,7 @@ mod tests {
         let mut flow = Flow::default();
         for second in (0..=55).step_by(5) {
             let busy = if second == 0 { 0 } else { 30 };
-            flow.observe(detail(second, 0, busy, 0), 30.0, (0.0, 0.2));
+            flow.observe(detail(second, 0, busy, 0), 30.0, (0.0, 0.2), Duration::ZERO);
             if let Some((_, service)) = flow.known() {
                 assert!(service < 120.0, "{service} after {second} s");
             }
@@ -197,13 +227,13 @@ mod tests {
     #[test]
     fn what_is_put_back_is_no_arrival_and_what_was_published_is() {
         let mut flow = Flow::default();
-        flow.observe(detail(0, 0, 10, 0), 10.0, (0.0, 1.0));
-        flow.observe(detail(5, 10, 0, 0), 10.0, (0.0, 1.0));
+        flow.observe(detail(0, 0, 10, 0), 10.0, (0.0, 1.0), Duration::ZERO);
+        flow.observe(detail(5, 10, 0, 0), 10.0, (0.0, 1.0), Duration::ZERO);
         assert_eq!(flow.known().map(|known| known.0), Some(0.0));
         let mut flow = Flow::default();
         let published = |second, count| Detail { published: Some(count), ..detail(second, 0, 0, 0) };
-        flow.observe(published(0, 1_000), 10.0, (0.0, 1.0));
-        flow.observe(published(600, 7_000), 10.0, (0.0, 1.0));
+        flow.observe(published(0, 1_000), 10.0, (0.0, 1.0), Duration::ZERO);
+        flow.observe(published(600, 7_000), 10.0, (0.0, 1.0), Duration::ZERO);
         let (arrivals, _) = flow.known().expect("it was told");
         assert!((arrivals - 10.0).abs() < 0.01, "{arrivals}: expired messages were published as well");
     }
@@ -213,9 +243,9 @@ mod tests {
         let mut flow = Flow::default();
         steady(&mut flow, 40, 20, 200);
         let before = flow.known();
-        flow.observe(detail(205, 0, 20, 3), 100.0, (0.0, 0.2));
+        flow.observe(detail(205, 0, 20, 3), 100.0, (0.0, 0.2), Duration::ZERO);
         assert_eq!(flow.known(), before);
-        flow.observe(detail(210, 0, 20, 203), 100.0, (0.0, 0.2));
+        flow.observe(detail(210, 0, 20, 203), 100.0, (0.0, 0.2), Duration::ZERO);
         let (arrivals, _) = flow.known().expect("it was told");
         assert!((arrivals - 40.0).abs() < 0.5, "{arrivals}");
     }
@@ -225,7 +255,7 @@ mod tests {
         let mut flow = Flow::default();
         steady(&mut flow, 40, 20, 200);
         for second in (205..4_000).step_by(5) {
-            flow.observe(detail(second, 0, 0, 8_000), 100.0, (0.0, 0.2));
+            flow.observe(detail(second, 0, 0, 8_000), 100.0, (0.0, 0.2), Duration::ZERO);
         }
         let (arrivals, service) = flow.known().expect("it was told");
         assert!(arrivals < 0.1, "{arrivals}");

@@ -9,6 +9,7 @@
 //! `R` messages ready, `c` consumers, `a = arrivals x S` the offered load, that is, how many are busy on average.
 
 pub mod decision;
+mod effect;
 pub mod engine;
 pub mod erlang;
 pub mod estimate;
@@ -21,6 +22,7 @@ pub mod profile;
 mod reason;
 pub mod service;
 mod silence;
+mod stuck;
 mod window;
 
 pub use engine::Engine;

@@ -31,6 +31,10 @@ pub(super) struct State {
     pub(super) startup: f64,
     /// Messages with consumers, where that is known.
     pub(super) unacknowledged: Option<u64>,
+    /// Whether the depth has not fallen for too long, and nothing is known of the work.
+    pub(super) stuck: bool,
+    /// Messages that have waited for half of the planned wait, as far as the depth tells.
+    pub(super) waiting_long: u64,
 }
 
 /// The two counts.
@@ -49,12 +53,19 @@ impl Need {
 
 /// Computes both counts. `steady` is at most `goal.max + 1`, which says "more than allowed".
 pub(super) fn compute(state: &State, goal: &Goal, fleet: &Fleet, now: Time) -> Need {
-    Need { steady: steady(state, goal), drain: drain(state, goal, fleet, now) }
+    let doubled = if state.stuck { one_for_each(state, fleet).min(2 * fleet.live()) } else { 0 };
+    Need { steady: steady(state, goal), drain: drain(state, goal, fleet, now).max(doubled) }
 }
 
 /// Whether a start takes longer than the planned wait, so that only consumers that already run can keep the goal.
 pub(super) fn starts_too_slowly(startup: f64, goal: &Goal) -> bool {
     startup >= goal.profile.tuning().planned_share * goal.wait.as_secs_f64()
+}
+
+/// Whether a consumer that is missing is there well before its messages have waited too long.
+pub(super) fn starts_quickly(state: &State, goal: &Goal) -> bool {
+    let planned = goal.profile.tuning().planned_share * goal.wait.as_secs_f64();
+    2.0 * (state.startup + goal.interval.as_secs_f64()) < planned
 }
 
 fn steady(state: &State, goal: &Goal) -> u32 {
@@ -69,7 +80,7 @@ fn steady(state: &State, goal: &Goal) -> u32 {
     let needed = erlang::consumers_needed(load, state.service, planned, tolerance, goal.max);
     match state.unacknowledged {
         Some(unacknowledged) if starts_for_each(state, planned, goal) => {
-            let in_system = state.ready.saturating_add(unacknowledged).saturating_add(1);
+            let in_system = state.waiting_long.saturating_add(unacknowledged).max(1);
             needed.min(u32::try_from(in_system).unwrap_or(u32::MAX))
         }
         Some(_) | None => needed,
@@ -94,8 +105,12 @@ fn drain(state: &State, goal: &Goal, fleet: &Fleet, now: Time) -> u32 {
     let worked = f64::from(fleet.running) * state.startup
         + fleet.starting.iter().map(|&at| now.since(at).as_secs_f64().min(state.startup)).sum::<f64>();
     let left = (state.ready as f64 + arrivals - worked / state.service).max(0.0);
-    let busy_and_waiting = state.ready as f64 + f64::from(fleet.running);
-    ((left * state.service / time).min(busy_and_waiting).ceil() as u32).max(1)
+    ((left * state.service / time).ceil() as u32).clamp(1, one_for_each(state, fleet))
+}
+
+/// One for each message that waits, beside those that are busy. Messages wait.
+fn one_for_each(state: &State, fleet: &Fleet) -> u32 {
+    u32::try_from(state.ready).unwrap_or(u32::MAX).saturating_add(fleet.running)
 }
 
 /// How long from now until the last message that waits is begun; absent where nobody will begin it.
@@ -163,6 +178,8 @@ mod tests {
             service: 0.05,
             startup: 0.2,
             unacknowledged: None,
+            stuck: false,
+            waiting_long: ready,
         }
     }
 
@@ -193,7 +210,9 @@ mod tests {
         let long = State { arrivals_slow: 0.5, service: 60.0, startup: 2.0, ..state(0) };
         let steady = |state: State| compute(&state, &goal(60), &Fleet::default(), Time::default()).steady;
         assert!(steady(long) > 25);
-        assert_eq!(steady(State { unacknowledged: Some(12), ..long }), 13);
+        assert_eq!(steady(State { unacknowledged: Some(12), ..long }), 12);
+        let waited = State { unacknowledged: Some(12), ready: 3, waiting_long: 2, ..long };
+        assert_eq!(steady(waited), 14, "the third message has only just come");
         let slow_start = State { unacknowledged: Some(12), startup: 40.0, ..long };
         assert!(steady(slow_start) > 25, "a start takes longer than may be waited");
     }
@@ -203,6 +222,15 @@ mod tests {
         let slow = State { service: 60.0, ..state(3) };
         let fleet = Fleet { running: 2, ..Fleet::default() };
         assert_eq!(compute(&slow, &goal(2), &fleet, Time::default()).drain, 5);
+    }
+
+    #[test]
+    fn a_queue_that_does_not_move_gets_twice_as_many_up_to_one_for_each_message() {
+        let stuck = State { stuck: true, service: 1e-3, ..state(3) };
+        let drain = |running| {
+            compute(&stuck, &goal(10), &Fleet { running, ..Fleet::default() }, Time::default()).drain
+        };
+        assert_eq!([drain(1), drain(2), drain(8)], [2, 4, 11]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::core::time::Time;
 use crate::scaling::decision::Limit;
+use crate::scaling::effect::Bounded;
 use crate::scaling::input::{Fleet, Goal};
 use crate::scaling::need::{self, Need, State};
 use crate::scaling::reason::Cause;
@@ -42,6 +43,8 @@ pub(super) struct Situation<'a> {
     pub(super) window_ends: Time,
     /// How many are at work, where that is known.
     pub(super) busy: Option<u32>,
+    /// How many are of use, where more were found not to be.
+    pub(super) bounded: Option<Bounded>,
     /// When the last consumer may be stopped.
     pub(super) silence_ends: Time,
 }
@@ -63,7 +66,7 @@ impl Situation<'_> {
     pub(super) fn outcome(&self) -> Outcome {
         let wanted = self.wanted();
         if wanted > self.before {
-            return self.up(wanted);
+            return self.useful(wanted).unwrap_or_else(|| self.up(wanted));
         }
         let gap = f64::from(self.before - wanted);
         let negligible =
@@ -98,6 +101,18 @@ impl Situation<'_> {
         }
     }
 
+    /// The outcome where what is wanted was found to be of no use.
+    fn useful(&self, wanted: u32) -> Option<Outcome> {
+        let bounded = self.bounded?;
+        let most = bounded.tried.unwrap_or(bounded.useful).max(self.before);
+        if wanted <= most {
+            return None;
+        }
+        let Bounded { useful, throughput, tried } = bounded;
+        let cause = Cause::Downstream { useful, throughput, tried: tried.is_some() };
+        Some(Outcome { limit: Limit::Downstream, cause, ..self.up(most) })
+    }
+
     fn up(&self, wanted: u32) -> Outcome {
         let room = self.goal.max.saturating_sub(self.fleet.draining);
         if wanted <= room {
@@ -109,7 +124,8 @@ impl Situation<'_> {
 
     /// Half of the gap, rounded up.
     fn down(&self, to: u32) -> Outcome {
-        let target = self.before - (self.before - to).div_ceil(2);
+        let gap = self.before - to;
+        let target = if need::starts_quickly(self.state, self.goal) { to + gap / 4 } else { to + gap / 2 };
         let empty = self.empty_since.map_or(Duration::ZERO, |since| self.now.since(since));
         let limit = if target > to { Limit::Window } else { Limit::None };
         Outcome { target, limit, cause: Cause::Down { empty, from: self.before, to } }

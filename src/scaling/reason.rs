@@ -89,6 +89,15 @@ pub(super) enum Cause {
         /// How many would do.
         enough: u32,
     },
+    /// More are asked for and were found to do no more.
+    Downstream {
+        /// How many are of use.
+        useful: u32,
+        /// Messages a second that are done.
+        throughput: f64,
+        /// Whether a few more are tried now.
+        tried: bool,
+    },
     /// So little is to do that the minimum decides.
     Minimum,
     /// None are needed, and none run.
@@ -119,6 +128,7 @@ impl Cause {
             | Self::Surplus { .. }
             | Self::Idle { .. }
             | Self::Busy { .. }
+            | Self::Downstream { .. }
             | Self::Minimum
             | Self::Asleep
             | Self::LastOne { .. } => None,
@@ -231,6 +241,14 @@ pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
         Cause::Busy { busy, enough: count } => {
             let at_work = if *busy == 1 { "is at work: it is not" } else { "are at work: none is" };
             format!("{}, but {busy} {at_work} stopped before its message is done", enough(*count))
+        }
+        Cause::Downstream { useful, throughput, tried } => {
+            let done = per_second(*throughput);
+            let then = if *tried { "a few more are tried now" } else { "none is added" };
+            format!(
+                "more consumers do not help: {done} are done, as many as {useful} would do; \
+                 what they use is at its limit, {then}"
+            )
         }
         Cause::Minimum => format!("little to do: the minimum of {} is enough", consumers(target)),
         Cause::Asleep => "the queue is empty: no consumer runs until a message arrives".to_owned(),
@@ -476,6 +494,16 @@ mod tests {
                 Cause::Busy { busy: 1, enough: 0 },
                 1,
                 "no consumer is needed, but 1 is at work: it is not stopped before its message is done",
+            ),
+            (
+                Cause::Downstream { useful: 22, throughput: 100.2, tried: false },
+                51,
+                "more consumers do not help: 100 messages a second are done, as many as 22 would do; what they use is at its limit, none is added",
+            ),
+            (
+                Cause::Downstream { useful: 22, throughput: 100.2, tried: true },
+                76,
+                "more consumers do not help: 100 messages a second are done, as many as 22 would do; what they use is at its limit, a few more are tried now",
             ),
             (Cause::Minimum, 1, "little to do: the minimum of 1 consumer is enough"),
             (Cause::Minimum, 3, "little to do: the minimum of 3 consumers is enough"),

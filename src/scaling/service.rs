@@ -30,6 +30,8 @@ const RATE_WANDER: f64 = 0.01;
 /// A reading that is off by more standard deviations than this is a change of the arrivals, whatever else may be said for
 /// it: producers start and stop at once, programs seldom become quicker or slower at once.
 const SURPRISE: f64 = 3.0;
+/// The same where the depth falls quicker than expected.
+const SURPRISE_FALL: f64 = 1.0;
 /// A queue is deep enough to learn from when it holds this many times its usual and its present change.
 const DEEP_ENOUGH: f64 = 2.0;
 /// The weight of a reading in the usual change.
@@ -38,6 +40,12 @@ const CHANGE_SHARE: f64 = 0.2;
 const LARGEST_MARGIN: f64 = 0.5;
 /// The most that one reading may multiply or divide the rate by: a purge or an expiry looks like work, once.
 const LARGEST_STEP: f64 = 2.0;
+
+/// A fall tells how quick work is at least, once so many messages fell; what fell before the last so many is forgotten.
+const FALLS_LEAST: f64 = 8.0;
+const FALLS_FADE: f64 = 1.05;
+/// How surely a fall tells: so many standard deviations of a count.
+const FALLS_SURE: f64 = 2.0;
 
 /// The filter.
 #[derive(Clone, Debug)]
@@ -60,6 +68,10 @@ pub struct Service {
     observed: bool,
     /// Whether the rate was ever known well.
     learned: bool,
+    /// Consumer-seconds during which messages waited, and messages by which the depth fell in them. Both fade.
+    fall_seconds: f64,
+    fallen: f64,
+    slowest: f64,
 }
 
 /// One interval during which messages waited all the time.
@@ -97,6 +109,9 @@ impl Service {
             usual_change: 0.0,
             observed: false,
             learned: remembered.is_some(),
+            fall_seconds: 0.0,
+            fallen: 0.0,
+            slowest: f64::INFINITY,
         }
     }
 
@@ -153,6 +168,27 @@ impl Service {
         self.learned |= self.rate_variance.max(0.0).sqrt() < LEARNED_SPREAD * self.rate;
     }
 
+    /// Learns how quick work is at least, from `consumer_seconds` with messages waiting at their begin, after which `fallen`
+    /// fewer waited: so many were taken, and more if others came. However the arrivals come, that is no more than what was
+    /// done. What was seen since the queue was last empty is judged together.
+    pub(super) fn observe_fall(&mut self, consumer_seconds: f64, fallen: f64, is_over: bool) {
+        self.fall_seconds += consumer_seconds;
+        self.fallen += fallen.max(0.0);
+        if self.fallen >= FALLS_LEAST {
+            let most = self.fall_seconds / self.fallen * (1.0 + FALLS_SURE / self.fallen.sqrt());
+            self.slowest = self.slowest.min(most);
+        }
+        if is_over {
+            (self.fall_seconds, self.fallen) = (0.0, 0.0);
+            self.slowest *= FALLS_FADE;
+        }
+        if self.seconds() > self.slowest {
+            self.rate = 1.0 / self.slowest.max(LEAST_SECONDS);
+            self.rate_variance = (LEARNED_SPREAD * self.rate).powi(2);
+            self.covariance = 0.0;
+        }
+    }
+
     /// Bounds what one reading may do. Where it would have done more, how well the rate is known is open again.
     fn limit_step(&mut self, previous: f64) {
         let (least, most) = (1.0 / MOST_SECONDS, 1.0 / LEAST_SECONDS);
@@ -195,7 +231,8 @@ impl Service {
         let variance = self.arrivals_variance - 2.0 * consumers * self.covariance
             + consumers.powi(2) * self.rate_variance
             + noise;
-        if surprise.powi(2) > SURPRISE.powi(2) * variance {
+        let unlikely = if surprise < 0.0 { SURPRISE_FALL } else { SURPRISE };
+        if surprise.powi(2) > unlikely.powi(2) * variance {
             self.arrivals_variance += surprise.powi(2);
         }
     }

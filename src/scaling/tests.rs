@@ -105,8 +105,8 @@ fn twenty_consumers_are_back_at_one_within_about_a_minute_without_ever_rising() 
     }
     let targets = bench.quiet(75);
     assert!(targets.windows(2).all(|pair| pair[1] <= pair[0]), "{targets:?}");
-    assert!(targets[..10].iter().all(|&target| target == 20), "{targets:?}");
-    assert_eq!(targets.iter().position(|&target| target == 10), Some(10), "{targets:?}");
+    assert!(targets[..8].iter().all(|&target| target == 20), "{targets:?}");
+    assert_eq!(targets.iter().position(|&target| target == 10), Some(8), "{targets:?}");
     assert!(targets.iter().position(|&target| target == 1).is_some_and(|at| at <= 65), "{targets:?}");
 }
 
@@ -117,11 +117,11 @@ fn steps_down_say_what_is_waited_for_and_where_they_lead() {
     bench.read(2_000);
     let waiting = bench.read(0);
     assert_eq!((waiting.target, waiting.limit), (20, Limit::Window));
-    assert_eq!(waiting.reason, "the queue is empty; if it stays so for another 10s, fewer consumers run");
-    bench.quiet(9);
+    assert_eq!(waiting.reason, "the queue is empty; if it stays so for another 8s, fewer consumers run");
+    bench.quiet(7);
     let step = bench.read(0);
     assert_eq!(step.target, 10, "{}", step.reason);
-    assert!(step.reason.starts_with("the queue has been empty for 10s and "), "{}", step.reason);
+    assert!(step.reason.starts_with("the queue has been empty for 8s and "), "{}", step.reason);
 }
 
 #[test]
@@ -129,14 +129,14 @@ fn one_waiting_message_begins_the_window_anew() {
     let mut bench = Bench::new(GOAL, LEARNED, 1);
     bench.quiet(3);
     bench.read(2_000);
-    bench.quiet(8);
+    bench.quiet(6);
     let decision = bench.read(1);
     assert_eq!((decision.target, decision.limit), (20, Limit::Window));
     assert_eq!(
         decision.reason,
         "fewer consumers would do, but 1 message waits and none is stopped before the queue is empty"
     );
-    assert!(bench.quiet(9).iter().all(|&target| target == 20));
+    assert!(bench.quiet(7).iter().all(|&target| target == 20));
 }
 
 #[test]
@@ -171,9 +171,9 @@ fn a_broker_that_was_never_reached_holds_what_runs() {
 #[test]
 fn the_window_begins_anew_after_an_outage_and_the_way_up_does_not_wait() {
     let mut bench = Bench::new(GOAL, LEARNED, 8);
-    bench.quiet(9);
+    bench.quiet(7);
     bench.lost();
-    assert!(bench.quiet(10).iter().all(|&target| target == 8));
+    assert!(bench.quiet(8).iter().all(|&target| target == 8));
     let mut bench = Bench::new(GOAL, LEARNED, 1);
     bench.lost();
     assert_eq!(bench.read(2_000).target, 20);

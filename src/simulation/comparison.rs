@@ -192,6 +192,39 @@ mod tests {
         }
     }
 
+    /// Without the management API, where a reaction can keep the goal.
+    #[test]
+    fn told_the_depth_alone_the_engine_keeps_the_goal_for_at_most_half_as_much_again() {
+        for workload in Builtin::ALL.into_iter().filter(|workload| *workload != Builtin::SlowDownstream) {
+            for startup in [0.3, 2.0] {
+                let scenario = Scenario { wait: workload.wait(), startup, ..Scenario::default() };
+                let policies =
+                    [Signals::Full, Signals::Amqp].map(|signals| PolicyName::Own(Profile::Balanced, signals));
+                let messages = |seed| workload.workload(seed, workload.service());
+                let outcomes = compare(&policies, 1, &scenario, &messages, false, &|_| ());
+                let [full, amqp] = [0, 1].map(|index| &outcomes[index].reports[0]);
+                let name = format!("{} with a start of {startup} s", workload.name());
+                assert!(full.over_goal <= 0.001 && amqp.over_goal <= 0.001, "{name}: {full:?} {amqp:?}");
+                assert!(amqp.consumer_seconds <= 1.5 * full.consumer_seconds, "{name}: {full:?} {amqp:?}");
+            }
+        }
+    }
+
+    /// A database that is at its limit is not pushed further.
+    #[test]
+    fn where_more_consumers_do_no_more_fewer_are_paid_for_than_by_any_rival_that_adapts() {
+        let scenario = Scenario { wait: Builtin::SlowDownstream.wait(), ..Scenario::default() };
+        let own = PolicyName::Own(Profile::Balanced, Signals::Full);
+        let policies = [own, PolicyName::Celery, PolicyName::Knative, PolicyName::KedaTuned];
+        let messages = |seed| Builtin::SlowDownstream.workload(seed, 0.2);
+        let outcomes = compare(&policies, 1, &scenario, &messages, false, &|_| ());
+        let reports: Vec<&Report> = outcomes.iter().map(|outcome| &outcome.reports[0]).collect();
+        for rival in &reports[1..] {
+            assert!(reports[0].consumer_seconds < 0.9 * rival.consumer_seconds, "{reports:?}");
+        }
+        assert!(reports[0].most_consumers < scenario.max, "{reports:?}");
+    }
+
     /// What is known of the rivals: KEDA comes late, Celery never stops who is busy, a fixed number is never changed.
     #[test]
     fn the_rivals_are_like_themselves() {

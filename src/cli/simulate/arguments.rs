@@ -43,6 +43,12 @@ pub(crate) struct SimulateArgs {
     /// Repeat with so many seeds, and tell means with 95 % intervals
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) seeds: u32,
+    /// Say which profile and which minimum keep the goal at the least cost, and what fixed numbers cost and miss
+    #[arg(long, conflicts_with_all = ["policy", "plot"])]
+    pub(crate) advise: bool,
+    /// With --advise: how many processes there are at present
+    #[arg(long, value_name = "N", requires = "advise", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) processes: Option<u32>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,12 +1,13 @@
 //! `leveret simulate`: how policies would have done on a workload, in virtual time. It needs no running Leveret.
 
+mod advice;
 mod arguments;
 mod plot;
 
 use std::io::Write as _;
 use std::sync::Mutex;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) use self::arguments::SimulateArgs;
 use self::plot::{Form, Plot};
@@ -64,6 +65,9 @@ impl Source {
 pub(crate) fn simulate(arguments: &SimulateArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let (name, source) = source(arguments)?;
     let scenario = scenario(arguments)?;
+    if arguments.advise {
+        return advice::advise(&name, &source, &scenario, arguments, console);
+    }
     let policies = arguments.policies().map_err(Failure::Usage)?;
     let form = arguments.plot.as_deref().map(Form::of).transpose().map_err(Failure::Usage)?;
     let runs = policies.len() * arguments.seeds as usize;
@@ -88,14 +92,7 @@ pub(crate) fn simulate(arguments: &SimulateArgs, console: &mut Console<'_>) -> R
     };
     if arguments.json {
         let results: Vec<_> = outcomes.iter().map(Outcome::to_json).collect();
-        let parameters = json!({
-            "wait_seconds": scenario.wait.as_secs_f64(),
-            "startup_seconds": scenario.startup,
-            "prefetch": scenario.prefetch,
-            "min": scenario.min,
-            "max": scenario.max,
-            "seeds": arguments.seeds,
-        });
+        let parameters = parameters(&scenario, arguments.seeds);
         console.say(json!({ "workload": name, "parameters": parameters, "results": results }))?;
     } else {
         table(&name, &scenario, arguments.seeds, &outcomes, console)?;
@@ -117,6 +114,18 @@ pub(crate) fn simulate(arguments: &SimulateArgs, console: &mut Console<'_>) -> R
         })?;
     }
     Ok(Exit::Done)
+}
+
+/// What was simulated, for JSON.
+fn parameters(scenario: &Scenario, seeds: u32) -> Value {
+    json!({
+        "wait_seconds": scenario.wait.as_secs_f64(),
+        "startup_seconds": scenario.startup,
+        "prefetch": scenario.prefetch,
+        "min": scenario.min,
+        "max": scenario.max,
+        "seeds": seeds,
+    })
 }
 
 /// Consumers that the arriving work takes, over 120 equal stretches.
@@ -283,6 +292,30 @@ mod tests {
         ] {
             assert!(results.iter().all(|result| result[key].is_number()), "{key}: {out}");
         }
+    }
+
+    #[test]
+    fn advice_names_what_to_write_and_what_the_present_number_misses() {
+        let (_kept, path) = file("second,messages\n0,60\n60,1200\n120,60\n180,60\n240,60\n");
+        let line = format!("simulate {path} --service 500ms --startup 20s --max 40 --advise --processes 2");
+        let (exit, out) = run(&line);
+        assert_eq!(exit, Ok(Exit::Done));
+        for expected in [
+            "trace.csv: goal 10s, start-up 20s, 0 to 40 consumers\n",
+            "with the management API: no profile keeps the goal, since a start takes 20s: ",
+            "on AMQP alone: no profile keeps the goal",
+            " keeps it, for ",
+            "a fixed number: ",
+            "your 2 processes: ",
+            "   # on AMQP alone\n",
+        ] {
+            assert!(out.contains(expected), "{expected}: {out}");
+        }
+        let (_, json) = run(&format!("{line} --json"));
+        let answer: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(answer["advice"][0]["best"]["is_kept"], false);
+        assert_eq!(answer["advice"][0]["floor"]["is_kept"], true);
+        assert_eq!((&answer["present"]["processes"], &answer["parameters"]["max"]), (&json!(2), &json!(40)));
     }
 
     #[test]

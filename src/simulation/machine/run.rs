@@ -584,7 +584,12 @@ impl Run {
         let (programs, retiring) = (self.understood(&self.programs), self.retiring.clone());
         let (limits, wall) = (self.understood_limits(), self.understood_wall());
         let before = Before { programs, retiring, limits, memory, wall };
+        // Where a management API is configured it may tell, and that is known from the begin.
+        let telling: Vec<String> = self.machine.world().work_told_at.keys().cloned().collect();
         self.machine = takeover::machine(before, &inventory, self.now);
+        for broker in telling {
+            self.machine.observe(Fact::TellsWork { broker, tells: true });
+        }
         let (steps, complaints) = takeover::steps(&inventory);
         assert!(complaints.is_empty(), "{complaints:?}");
         for step in steps {

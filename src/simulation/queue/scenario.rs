@@ -23,6 +23,8 @@ pub struct Scenario {
     pub polling: bool,
     /// How often the broker makes its management figures.
     pub statistics: Duration,
+    /// Whether the fewest consumers run already when the first message comes.
+    pub warm: bool,
     /// How long the run goes on after its last message, in seconds, so that the way back is seen.
     pub epilogue: f64,
     /// Seed of everything random that is not in the workload.
@@ -42,6 +44,7 @@ impl Default for Scenario {
             prefetch: 1,
             polling: false,
             statistics: Duration::from_secs(5),
+            warm: false,
             epilogue: 0.0,
             seed: 1,
         }

@@ -233,7 +233,9 @@ impl<'a> World<'a> {
         if let Some(consumer) = self.consumers.get_mut(id) {
             let took = self.now.since(consumer.ordered);
             self.consumers.set(id, State::Idle);
-            self.policy.observe_started(took);
+            if !took.is_zero() {
+                self.policy.observe_started(took);
+            }
             self.changed = true;
             self.has_room(id);
         }
@@ -361,8 +363,9 @@ impl<'a> World<'a> {
     }
 
     fn start_one(&mut self) {
+        let is_there = self.scenario.warm && self.now == Time::default();
         let id = self.consumers.start(self.now);
-        let took = self.scenario.startup * (0.8 + 0.4 * self.random.unit());
+        let took = if is_there { 0.0 } else { self.scenario.startup * (0.8 + 0.4 * self.random.unit()) };
         self.events.push(Reverse((self.now + Duration::from_secs_f64(took), Event::Ready(id))));
     }
 
