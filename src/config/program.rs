@@ -8,7 +8,7 @@ use super::document::{Document, Reported};
 use super::problem::Problem;
 use super::source::path_in;
 use super::suggestion::nearest;
-use super::{raw, ready, schedule};
+use super::{hooks, raw, ready, schedule};
 use crate::core::ids::ProgramName;
 use crate::core::plan::signal_text;
 use crate::core::readiness::ReadyBy;
@@ -138,6 +138,7 @@ pub(super) fn program(
         None => ready::health(raw.health.as_ref().or(defaults.health.as_ref()), shell, &mut wrong),
     };
     let watchdog = ready::watchdog(raw, &mut wrong);
+    let hooks = hooks::hooks(raw.hooks.as_ref(), defaults.hooks.as_ref(), shell, &mut wrong);
     let mut environment = defaults.environment.clone().unwrap_or_default();
     environment.extend(raw.environment.clone().unwrap_or_default());
     Some(ProgramSpec {
@@ -176,6 +177,7 @@ pub(super) fn program(
         depends_on: raw.depends_on.iter().flatten().filter_map(dependency).collect(),
         ready,
         health,
+        hooks,
     })
 }
 

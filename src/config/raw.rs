@@ -23,7 +23,7 @@ use serde::Deserialize;
 pub(super) use condition::{Health, Ready};
 pub(super) use entries::Entries;
 pub(super) use run::{Bound, Cgroup, Command, EnvFile, EnvFiles, Limit, Limits, Unlimited};
-pub(super) use treatment::{Backoff, Log, Recycle, Restart, Stop, StopStep};
+pub(super) use treatment::{Backoff, Hook, Hooks, Log, Recycle, Restart, Stop, StopStep};
 pub(super) use work::{DependsOn, Scale, Schedule};
 
 use super::leaves;
@@ -186,6 +186,8 @@ pub(super) struct Defaults {
     pub(super) health: Option<Health>,
     /// When a process that runs well is replaced by a new one.
     pub(super) recycle: Option<Recycle>,
+    /// Commands that run at moments of a process's life.
+    pub(super) hooks: Option<Hooks>,
     /// Where output goes.
     pub(super) log: Option<Log>,
 }
@@ -196,11 +198,11 @@ pub(super) struct Defaults {
 #[schemars(extend(
     "x-required" = ["command"],
     "x-not-yet" = [
-        "extends", "uses",
-        "hooks", "pre_start", "post_start", "pre_stop", "post_stop", "listen"
+        "extends", "uses", "listen"
     ],
     "x-renamed" = {
-        "numprocs": "processes", "instances": "processes", "replicas": "processes", "count": "processes",
+        "pre_start": "hooks.pre_start", "post_ready": "hooks.post_ready", "post_start": "hooks.post_ready",
+        "pre_stop": "hooks.pre_stop", "post_exit": "hooks.post_exit", "post_stop": "hooks.post_exit", "numprocs": "processes", "instances": "processes", "replicas": "processes", "count": "processes",
         "autorestart": "restart", "startretries": "backoff.give_up_after", "startsecs": "backoff.reset_after",
         "stopsignal": "stop.signal", "stopwaitsecs": "stop.timeout", "stopasgroup": "stop.to",
         "stdout_logfile": "log.path", "stderr_logfile": "log.path", 
@@ -285,6 +287,8 @@ pub(super) struct Program {
     /// NOTIFY_SOCKET names, as for systemd. One that does not is stopped and started again as after a failure.
     #[schemars(schema_with = "leaves::duration", extend("examples" = ["30s"]))]
     pub(super) watchdog: Option<Duration>,
+    /// Commands that run at moments of a process's life.
+    pub(super) hooks: Option<Hooks>,
     /// Where output goes.
     pub(super) log: Option<Log>,
     /// Programs that must be there before a process of this one starts; they are stopped after it.

@@ -122,7 +122,7 @@ impl Control {
         let AuxiliaryOutcome { id, program, purpose, result } = outcome;
         match purpose {
             Purpose::Check => self.check_commands.ended(id, result),
-            Purpose::Hook | Purpose::Preflight => {
+            Purpose::Preflight => {
                 tracing::info!("{program}: {purpose:?} ended: {result:?}");
             }
         }

@@ -270,6 +270,20 @@ impl Control {
                         self.read_output(&process, incarnation);
                     }
                 }
+                Step::Preparation(preparation, prints) => {
+                    let (process, incarnation) = (preparation.process.clone(), preparation.incarnation);
+                    self.machine.adopt_preparation(preparation);
+                    if prints {
+                        self.read_output(&process, incarnation);
+                    }
+                }
+                Step::Hook(hook, prints) => {
+                    let (process, incarnation) = (hook.process.clone(), hook.incarnation);
+                    self.machine.adopt_hook(hook);
+                    if prints {
+                        self.read_output(&process, incarnation);
+                    }
+                }
                 Step::Auxiliary(incarnation) => self.machine.adopt_auxiliary(incarnation),
                 Step::Tell(fact) => self.keeper_fact(fact),
             }
@@ -542,6 +556,9 @@ impl Control {
                     self.pump.configure(self.executor.source(program, *number, incarnation));
                 }
             }
+            for (number, incarnation) in program.hooks_that_run() {
+                self.pump.configure(self.executor.source(program, number, incarnation));
+            }
         }
     }
 }
@@ -553,8 +570,14 @@ fn look_after(checks: &mut Checks, hearing: &Hearing, command: &Command) {
         Command::Check { incarnation, purpose, check, .. } => {
             checks.begin(*incarnation, *purpose, check.clone());
         }
-        Command::Stop { incarnation, .. } => checks.end(*incarnation),
+        Command::Stop { incarnation, .. } | Command::PrepareStop { incarnation, .. } => {
+            checks.end(*incarnation);
+        }
         Command::Spawn { .. }
+        | Command::RunHook { .. }
+        | Command::EndHook { .. }
+        | Command::Prepare { .. }
+        | Command::EndPreparation { .. }
         | Command::StopNext { .. }
         | Command::StopLeft { .. }
         | Command::Limit { .. }
@@ -567,8 +590,12 @@ fn look_after(checks: &mut Checks, hearing: &Hearing, command: &Command) {
 
 fn changes_memory(command: &Command) -> bool {
     match command {
-        Command::Spawn { .. } | Command::Kill { .. } => true,
-        Command::Stop { .. }
+        Command::Spawn { .. } | Command::RunHook { .. } | Command::Kill { .. } => true,
+        Command::Prepare { .. }
+        | Command::PrepareStop { .. }
+        | Command::EndHook { .. }
+        | Command::EndPreparation { .. }
+        | Command::Stop { .. }
         | Command::StopNext { .. }
         | Command::StopLeft { .. }
         | Command::Limit { .. }

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::control::Control;
 use super::takeover;
+use crate::core::hooks::Hooks;
 use crate::core::spec::{ProgramSpec, RunSpec};
 use crate::keeper::protocol::Inventory;
 use crate::sys::cause::plain;
@@ -47,12 +48,16 @@ fn write(state_dir: &Path, specs: &[ProgramSpec]) -> io::Result<()> {
     Ok(())
 }
 
+/// A program of which nothing can be started.
+fn without_commands(spec: &ProgramSpec) -> ProgramSpec {
+    ProgramSpec { run: RunSpec::default(), hooks: Hooks::default(), ..spec.clone() }
+}
+
 impl Control {
     /// Writes down what the programs are.
     pub(super) fn remember_programs(&self) {
         let programs = self.machine.world().programs.values();
-        let specs: Vec<ProgramSpec> =
-            programs.map(|program| ProgramSpec { run: RunSpec::default(), ..program.spec.clone() }).collect();
+        let specs: Vec<ProgramSpec> = programs.map(|program| without_commands(&program.spec)).collect();
         if let Err(error) = write(&self.settings.state_dir, &specs) {
             warn!("cannot write {}: {}", self.settings.state_dir.join(FILE).display(), plain(error));
         }

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::auxiliary::Auxiliary;
 use crate::core::command::{Command, Scope};
-use crate::core::exit::signal_number;
+use crate::core::exit::{ExitStatus, signal_number};
+use crate::core::hooks::{Errand, Moment, Preparation};
 use crate::core::ids::{Incarnation, ProcessId};
-use crate::core::observed::{Life, Stop};
+use crate::core::observed::{Life, Phase, Stop};
+use crate::core::plan::signal_text;
 use crate::core::runs::Run;
 use crate::core::spec::{LogFormat, LogSpec, LogTarget, RunSpec};
 use crate::core::time::Time;
@@ -40,6 +42,31 @@ pub(crate) enum Note {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<Run>,
     },
+    /// What runs before a process is started.
+    Preparation {
+        /// Whose start it is for.
+        process: ProcessId,
+        /// What the process is to be made from.
+        fingerprint: u64,
+        /// When it was ordered.
+        ordered_at: Time,
+        /// When its tree is killed, and whether it was.
+        preparation: Preparation,
+        /// The run of a schedule that the start is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<Run>,
+    },
+    /// A hook about a life of a process.
+    Hook {
+        /// Of which process.
+        process: ProcessId,
+        /// When in its life.
+        moment: Moment,
+        /// Which life.
+        about: Incarnation,
+        /// When its tree is killed.
+        deadline: Time,
+    },
     /// An auxiliary process. The next controller does not wait for it and kills it.
     Auxiliary,
 }
@@ -47,11 +74,21 @@ pub(crate) enum Note {
 impl Note {
     fn of(world: &World, process: &ProcessId, life: &Life, stop: Option<Stop>) -> Self {
         let (fingerprint, ordered_at) = (life.fingerprint, life.ordered_at);
+        let run = Self::run(world, process, life);
+        Self::Process { process: process.clone(), fingerprint, ordered_at, stop, run }
+    }
+
+    fn of_preparation(world: &World, process: &ProcessId, life: &Life, preparation: Preparation) -> Self {
+        let (fingerprint, ordered_at) = (life.fingerprint, life.ordered_at);
+        let run = Self::run(world, process, life);
+        Self::Preparation { process: process.clone(), fingerprint, ordered_at, preparation, run }
+    }
+
+    fn run(world: &World, process: &ProcessId, life: &Life) -> Option<Run> {
         // What an ended life left behind is of an earlier run.
         let is_present = world.slot(process).and_then(|slot| slot.phase.life()) == Some(life);
         let program = world.programs.get(&process.program).filter(|_| is_present && process.slot == 0);
-        let run = program.and_then(|program| program.runs.as_ref()?.current);
-        Self::Process { process: process.clone(), fingerprint, ordered_at, stop, run }
+        program.and_then(|program| program.runs.as_ref()?.current)
     }
 
     fn to_value(&self) -> serde_json::Value {
@@ -69,6 +106,10 @@ fn concerns_leveret(name: &str) -> bool {
 enum Whose<'a> {
     /// A process of a program, and whether that is scaled.
     Process(&'a ProcessId, bool),
+    /// A hook of this name, for a process.
+    Hook(&'a ProcessId, &'static str),
+    /// A hook about a life of a process, and what is known of that.
+    HookAbout(&'a ProcessId, Moment, &'a Errand),
     /// An auxiliary process, perhaps about another one: it has no means to say how that is.
     Auxiliary(Option<&'a ProcessId>),
 }
@@ -101,12 +142,21 @@ impl Executor {
                 let whose = Whose::Process(process, is_scaled);
                 vec![self.spawn(run, &run.argv, life.incarnation, whose, note)]
             }
+            Command::Prepare { process, life, deadline } => {
+                let Some(program) = world.programs.get(&process.program) else { return Vec::new() };
+                let Some(hook) = &program.spec.hooks.pre_start else { return Vec::new() };
+                let note =
+                    Note::of_preparation(world, process, life, Preparation::until(*deadline)).to_value();
+                let whose = Whose::Hook(process, "pre_start");
+                vec![self.spawn(&program.spec.run, &hook.argv, life.incarnation, whose, note)]
+            }
             Command::Stop { process, incarnation, stop, signal, scope }
             | Command::StopNext { process, incarnation, stop, signal, scope } => {
                 let signal = Order::Signal { incarnation: *incarnation, signal: *signal, scope: *scope };
                 [signal].into_iter().chain(note(world, process, *incarnation, *stop)).collect()
             }
-            Command::Limit { process, incarnation, stop } => {
+            Command::Limit { process, incarnation, stop }
+            | Command::PrepareStop { process, incarnation, stop } => {
                 note(world, process, *incarnation, *stop).into_iter().collect()
             }
             Command::StopLeft { process, incarnation, stop, signal } => {
@@ -115,11 +165,26 @@ impl Executor {
             }
             // The controller does that itself.
             Command::Watch { .. } | Command::Check { .. } => Vec::new(),
+            Command::RunHook { process, moment, about, incarnation, deadline } => {
+                let Some(program) = world.programs.get(&process.program) else { return Vec::new() };
+                let errand = program.errands.get(&(*moment, *about));
+                let (Some(hook), Some(errand)) = (program.spec.hooks.at(*moment), errand) else {
+                    return Vec::new();
+                };
+                let (process, moment, about, deadline) = (process.clone(), *moment, *about, *deadline);
+                let whose = Whose::HookAbout(&process, moment, errand);
+                let note = Note::Hook { process: process.clone(), moment, about, deadline };
+                vec![self.spawn(&program.spec.run, &hook.argv, *incarnation, whose, note.to_value())]
+            }
+            Command::EndPreparation { process, incarnation, .. } => {
+                let note = note_of_end(world, process, *incarnation);
+                [kill(*incarnation)].into_iter().chain(note).collect()
+            }
             Command::Kill { incarnation, .. }
+            | Command::EndHook { incarnation, .. }
             | Command::KillAuxiliary { incarnation, .. }
             | Command::KillStray { incarnation } => {
-                let signal = signal_number("KILL").unwrap_or(9);
-                vec![Order::Signal { incarnation: *incarnation, signal, scope: Scope::Tree }]
+                vec![kill(*incarnation)]
             }
             Command::SpawnAuxiliary { id, incarnation, .. } => {
                 let Some(Auxiliary { program, about, argv, .. }) = world.auxiliaries.get(id) else {
@@ -149,6 +214,7 @@ impl Executor {
     ) -> Order {
         let (named, process, is_scaled) = match whose {
             Whose::Process(process, is_scaled) => (Some(process), Some(process), is_scaled),
+            Whose::Hook(process, _) | Whose::HookAbout(process, ..) => (Some(process), None, false),
             Whose::Auxiliary(about) => (about, None, false),
         };
         let mut given = run.environment.clone();
@@ -157,6 +223,11 @@ impl Executor {
             given.insert("LEVERET_PROGRAM".to_owned(), process.program.to_string());
             given.insert("LEVERET_PROCESS".to_owned(), process.to_string());
             given.insert("LEVERET_SLOT".to_owned(), process.slot.to_string());
+        }
+        match whose {
+            Whose::Hook(_, name) => drop(given.insert("LEVERET_HOOK".to_owned(), name.to_owned())),
+            Whose::HookAbout(_, moment, errand) => given.extend(told_of(moment, errand)),
+            Whose::Process(..) | Whose::Auxiliary(_) => {}
         }
         let may_say = run.notify || is_scaled && self.may_listen(run);
         let notify = process
@@ -251,9 +322,36 @@ impl Executor {
 /// The pattern that is to be looked for in what a life prints, as long as it is not ready.
 fn awaited(program: &Program, slot: u32, incarnation: Incarnation) -> Option<String> {
     let slot = program.slots.get(&slot)?;
-    let is_present = slot.phase.life().is_some_and(|life| life.incarnation == incarnation);
+    // What a hook prints says nothing of the process.
+    let is_hook = matches!(slot.phase, Phase::Preparing(..));
+    let is_present = slot.phase.life().is_some_and(|life| life.incarnation == incarnation && !is_hook);
     let pattern = program.spec.awaited_output().filter(|_| is_present && !slot.is_ready());
     pattern.map(str::to_owned)
+}
+
+/// What a hook is told of the life that it is about.
+fn told_of(moment: Moment, errand: &Errand) -> Vec<(String, String)> {
+    let ended = errand.ended.and_then(|status| match status {
+        ExitStatus::Code(code) => Some(("LEVERET_EXIT_CODE", code.to_string())),
+        ExitStatus::Signal(number) => Some(("LEVERET_EXIT_SIGNAL", signal_text(number))),
+        ExitStatus::Unknown => None,
+    });
+    let pid = errand.pid.map(|pid| ("LEVERET_PID", pid.to_string()));
+    let name = ("LEVERET_HOOK", moment.key().to_owned());
+    let told = [Some(name), pid, ended].into_iter().flatten();
+    told.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn kill(incarnation: Incarnation) -> Order {
+    Order::Signal { incarnation, signal: signal_number("KILL").unwrap_or(9), scope: Scope::Tree }
+}
+
+/// What the next controller should know of a hook that was killed: whether that is a failure.
+fn note_of_end(world: &World, process: &ProcessId, incarnation: Incarnation) -> Option<Order> {
+    let Phase::Preparing(life, preparation) = &world.slot(process)?.phase else { return None };
+    let is_present = life.incarnation == incarnation;
+    let note = is_present.then(|| Note::of_preparation(world, process, life, *preparation))?;
+    Some(Order::Note { incarnation, note: note.to_value() })
 }
 
 /// What the next controller should know of a request to end. It follows the signal: a controller that dies in between has
@@ -272,6 +370,7 @@ mod tests {
 
     use super::*;
     use crate::core::event::Fact;
+    use crate::core::hooks::Hooks;
     use crate::core::ids::{ProgramName, Target};
     use crate::core::machine::Machine;
     use crate::core::spec::{Backoff, Kind, ProgramSpec, RecycleSpec, RestartPolicy, StopSpec};
@@ -298,6 +397,7 @@ mod tests {
             depends_on: Vec::new(),
             ready: None,
             health: None,
+            hooks: Hooks::default(),
         }
     }
 

@@ -58,6 +58,9 @@ impl Control {
         }
         if let protocol::Fact::Spawned { incarnation, .. } = &fact {
             self.read_check_command(*incarnation);
+            if let Some(process) = self.machine.hook_of(*incarnation) {
+                self.read_output(&process, *incarnation);
+            }
         }
         if let protocol::Fact::Spawned { incarnation, pid, .. } = &fact
             && let Some(process) = self.machine.process_of(*incarnation)

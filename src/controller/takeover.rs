@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::executor::Note;
-use crate::core::event::{Adopted, Edit, Fact};
+use crate::core::event::{Adopted, AdoptedHook, AdoptedPreparation, Edit, Fact};
 use crate::core::exit::signal_name;
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
@@ -57,6 +57,10 @@ pub(crate) fn machine(before: Before, inventory: &Inventory, now: Time) -> Machi
 pub(crate) enum Step {
     /// A life of a process.
     Adopt(Adopted),
+    /// A hook before a start, and whether it has begun.
+    Preparation(AdoptedPreparation, bool),
+    /// A hook about a life, and whether it has begun.
+    Hook(AdoptedHook, bool),
     /// An auxiliary process that an earlier controller waited for.
     Auxiliary(Incarnation),
     /// What happened to a life while there was no controller.
@@ -65,21 +69,41 @@ pub(crate) enum Step {
 
 /// What a new machine learns, in this order, and sentences about what is not understood.
 ///
-/// A life that has ended comes before the one that followed it in its slot, with its end.
+/// A life that has ended comes before the one that followed it in its slot, with its end. Hooks come before the lives that
+/// they are about, so that none is run again, and what became of them last.
 pub(crate) fn steps(inventory: &Inventory) -> (Vec<Step>, Vec<String>) {
+    let (mut hooks, mut ends_of_hooks) = (Vec::new(), Vec::new());
     let (mut steps, mut of_the_others, mut complaints) = (Vec::new(), Vec::new(), Vec::new());
     // Numbers rise, so that the last one is the newest.
     let newest: BTreeMap<ProcessId, Incarnation> = inventory
         .processes
         .iter()
-        .filter_map(|process| Some((adopted(process).ok()??.process, process.incarnation)))
+        .filter_map(|process| Some((process_of(process)?, process.incarnation)))
         .collect();
     for process in &inventory.processes {
         let mut is_followed = false;
         match adopted(process) {
-            Ok(Some(adopted)) => {
+            Ok(Some(Found::Process(adopted))) => {
                 is_followed = newest.get(&adopted.process) > Some(&process.incarnation);
                 steps.push(Step::Adopt(adopted));
+            }
+            Ok(Some(Found::Preparation(preparation))) => {
+                let is_older = newest.get(&preparation.process) > Some(&process.incarnation);
+                // What came of it decided on what followed.
+                if is_older && has_ended(&process.state) {
+                    steps.push(Step::Preparation(preparation, has_begun(&process.state)));
+                    steps.extend(missed(process).into_iter().map(Step::Tell));
+                    continue;
+                }
+                steps.push(match is_older {
+                    true => Step::Auxiliary(process.incarnation),
+                    false => Step::Preparation(preparation, has_begun(&process.state)),
+                });
+            }
+            Ok(Some(Found::Hook(hook))) => {
+                hooks.push(Step::Hook(hook, has_begun(&process.state)));
+                ends_of_hooks.extend(missed(process).into_iter().map(Step::Tell));
+                continue;
             }
             Ok(None) => steps.push(Step::Auxiliary(process.incarnation)),
             Err(trouble) => complaints.push(format!(
@@ -98,8 +122,10 @@ pub(crate) fn steps(inventory: &Inventory) -> (Vec<Step>, Vec<String>) {
             of_the_others.extend(facts);
         }
     }
-    steps.append(&mut of_the_others);
-    (steps, complaints)
+    for mut more in [steps, of_the_others, ends_of_hooks] {
+        hooks.append(&mut more);
+    }
+    (hooks, complaints)
 }
 
 /// The end of a life that another one follows in its slot, and what is left of it. What followed was started because
@@ -114,8 +140,39 @@ fn end_that_was_followed(process: &InventoryProcess) -> Option<(protocol::Fact, 
 /// Whose life it is, if its note says so.
 pub(crate) fn program_of(process: &InventoryProcess) -> Option<ProgramName> {
     match serde_json::from_value::<Note>(process.note.clone()).ok()? {
-        Note::Process { process, .. } => Some(process.program),
+        Note::Process { process, .. } | Note::Preparation { process, .. } | Note::Hook { process, .. } => {
+            Some(process.program)
+        }
         Note::Auxiliary => None,
+    }
+}
+
+/// Whose slot a life is in.
+fn process_of(process: &InventoryProcess) -> Option<ProcessId> {
+    match serde_json::from_value::<Note>(process.note.clone()).ok()? {
+        Note::Process { process, .. } | Note::Preparation { process, .. } => Some(process),
+        Note::Hook { .. } | Note::Auxiliary => None,
+    }
+}
+
+fn has_begun(state: &InventoryState) -> bool {
+    match state {
+        InventoryState::Running { .. } | InventoryState::Exited { .. } => true,
+        InventoryState::Spawning | InventoryState::CouldNotSpawn { .. } => false,
+    }
+}
+
+/// What the note on a life says that it is.
+enum Found {
+    Process(Adopted),
+    Preparation(AdoptedPreparation),
+    Hook(AdoptedHook),
+}
+
+fn has_ended(state: &InventoryState) -> bool {
+    match state {
+        InventoryState::CouldNotSpawn { .. } | InventoryState::Exited { .. } => true,
+        InventoryState::Spawning | InventoryState::Running { .. } => false,
     }
 }
 
@@ -133,17 +190,32 @@ pub(crate) fn is_request_to_end(signal: i32) -> bool {
 }
 
 /// The life of a process as its note and the keeper describe it; nothing for an auxiliary process.
-fn adopted(process: &InventoryProcess) -> Result<Option<Adopted>, serde_json::Error> {
-    let note = serde_json::from_value::<Note>(process.note.clone())?;
-    let Note::Process { process: id, fingerprint, ordered_at, stop, run } = note else { return Ok(None) };
+fn adopted(process: &InventoryProcess) -> Result<Option<Found>, serde_json::Error> {
+    let incarnation = process.incarnation;
+    let (id, fingerprint, ordered_at, stop, run) = match serde_json::from_value::<Note>(process.note.clone())?
+    {
+        Note::Process { process, fingerprint, ordered_at, stop, run } => {
+            (process, fingerprint, ordered_at, stop, run)
+        }
+        Note::Preparation { process, fingerprint, ordered_at, preparation, run } => {
+            let found =
+                AdoptedPreparation { process, incarnation, fingerprint, ordered_at, preparation, run };
+            return Ok(Some(Found::Preparation(found)));
+        }
+        Note::Hook { process, moment, about, deadline } => {
+            let found = AdoptedHook { process, moment, about, incarnation, deadline };
+            return Ok(Some(Found::Hook(found)));
+        }
+        Note::Auxiliary => return Ok(None),
+    };
     let main = match &process.state {
         InventoryState::Spawning | InventoryState::CouldNotSpawn { .. } => None,
         InventoryState::Running { pid, at } => Some((*pid, *at)),
         InventoryState::Exited { pid, started_at, .. } => Some((*pid, *started_at)),
     };
-    let incarnation = process.incarnation;
     let unheard = process.adopted;
-    Ok(Some(Adopted { process: id, incarnation, fingerprint, ordered_at, stop, main, run, unheard }))
+    let adopted = Adopted { process: id, incarnation, fingerprint, ordered_at, stop, main, run, unheard };
+    Ok(Some(Found::Process(adopted)))
 }
 
 /// What happened to a life while there was no controller.
@@ -193,6 +265,8 @@ pub(crate) fn told(fact: &protocol::Fact) -> Option<Fact> {
 mod tests {
     use super::*;
     use crate::core::exit::ExitStatus;
+    use crate::core::hooks::Preparation;
+    use crate::core::observed::{Life, Phase};
     use crate::core::scenario::service;
     use crate::keeper::protocol::VERSION;
 
@@ -225,6 +299,8 @@ mod tests {
         for step in steps(&inventory).0 {
             match step {
                 Step::Adopt(adopted) => machine.adopt(adopted),
+                Step::Preparation(preparation, _) => machine.adopt_preparation(preparation),
+                Step::Hook(hook, _) => machine.adopt_hook(hook),
                 Step::Auxiliary(incarnation) => machine.adopt_auxiliary(incarnation),
                 Step::Tell(fact) => machine.observe(told(&fact).unwrap()),
             }
@@ -246,6 +322,28 @@ mod tests {
             assert_eq!(deaths, [("exit code 3", 1)], "{left} left");
             assert_eq!(program.slots[&0].restarts, 1, "{left} left");
             assert_eq!(program.slots[&0].phase.main().map(|main| main.pid), Some(11), "{left} left");
+        }
+    }
+
+    fn hook(number: u64, preparation: Preparation, state: InventoryState) -> InventoryProcess {
+        let process = ProcessId::new(ProgramName::new("web").unwrap(), 0);
+        let note = Note::Preparation { process, fingerprint: 1, ordered_at: AT, preparation, run: None };
+        InventoryProcess { note: serde_json::to_value(note).unwrap(), ..life(number, state) }
+    }
+
+    #[test]
+    fn a_hook_that_failed_and_was_run_again_meanwhile_is_counted_but_one_that_was_cancelled_is_not() {
+        let until = Preparation::until(AT);
+        let cancelled = Preparation { is_cancelled: true, killed_at: Some(AT), ..until };
+        for (first, failures) in [(until, 1), (cancelled, 0)] {
+            let (status, started_at) = (ExitStatus::Signal(9), Time::from_millis(1_000));
+            let machine = taken_over(vec![
+                hook(1, first, InventoryState::Exited { pid: 10, started_at, status, left: 1, at: AT }),
+                hook(2, until, InventoryState::Running { pid: 11, at: AT }),
+            ]);
+            let slot = &machine.world().programs.values().next().unwrap().slots[&0];
+            assert_eq!(slot.failures, failures);
+            assert!(matches!(slot.phase, Phase::Preparing(Life { incarnation: Incarnation(2), .. }, _)));
         }
     }
 }

@@ -38,6 +38,10 @@ impl Control {
                 let histogram = self.stops.entry(process.program);
                 histogram.or_insert_with(|| Histogram::new(&STOP_BOUNDS)).observe(took);
             }
+            Notice::HookFailed(process, sentence) => {
+                warn!("{}: {sentence}", label(&process));
+                self.remark(&process, sentence);
+            }
             Notice::Killed(process) => {
                 warn!(
                     "{} did not end within its stop timeout and is killed with all it started",

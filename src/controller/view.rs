@@ -366,7 +366,7 @@ fn state(slot: &Slot) -> &'static str {
     match &slot.phase {
         Phase::Empty if slot.leftovers.values().any(|leftover| leftover.left > 0) => "stopping",
         Phase::Empty => "stopped",
-        Phase::Spawning(_) | Phase::Starting(..) => "starting",
+        Phase::Preparing(..) | Phase::Spawning(_) | Phase::Starting(..) => "starting",
         Phase::Running(..) => "running",
         Phase::Stopping(..) | Phase::LeaderGone(..) => "stopping",
         Phase::Backoff { .. } => "backoff",

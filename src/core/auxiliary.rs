@@ -1,4 +1,4 @@
-//! Short processes beside a program's own: a check, a hook, a preflight. They run once, within a limit, and tell how it went.
+//! Short processes beside a program's own: a check, a preflight. They run once, within a limit, and tell how it went.
 
 use std::time::Duration;
 
@@ -15,8 +15,6 @@ pub struct AuxiliaryId(pub u64);
 pub enum Purpose {
     /// Says whether a process is well.
     Check,
-    /// Runs at a moment of a process's life.
-    Hook,
     /// Runs before a program is trusted with work.
     Preflight,
 }

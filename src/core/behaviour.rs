@@ -4,6 +4,8 @@ mod brokers;
 mod checks;
 mod dependencies;
 mod endings;
+mod errands;
+mod hooks;
 mod lives;
 mod readiness;
 mod recycling;

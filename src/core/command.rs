@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::auxiliary::AuxiliaryId;
 use super::check::{Check, CheckFor};
 use super::gap::Gap;
+use super::hooks::Moment;
 use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::observed::{Life, Stop};
 use super::time::Time;
@@ -32,6 +33,59 @@ pub enum Command {
         process: ProcessId,
         /// The life that begins.
         life: Life,
+    },
+    /// Run what has to succeed before a process is started.
+    Prepare {
+        /// Whose start it is for.
+        process: ProcessId,
+        /// The hook's own life; the process gets another.
+        life: Life,
+        /// When its tree is killed.
+        deadline: Time,
+    },
+    /// Kill what runs before a process is started.
+    EndPreparation {
+        /// Whose start it is for.
+        process: ProcessId,
+        /// The hook's own life.
+        incarnation: Incarnation,
+        /// Whether that is because the process is not to be started, and not because it takes too long.
+        is_cancelled: bool,
+    },
+    /// Run a hook about a life of a process.
+    RunHook {
+        /// Of which process.
+        process: ProcessId,
+        /// When in its life.
+        moment: Moment,
+        /// Which life.
+        about: Incarnation,
+        /// The hook's own life.
+        incarnation: Incarnation,
+        /// When its tree is killed.
+        deadline: Time,
+    },
+    /// Kill a hook about a life of a process.
+    EndHook {
+        /// Of which process.
+        process: ProcessId,
+        /// When in its life.
+        moment: Moment,
+        /// Which life.
+        about: Incarnation,
+        /// The hook's own life.
+        incarnation: Incarnation,
+        /// Whether that is because what it is for is over, and not because it takes too long.
+        is_cancelled: bool,
+    },
+    /// A process is about to be asked to end, once its hook has run. Nothing is sent.
+    PrepareStop {
+        /// Which.
+        process: ProcessId,
+        /// Which life.
+        incarnation: Incarnation,
+        /// On whose behalf.
+        stop: Stop,
     },
     /// Ask a process to end.
     Stop {

@@ -67,6 +67,7 @@ fn trouble(needed: &Program, dependency: &Dependency) -> Option<String> {
             (_, None) => Some("which ended".to_owned()),
         },
         Phase::Empty
+        | Phase::Preparing(..)
         | Phase::Spawning(_)
         | Phase::Starting(..)
         | Phase::Running(..)

@@ -42,6 +42,8 @@ const AT_ONCE: Effect = Effect::InPlace("at once");
 const NEXT_END: Effect = Effect::InPlace("from the next end of a process");
 const NEXT_STOP: Effect = Effect::InPlace("from the next stop; a stop under way keeps its limit");
 const NEXT_TURN: Effect = Effect::InPlace("from the next start or end of a process");
+const NEXT_START: Effect = Effect::InPlace("from the next start of a process");
+const NEXT_READY: Effect = Effect::InPlace("from the next time that a process becomes ready");
 const NEXT_LEVERET: Effect =
     Effect::InPlace("from the next start of Leveret; `true` starts a program that nobody has started yet");
 
@@ -79,6 +81,7 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
         depends_on,
         ready,
         health,
+        hooks,
     } = before;
     keys.add("project", AT_ONCE, *project != after.project);
     kind(before, after, &mut keys);
@@ -104,6 +107,10 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
     keys.add("depends_on", NEXT_TURN, *depends_on != after.depends_on);
     self::ready(ready.as_ref(), after.ready.as_ref(), &mut keys);
     self::health(health.as_ref(), after.health.as_ref(), &mut keys);
+    keys.add("hooks.pre_start", NEXT_START, hooks.pre_start != after.hooks.pre_start);
+    keys.add("hooks.post_ready", NEXT_READY, hooks.post_ready != after.hooks.post_ready);
+    keys.add("hooks.pre_stop", NEXT_STOP, hooks.pre_stop != after.hooks.pre_stop);
+    keys.add("hooks.post_exit", NEXT_END, hooks.post_exit != after.hooks.post_exit);
     keys.add("autostart", NEXT_LEVERET, *autostart != after.autostart);
     keys.0
 }
@@ -361,6 +368,9 @@ mod tests {
         let (http, tcp) = (check(Probe::Http("http://a/".into())), check(Probe::Tcp("a:1".into())));
         let looked_at = ReadySpec { by: ReadyBy::Check(http.clone()), timeout: None };
         let well = HealthSpec { check: tcp, failures: 3 };
+        let hook =
+            crate::core::hooks::Hook { argv: vec!["a".into()], timeout: std::time::Duration::from_secs(1) };
+        let [ready, stop, exit] = [&hook; 3].map(Clone::clone);
         let step = StopStep { after: std::time::Duration::from_secs(1), signal: 3 };
         let changes: Vec<(&str, Change<ProgramSpec>)> = vec![
             ("project", Box::new(|spec| spec.project = Some("shop".into()))),
@@ -388,6 +398,10 @@ mod tests {
             ("depends_on", Box::new(move |spec| spec.depends_on.push(needed.clone()))),
             ("ready.after", Box::new(move |spec| spec.ready = Some(after.clone()))),
             ("ready.http", Box::new(move |spec| spec.ready = Some(looked_at.clone()))),
+            ("hooks.pre_start", Box::new(move |spec| spec.hooks.pre_start = Some(hook.clone()))),
+            ("hooks.post_ready", Box::new(move |spec| spec.hooks.post_ready = Some(ready.clone()))),
+            ("hooks.pre_stop", Box::new(move |spec| spec.hooks.pre_stop = Some(stop.clone()))),
+            ("hooks.post_exit", Box::new(move |spec| spec.hooks.post_exit = Some(exit.clone()))),
             ("health.tcp", Box::new(move |spec| spec.health = Some(well.clone()))),
         ];
         for (key, change) in changes {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::auxiliary::AuxiliaryOutcome;
 use super::check::{Check, CheckFor};
 use super::exit::ExitStatus;
+use super::hooks::{Moment, Preparation};
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::observed::{BrokerHealth, Stop};
 use super::readiness::{Unfit, Voice, Work};
@@ -160,6 +161,38 @@ pub struct Adopted {
     pub unheard: bool,
 }
 
+/// A hook before a start that was there before this controller, from the keeper's inventory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdoptedPreparation {
+    /// Whose start it is for.
+    pub process: ProcessId,
+    /// Its own life.
+    pub incarnation: Incarnation,
+    /// What the process was to be made from.
+    pub fingerprint: u64,
+    /// When it was ordered.
+    pub ordered_at: Time,
+    /// How far it has come, as far as it was written on it.
+    pub preparation: Preparation,
+    /// The run of a schedule that the start is for, where it is for one.
+    pub run: Option<Run>,
+}
+
+/// A hook about a life of a process that was there before this controller, from the keeper's inventory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdoptedHook {
+    /// Of which process.
+    pub process: ProcessId,
+    /// When in its life.
+    pub moment: Moment,
+    /// Which life.
+    pub about: Incarnation,
+    /// The hook's own life.
+    pub incarnation: Incarnation,
+    /// When its tree is killed.
+    pub deadline: Time,
+}
+
 /// A change of what is desired.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Edit {
@@ -212,6 +245,8 @@ pub enum Notice {
     Stopped(ProcessId, ExitStatus, std::time::Duration),
     /// The shutdown has taken all of this, its time, and what is left is killed.
     ShutdownOverdue(std::time::Duration),
+    /// A hook has failed, on which nothing depends; why, as a sentence.
+    HookFailed(ProcessId, String),
     /// The tree was killed at its limit.
     Killed(ProcessId),
     /// The processes of a program die of their stop signal.

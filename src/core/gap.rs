@@ -138,6 +138,16 @@ pub enum Gap {
         /// Why.
         why: String,
     },
+    /// Its stop signal waits for the hook that runs before it.
+    WaitsForHook {
+        /// When the hook is killed; absent while it waits for its turn.
+        until: Option<Time>,
+    },
+    /// What has to succeed before its start runs.
+    Prepares {
+        /// When that is killed.
+        until: Time,
+    },
     /// Just started.
     Starting,
     /// Started, and not yet known to be of use.
@@ -285,6 +295,14 @@ impl Gap {
             Self::RolloutHalted { why } => {
                 format!("goes on as before, because the rolling restart was halted: {why}")
             }
+            Self::WaitsForHook { until: Some(until) } => format!(
+                "stopping: pre_stop runs; the stop signal follows in {} if it has not ended",
+                left(*until)
+            ),
+            Self::WaitsForHook { until: None } => "stopping: pre_stop waits for an earlier one".to_owned(),
+            Self::Prepares { until } => {
+                format!("starting: pre_start runs; it has failed in {} if it has not ended", left(*until))
+            }
             Self::Starting => "starting".to_owned(),
             Self::NotReady { awaited, found, until } => {
                 let waits = match found {
@@ -335,6 +353,8 @@ impl Gap {
             | Self::ToRecycle { .. }
             | Self::WaitsForRollout { .. }
             | Self::RolloutHalted { .. }
+            | Self::WaitsForHook { .. }
+            | Self::Prepares { .. }
             | Self::Starting
             | Self::NotReady { .. }
             | Self::Unwell { .. }
@@ -366,6 +386,8 @@ impl Gap {
             | Self::ToRecycle { .. }
             | Self::WaitsForRollout { .. }
             | Self::RolloutHalted { .. }
+            | Self::WaitsForHook { .. }
+            | Self::Prepares { .. }
             | Self::Starting
             | Self::NotReady { .. }
             | Self::ShuttingDown => None,
@@ -496,6 +518,11 @@ mod tests {
                 draining(StopCause::Changed, None),
                 "draining for 3s, because its configuration changed; it may finish its work",
             ),
+            (
+                Gap::WaitsForHook { until: Some(at(40)) },
+                "stopping: pre_stop runs; the stop signal follows in 30s if it has not ended",
+            ),
+            (Gap::WaitsForHook { until: None }, "stopping: pre_stop waits for an earlier one"),
             (
                 Gap::LeaderGone { left: 0, deadline: None },
                 "the main process ended; looking for processes that it left behind",

@@ -34,7 +34,8 @@ pub fn spawned(slot: &mut Slot, incarnation: Incarnation, main: Main) -> Change 
             Change::Started
         }
         // A second word about the same life, or a word about one that is no longer here.
-        Phase::Spawning(_)
+        Phase::Preparing(..)
+        | Phase::Spawning(_)
         | Phase::Starting(..)
         | Phase::Running(..)
         | Phase::Stopping(..)
@@ -57,7 +58,8 @@ pub fn could_not_spawn(slot: &mut Slot, incarnation: Incarnation, trouble: Strin
             Change::NotStarted
         }
         // Only a life whose start is unanswered can fail to start.
-        Phase::Spawning(_)
+        Phase::Preparing(..)
+        | Phase::Spawning(_)
         | Phase::Starting(..)
         | Phase::Running(..)
         | Phase::Stopping(..)
@@ -96,7 +98,8 @@ pub fn exited(
             Change::LeaderGone(gone)
         }
         // A second word about the same end, or a word about a life that the slot does not wait for any more.
-        Phase::Spawning(_)
+        Phase::Preparing(..)
+        | Phase::Spawning(_)
         | Phase::Starting(..)
         | Phase::Running(..)
         | Phase::Stopping(..)
@@ -124,7 +127,16 @@ fn ended_by_itself(slot: &mut Slot, life: Life, gone: Gone, timeout: Duration) -
     }
     let deadline = Some(gone.at + timeout);
     let (cause, since) = (StopCause::LeaderEnded, gone.at);
-    let stop = Stop { cause, since, deadline, killed_at: None, left_asked: false, step: 0, step_due: None };
+    let stop = Stop {
+        cause,
+        since,
+        deadline,
+        killed_at: None,
+        left_asked: false,
+        step: 0,
+        step_due: None,
+        waits_for_hook: false,
+    };
     slot.phase = Phase::LeaderGone(life, gone, stop);
     Change::LeaderGone(gone)
 }
@@ -143,7 +155,8 @@ pub fn left(slot: &mut Slot, incarnation: Incarnation, count: u32) -> Change {
             Change::AllGone(gone, stop)
         }
         // The slot has moved on: what an earlier life left is kept beside it until it is gone.
-        Phase::Spawning(_)
+        Phase::Preparing(..)
+        | Phase::Spawning(_)
         | Phase::Starting(..)
         | Phase::Running(..)
         | Phase::Stopping(..)
@@ -165,6 +178,7 @@ pub fn left(slot: &mut Slot, incarnation: Incarnation, count: u32) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::hooks::Preparation;
 
     const LIFE: Life =
         Life { incarnation: Incarnation(7), fingerprint: 1, ordered_at: Time::from_millis(1_000) };
@@ -173,7 +187,16 @@ mod tests {
 
     fn stop() -> Stop {
         let (cause, since) = (StopCause::Operator, Time::from_millis(2_000));
-        Stop { cause, since, deadline: None, killed_at: None, left_asked: false, step: 0, step_due: None }
+        Stop {
+            cause,
+            since,
+            deadline: None,
+            killed_at: None,
+            left_asked: false,
+            step: 0,
+            step_due: None,
+            waits_for_hook: false,
+        }
     }
 
     fn phases() -> Vec<Phase> {
@@ -186,6 +209,7 @@ mod tests {
         };
         vec![
             Phase::Empty,
+            Phase::Preparing(LIFE, Preparation::until(Time::from_millis(2_000))),
             Phase::Spawning(LIFE),
             Phase::Starting(LIFE, MAIN),
             Phase::Running(LIFE, MAIN),

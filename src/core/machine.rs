@@ -5,6 +5,8 @@ mod advance;
 mod apply;
 mod condition;
 mod endings;
+mod errands;
+mod hooks;
 mod rollouts;
 mod schedules;
 mod surroundings;
@@ -57,7 +59,7 @@ impl Machine {
     pub fn process_of(&self, incarnation: Incarnation) -> Option<ProcessId> {
         match self.world.lives.get(&incarnation)? {
             Owner::Process(process) => Some(process.clone()),
-            Owner::Auxiliary(_) | Owner::Stray => None,
+            Owner::Preparation(_) | Owner::Hook(..) | Owner::Auxiliary(_) | Owner::Stray => None,
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::deaths::Deaths;
 use super::desired::Wish;
 use super::event::RestartReason;
+use super::hooks::ErrandMemory;
 use super::ids::{Incarnation, ProgramName};
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase, Slot, StopManners};
@@ -64,6 +65,9 @@ pub struct ProgramMemory {
     /// What there was of its schedule.
     #[serde(default)]
     pub runs: Option<Runs>,
+    /// Hooks that were to run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errands: Vec<ErrandMemory>,
 }
 
 impl Machine {
@@ -89,6 +93,7 @@ impl Machine {
                     decisions: decisions.unwrap_or_default(),
                     was_complete: program.was_complete,
                     runs: program.runs.as_ref().map(Runs::to_remember),
+                    errands: program.errands_to_remember(),
                 },
             );
         }
@@ -130,6 +135,7 @@ impl Machine {
                 program.slots = past.slots;
                 program.restarts = past.restarts;
                 program.was_complete = past.was_complete;
+                program.recall_errands(&past.errands);
             } else {
                 let configured = program.wish.stopped.take();
                 program.wish = wish_over_restart(&past.wish);
@@ -163,7 +169,8 @@ fn restore_scaler(scaler: &mut Scaler, target: Option<u32>, decisions: (u64, u64
 /// A slot without the life in it.
 fn past(slot: &Slot) -> Slot {
     let phase = match &slot.phase {
-        Phase::Spawning(_)
+        Phase::Preparing(..)
+        | Phase::Spawning(_)
         | Phase::Starting(..)
         | Phase::Running(..)
         | Phase::Stopping(..)

@@ -18,6 +18,7 @@ pub mod edit;
 pub mod event;
 pub mod exit;
 pub mod gap;
+pub mod hooks;
 pub mod ids;
 pub mod lifecycle;
 pub mod machine;

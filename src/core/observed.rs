@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::check::HealthSpec;
 use super::event::RestartReason;
 use super::exit::ExitStatus;
+use super::hooks::Preparation;
 use super::ids::Incarnation;
 use super::readiness::{AtWork, BusyBy, Condition, Unfit, Voice};
 use super::time::Time;
@@ -119,6 +120,8 @@ pub enum Phase {
     /// Nothing lives here and nothing stands in the way of a start.
     #[default]
     Empty,
+    /// What runs before the start of a process does, or has succeeded. The life is the hook's own; the process gets another.
+    Preparing(Life, Preparation),
     /// A start was ordered and is not answered yet.
     Spawning(Life),
     /// The program runs and is not known to be of use yet.
@@ -152,7 +155,8 @@ impl Phase {
     /// The life in the slot, if there is one.
     pub fn life(&self) -> Option<&Life> {
         match self {
-            Self::Spawning(life)
+            Self::Preparing(life, _)
+            | Self::Spawning(life)
             | Self::Starting(life, _)
             | Self::Running(life, _)
             | Self::Stopping(life, ..)
@@ -166,6 +170,7 @@ impl Phase {
         match self {
             Self::Starting(_, main) | Self::Running(_, main) | Self::Stopping(_, main, _) => Some(main),
             Self::Empty
+            | Self::Preparing(..)
             | Self::Spawning(_)
             | Self::LeaderGone(..)
             | Self::Backoff { .. }
@@ -179,6 +184,7 @@ impl Phase {
         match self {
             Self::Stopping(_, _, stop) | Self::LeaderGone(_, _, stop) => Some(stop),
             Self::Empty
+            | Self::Preparing(..)
             | Self::Spawning(_)
             | Self::Starting(..)
             | Self::Running(..)
@@ -190,7 +196,7 @@ impl Phase {
 
     /// Whether something lives here that was not asked to end.
     pub fn is_live(&self) -> bool {
-        matches!(self, Self::Spawning(_) | Self::Starting(..) | Self::Running(..))
+        matches!(self, Self::Preparing(..) | Self::Spawning(_) | Self::Starting(..) | Self::Running(..))
     }
 
     /// Whether something here was asked to end and has not ended.
@@ -254,6 +260,9 @@ pub struct Stop {
     /// When that one comes; absent where there is none, or while the stop has no limit.
     #[serde(default)]
     pub step_due: Option<Time>,
+    /// Whether the stop signal waits for the hook that runs before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits_for_hook: bool,
 }
 
 /// On whose behalf a process is asked to end.

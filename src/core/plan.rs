@@ -1,6 +1,8 @@
 //! The one place that decides what to do: from what is wanted and what there is to commands, without changing either.
 
 mod condition;
+mod errands;
+mod hooks;
 
 use std::collections::BTreeSet;
 
@@ -96,6 +98,7 @@ impl<'a> Planner<'a> {
             self.leftovers(program, *number, slot);
         }
         self.starts(program, &wanted.slots);
+        self.errands(program);
         self.schedule(program, &wanted.slots);
     }
 
@@ -274,6 +277,9 @@ impl<'a> Planner<'a> {
         may_scale_in: MayScaleIn,
     ) {
         match &slot.phase {
+            Phase::Preparing(life, preparation) => {
+                self.preparing(program, number, life, preparation, stop_for);
+            }
             // A start that is unanswered cannot be taken back; its answer is a matter of milliseconds.
             Phase::Spawning(_) => self.gap(program, Some(number), Gap::Starting),
             Phase::Starting(life, main) => {
@@ -298,6 +304,9 @@ impl<'a> Planner<'a> {
                     Some(cause) => self.stop(program, number, life.incarnation, cause),
                     None => self.running(program, number, slot, life),
                 }
+            }
+            Phase::Stopping(life, _, stop) if stop.waits_for_hook => {
+                self.waiting_for_hook(program, number, life.incarnation, stop, stop_for);
             }
             Phase::Stopping(life, _, stop) => {
                 let due = recycle::due(program, slot, self.now);
@@ -328,6 +337,14 @@ impl<'a> Planner<'a> {
     }
 
     fn stop(&mut self, program: &Program, number: u32, incarnation: Incarnation, cause: StopCause) {
+        let at_once = self.world.shutdown.is_some_and(|shutdown| shutdown.at_once);
+        match program.spec.hooks.pre_stop.as_ref().filter(|_| !at_once) {
+            Some(hook) => self.prepare_stop(program, number, incarnation, (cause, hook)),
+            None => self.ask(program, number, incarnation, cause),
+        }
+    }
+
+    fn ask(&mut self, program: &Program, number: u32, incarnation: Incarnation, cause: StopCause) {
         let stop = new_stop(&program.spec, cause, self.now);
         let (signal, scope) = (program.spec.stop.signal, scope(&program.spec));
         let process = process(program, number);
@@ -482,7 +499,8 @@ impl<'a> Planner<'a> {
                 self.gap(program, Some(number), gap);
                 false
             }
-            Phase::Spawning(_)
+            Phase::Preparing(..)
+            | Phase::Spawning(_)
             | Phase::Starting(..)
             | Phase::Running(..)
             | Phase::Stopping(..)
@@ -490,15 +508,23 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Starts a process, or first what has to succeed before.
     fn spawn(&mut self, program: &Program, number: u32) {
-        self.last_incarnation = self.last_incarnation.next();
-        let life = Life {
-            incarnation: self.last_incarnation,
-            fingerprint: program.fingerprint,
-            ordered_at: self.now,
-        };
-        let process = process(program, number);
+        let Some(hook) = &program.spec.hooks.pre_start else { return self.begin(program, number) };
+        let (process, life) = (process(program, number), self.next_life(program));
+        let deadline = self.now + hook.timeout;
+        self.spawns.push(Command::Prepare { process, life, deadline });
+    }
+
+    fn begin(&mut self, program: &Program, number: u32) {
+        let (process, life) = (process(program, number), self.next_life(program));
         self.spawns.push(Command::Spawn { process, life });
+    }
+
+    fn next_life(&mut self, program: &Program) -> Life {
+        self.last_incarnation = self.last_incarnation.next();
+        let (incarnation, fingerprint) = (self.last_incarnation, program.fingerprint);
+        Life { incarnation, fingerprint, ordered_at: self.now }
     }
 
     fn program_gaps(&mut self, program: &Program) {
@@ -613,7 +639,16 @@ fn new_stop(spec: &ProgramSpec, cause: StopCause, now: Time) -> Stop {
     // What an ended main process left behind is asked once.
     let climbs = deadline.is_some() && cause != StopCause::LeaderEnded;
     let step_due = spec.stop.then.first().filter(|_| climbs).map(|first| now + first.after);
-    Stop { cause, since: now, deadline, killed_at: None, left_asked: false, step: 0, step_due }
+    Stop {
+        cause,
+        since: now,
+        deadline,
+        killed_at: None,
+        left_asked: false,
+        step: 0,
+        step_due,
+        waits_for_hook: false,
+    }
 }
 
 fn scope(spec: &ProgramSpec) -> Scope {

@@ -69,6 +69,12 @@ pub struct Condition {
     pub incarnation: Incarnation,
     /// Whether it is known to be of use, where something other than time tells.
     pub ready: bool,
+    /// Whether it was taken note of that it runs: what follows from that follows once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_running: bool,
+    /// Whether it was taken note of that it has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_ended: bool,
     /// What it is looked at for at present.
     #[serde(skip)]
     pub checked_for: Option<CheckFor>,

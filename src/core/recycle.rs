@@ -91,6 +91,10 @@ pub fn recycling(program: &Program, wanted: &Slots, now: Time) -> Recycling {
             continue;
         };
         match &slot.phase {
+            // It is about to be stopped for that.
+            Phase::Running(..) if slot.unfit_now(program.spec.health.as_ref()).is_some() => {
+                are_others_ready = false;
+            }
             Phase::Running(life, main) => match due(program, slot, now) {
                 Some(due) => {
                     let is_age = matches!(due, Due::Age { .. });
@@ -104,6 +108,7 @@ pub fn recycling(program: &Program, wanted: &Slots, now: Time) -> Recycling {
             },
             Phase::Exited { .. } => {}
             Phase::Empty
+            | Phase::Preparing(..)
             | Phase::Spawning(_)
             | Phase::Starting(..)
             | Phase::Stopping(..)

@@ -188,7 +188,7 @@ impl Program {
         let Some(slot) = self.slots.get(&number) else { return false };
         let is_new = slot.phase.life().is_some_and(|life| !self.is_of_before(life));
         let is_canary = rollout.canary_slot() == Some(number);
-        let is_young = matches!(slot.phase, Phase::Spawning(_) | Phase::Starting(..));
+        let is_young = matches!(slot.phase, Phase::Preparing(..) | Phase::Spawning(_) | Phase::Starting(..));
         is_new && slot.phase.is_live() && (is_young || is_canary)
     }
 }
@@ -227,7 +227,8 @@ impl Standing {
                 Phase::Exited { at } | Phase::Failed { at } => {
                     is_wanted && program.wish.forgives(*number, *at)
                 }
-                Phase::Spawning(_)
+                Phase::Preparing(..)
+                | Phase::Spawning(_)
                 | Phase::Starting(..)
                 | Phase::Stopping(..)
                 | Phase::LeaderGone(..)

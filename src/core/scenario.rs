@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::command::Command;
 use super::event::{Edit, EditError, Fact, Notice};
 use super::exit::ExitStatus;
+use super::hooks::Hooks;
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase};
@@ -39,6 +40,7 @@ pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
         depends_on: Vec::new(),
         ready: None,
         health: None,
+        hooks: Hooks::default(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::check::{Check, CheckFor, HealthSpec};
+use super::hooks::Hooks;
 use super::ids::ProgramName;
 use super::readiness::ReadySpec;
 use super::schedule::{Cron, Zone};
@@ -52,6 +53,9 @@ pub struct ProgramSpec {
     /// When a process that runs is not well any more.
     #[serde(default)]
     pub health: Option<HealthSpec>,
+    /// What runs at moments of a process's life.
+    #[serde(default)]
+    pub hooks: Hooks,
 }
 
 impl ProgramSpec {

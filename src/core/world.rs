@@ -9,6 +9,7 @@ use super::auxiliary::{Auxiliary, AuxiliaryId};
 use super::deaths::Deaths;
 use super::desired::{Hold, StoppedBy, Wish};
 use super::event::RestartReason;
+use super::hooks::{Errand, Moment};
 use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::observed::{BrokerHealth, Main, Phase, Slot, StopCause, StopManners};
 use super::readiness::ReadyBy;
@@ -73,6 +74,10 @@ pub struct World {
 pub enum Owner {
     /// A process of a program.
     Process(ProcessId),
+    /// What runs before a process is started.
+    Preparation(ProcessId),
+    /// A hook at a moment of this life of a process.
+    Hook(ProcessId, Moment, Incarnation),
     /// An auxiliary process.
     Auxiliary(AuxiliaryId),
     /// What is left of an auxiliary process that nobody waits for any more.
@@ -141,6 +146,8 @@ pub struct Program {
     pub surplus_since: Option<Time>,
     /// Resident memory in bytes at the newest reading, by life, where that counts.
     pub resident: BTreeMap<Incarnation, u64>,
+    /// Hooks that are to run or run, by moment and by the life that they are about.
+    pub errands: BTreeMap<(Moment, Incarnation), Errand>,
     /// Restarts by reason.
     pub restarts: BTreeMap<RestartReason, u64>,
     /// Ends that nobody asked for, by cause.
@@ -235,6 +242,7 @@ impl Program {
             manners: StopManners::default(),
             surplus_since: None,
             resident: BTreeMap::new(),
+            errands: BTreeMap::new(),
             restarts: BTreeMap::new(),
             deaths: Deaths::default(),
             was_complete: false,
@@ -333,7 +341,9 @@ impl Program {
             Phase::Starting(life, _) if state.busy() == Some(true) => {
                 Some((1 + self.rank(state), life.ordered_at, slot))
             }
-            Phase::Starting(life, _) | Phase::Spawning(life) => Some((1 + 2 * RANKS, life.ordered_at, slot)),
+            Phase::Starting(life, _) | Phase::Spawning(life) | Phase::Preparing(life, _) => {
+                Some((1 + 2 * RANKS, life.ordered_at, slot))
+            }
             Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } | Phase::Empty => {
                 Some((2 + 2 * RANKS, Time::default(), slot))
             }
@@ -413,7 +423,9 @@ impl Program {
                         fleet.oldest_running.map_or(main.started_at, |oldest| oldest.min(main.started_at));
                     fleet.oldest_running = Some(oldest);
                 }
-                Phase::Spawning(life) | Phase::Starting(life, _) => fleet.starting.push(life.ordered_at),
+                Phase::Preparing(life, _) | Phase::Spawning(life) | Phase::Starting(life, _) => {
+                    fleet.starting.push(life.ordered_at)
+                }
                 Phase::Stopping(..) | Phase::LeaderGone(..) => fleet.draining += 1,
                 Phase::Empty | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => {}
             }

@@ -23,6 +23,7 @@ mod faults_programs;
 mod faults_start;
 mod harness;
 mod health;
+mod hooks;
 #[cfg(test)]
 mod keeper;
 mod management;

@@ -129,7 +129,7 @@ impl EnvFile {
 }
 
 /// A command as it is written.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::config) enum Command {
     /// One line.
     Line(String),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::run::Command;
 use crate::config::leaves;
 use crate::core::spec::{LogFormat, OnCode, RestartPolicy, StopTarget};
 
@@ -81,6 +82,44 @@ pub(in crate::config) enum StopStep {
         #[serde(rename = "for")]
         lasts: Option<Duration>,
     },
+}
+
+/// Commands that run at moments of a process's life: with its user, its directory, its environment and its shell, and the
+/// names of the process. Their output goes where the process's goes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "x-renamed" = {
+        "before_start": "pre_start", "exec_start_pre": "pre_start",
+        "post_start": "post_ready", "exec_start_post": "post_ready", "after_start": "post_ready",
+        "exec_stop": "pre_stop", "before_stop": "pre_stop",
+        "post_stop": "post_exit", "exec_stop_post": "post_exit", "after_stop": "post_exit"
+    }
+))]
+pub(in crate::config) struct Hooks {
+    /// Runs before every start of a process, which begins only when this has ended with exit code 0; otherwise the process
+    /// could not be started, and it is tried again after the backoff.
+    pub(in crate::config) pre_start: Option<Hook>,
+    /// Runs once when a process has become ready. That it fails is said and changes nothing.
+    pub(in crate::config) post_ready: Option<Hook>,
+    /// Runs before a process that lives is sent its stop signal, which is sent when this has ended, however it has.
+    pub(in crate::config) pre_stop: Option<Hook>,
+    /// Runs whenever a process has ended, with LEVERET_EXIT_CODE or LEVERET_EXIT_SIGNAL. The next start does not wait for it,
+    /// and that it fails is said and changes nothing.
+    pub(in crate::config) post_exit: Option<Hook>,
+}
+
+/// A command that runs at a moment of a process's life.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-shorthand" = "command", "x-list-shorthand" = "command", "x-required" = ["command"]))]
+pub(in crate::config) struct Hook {
+    /// What to run, as the program's own `command`.
+    #[schemars(schema_with = "leaves::command", extend("examples" = ["./migrate.sh"]))]
+    pub(in crate::config) command: Option<Command>,
+    /// How long it may run. Then it is killed with all that it started, and has failed.
+    #[schemars(schema_with = "leaves::duration", extend("default" = "30s"))]
+    pub(in crate::config) timeout: Option<Duration>,
 }
 
 /// When a process that runs well is replaced by a new one.

@@ -11,6 +11,8 @@ use crate::core::spec::{
 };
 use crate::scaling::profile::Profile;
 
+const HOOKS: [&str; 4] = ["pre_start", "post_ready", "pre_stop", "post_exit"];
+
 #[test]
 fn a_minimal_file_has_all_the_defaults() {
     let settings = settings("state_dir: /s\nprograms: {web: {command: ./server --port 80}}\n");
@@ -184,6 +186,12 @@ fn the_defaults_in_the_schema_are_those_that_an_empty_file_gets() {
     // It is recycled by its end.
     scheduled.remove("recycle");
     scaled.remove("health");
+    // Nor has what runs.
+    scaled.remove("hooks");
+    scheduled.remove("hooks");
+    for hook in HOOKS {
+        service["hooks"][hook].as_object_mut().unwrap().insert("command".into(), "true".into());
+    }
     for section in ["ready", "health"] {
         service[section].as_object_mut().unwrap().insert("tcp".into(), "h:1".into());
     }
@@ -204,7 +212,7 @@ brokers: {b: {host: h}}
 programs:
   scaled: {command: 'true', scale: {queue: q, wait: 1s, max: 5}}
   scheduled: {command: 'true', schedule: '@daily'}
-  service: {command: 'true', ready: {tcp: 'h:1'}, health: {tcp: 'h:1'}}
+  service: {command: 'true', ready: {tcp: 'h:1'}, health: {tcp: 'h:1'}, hooks: {pre_start: 'true', post_ready: 'true', pre_stop: 'true', post_exit: 'true'}}
 ";
     let text = serde_yaml::to_string(&written).unwrap().replace("command: true", "command: 'true'");
     assert_eq!(settings(&text), settings(minimal));

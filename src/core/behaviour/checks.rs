@@ -48,6 +48,11 @@ fn looks(scene: &Scenario) -> Vec<(String, CheckFor, String)> {
         }
         Command::Check { check: Check { probe: Probe::Http(_) | Probe::Command(_), .. }, .. }
         | Command::Spawn { .. }
+        | Command::Prepare { .. }
+        | Command::EndPreparation { .. }
+        | Command::RunHook { .. }
+        | Command::EndHook { .. }
+        | Command::PrepareStop { .. }
         | Command::Stop { .. }
         | Command::StopNext { .. }
         | Command::StopLeft { .. }

@@ -105,6 +105,11 @@ fn signals(scene: &Scenario) -> Vec<i32> {
         Command::Stop { signal, .. } | Command::StopNext { signal, .. } => Some(*signal),
         Command::Kill { .. } => Some(9),
         Command::Spawn { .. }
+        | Command::Prepare { .. }
+        | Command::EndPreparation { .. }
+        | Command::RunHook { .. }
+        | Command::EndHook { .. }
+        | Command::PrepareStop { .. }
         | Command::StopLeft { .. }
         | Command::Limit { .. }
         | Command::Watch { .. }
@@ -279,7 +284,7 @@ fn no_auxiliary_process_is_started_during_a_shutdown_and_what_one_left_behind_do
     scene.observe(Fact::Exited { incarnation, status: ExitStatus::Code(0), left: 1, at });
     assert!(matches!(scene.done.last(), Some(Command::KillStray { .. })), "{:?}", scene.done);
     scene.edit(Edit::Shutdown).unwrap();
-    scene.machine.request_auxiliary(name(), None, Purpose::Hook, (vec!["hook".into()], limit));
+    scene.machine.request_auxiliary(name(), None, Purpose::Preflight, (vec!["preflight".into()], limit));
     scene.settle();
     let refused = |notice: &Notice| matches!(notice, Notice::Auxiliary(outcome) if matches!(outcome.result, AuxiliaryResult::CouldNotStart(_)));
     assert!(scene.notices.iter().any(refused));

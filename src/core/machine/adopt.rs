@@ -3,7 +3,9 @@
 use super::Machine;
 use super::apply::count_restart;
 use super::condition::begin_running;
+use super::errands::{of_life, want};
 use crate::core::event::Adopted;
+use crate::core::hooks::Moment;
 use crate::core::ids::Incarnation;
 use crate::core::observed::{Leftover, Life, Main, Phase, Slot, Stop};
 use crate::core::world::{Owner, Program};
@@ -23,7 +25,9 @@ impl Machine {
             leave_beside(slot, life, stop);
             return;
         }
-        if let Some(older) = slot.phase.life().copied() {
+        // The hook that ran before it is no life of the process.
+        let older = slot.phase.life().filter(|_| !matches!(slot.phase, Phase::Preparing(..)));
+        if let Some(older) = older.copied() {
             let stop = slot.phase.stop().copied();
             leave_beside(slot, older, stop);
         }
@@ -38,6 +42,10 @@ impl Machine {
             condition.ready |= unheard && is_said_once;
         }
         begin_running(slot);
+        let waits_for_hook = stop.is_some_and(|stop| stop.waits_for_hook);
+        if waits_for_hook {
+            want(program, (Moment::PreStop, incarnation), of_life(process.slot, main.map(|(pid, _)| pid)));
+        }
         count_restart(program, process.slot);
         if let (Some(runs), Some(run)) = (&mut program.runs, run) {
             runs.adopt(run);
@@ -55,7 +63,7 @@ impl Machine {
 }
 
 /// A life whose slot has moved on is kept beside it until nothing of it is left.
-fn leave_beside(slot: &mut Slot, life: Life, stop: Option<Stop>) {
+pub(super) fn leave_beside(slot: &mut Slot, life: Life, stop: Option<Stop>) {
     let stop = stop.filter(|stop| stop.left_asked);
     slot.leftovers.insert(life.incarnation, Leftover { stop, ..Leftover::unknown(life) });
 }

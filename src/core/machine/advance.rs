@@ -1,6 +1,6 @@
 //! What the passing of time alone does: holds end, starts are over, the engine is asked, what is not needed is forgotten.
 
-use super::{Machine, schedules};
+use super::{Machine, errands, schedules};
 use crate::core::auxiliary::{Auxiliary, AuxiliaryPhase, AuxiliaryResult};
 use crate::core::event::Notice;
 use crate::core::observed::{Main, Phase, Slot, StopManners};
@@ -12,6 +12,21 @@ use crate::scaling::decision::{Decision, Limit};
 impl Machine {
     pub(super) fn advance(&mut self, now: Time) {
         self.end_overdue_shutdown(now);
+        self.advance_programs(now);
+        self.advance_rollouts(now);
+        if self.forget_what_was_prepared() {
+            // A run of a schedule may have waited for just that to end.
+            self.advance_programs(now);
+        }
+        let forgotten =
+            |program: &Program| program.retiring && program.slots.is_empty() && program.errands.is_empty();
+        self.world.programs.retain(|_, program| !forgotten(program));
+        let programs = &self.world.programs;
+        self.world.order.retain(|name| programs.contains_key(name));
+        self.refuse_auxiliaries();
+    }
+
+    fn advance_programs(&mut self, now: Time) {
         let shutting_down = self.world.shutdown.is_some();
         let mut notices = Vec::new();
         let (wall, seed) = (self.world.wall, self.world.limits.seed);
@@ -21,15 +36,10 @@ impl Machine {
             ask_engine(program, now, shutting_down, &mut notices);
             note_surplus(program, now, shutting_down);
             schedules::advance(program, wall, (now, seed), shutting_down, &mut notices);
+            errands::advance(program, self.world.shutdown, &mut notices);
             tidy(program, shutting_down);
         }
         self.notices.append(&mut notices);
-        self.advance_rollouts(now);
-        let forgotten = |program: &Program| program.retiring && program.slots.is_empty();
-        self.world.programs.retain(|_, program| !forgotten(program));
-        let programs = &self.world.programs;
-        self.world.order.retain(|name| programs.contains_key(name));
-        self.refuse_auxiliaries();
     }
 
     /// A shutdown that has taken all its time goes on as if somebody had insisted.
@@ -100,6 +110,7 @@ fn finish_startups(program: &mut Program, now: Time) {
     }
     for slot in program.slots.values_mut() {
         if let Phase::Stopping(_, _, stop) = &slot.phase
+            && !stop.waits_for_hook
             && now.since(stop.since) >= MANNERS_PROVEN
             && program.manners == StopManners::Unknown
         {

@@ -15,6 +15,20 @@ impl Machine {
     pub(super) fn apply(&mut self, command: &Command, now: Time) {
         match command {
             Command::Spawn { process, life } => self.apply_spawn(process, *life),
+            Command::Prepare { process, life, deadline } => self.apply_preparation(process, *life, *deadline),
+            Command::EndPreparation { process, incarnation, is_cancelled } => {
+                self.apply_end_of_preparation(process, *incarnation, *is_cancelled, now);
+            }
+            Command::RunHook { process, moment, about, incarnation, deadline } => {
+                self.apply_hook(process, (*moment, *about), *incarnation, *deadline);
+            }
+            Command::EndHook { process, moment, about, is_cancelled, .. } => {
+                self.apply_end_of_hook(process, (*moment, *about), *is_cancelled, now);
+            }
+            Command::PrepareStop { process, incarnation, stop } => {
+                self.apply_stop(process, *incarnation, *stop, now);
+                self.want_hook_of_stop(process, *incarnation);
+            }
             Command::Stop { process, incarnation, stop, .. }
             | Command::StopNext { process, incarnation, stop, .. }
             | Command::Limit { process, incarnation, stop } => {
@@ -97,7 +111,10 @@ impl Machine {
     }
 
     fn apply_stop(&mut self, process: &ProcessId, incarnation: Incarnation, stop: Stop, now: Time) {
-        if let StopCause::Unfit(unfit) = stop.cause {
+        let is_known = self.stop_mut(process, incarnation).is_some();
+        if let StopCause::Unfit(unfit) = stop.cause
+            && !is_known
+        {
             self.unproven_is_unfit(process, incarnation, unfit, now);
         }
         if let Some(present) = self.stop_mut(process, incarnation) {
@@ -129,6 +146,7 @@ impl Machine {
             Phase::Stopping(..)
             | Phase::LeaderGone(..)
             | Phase::Empty
+            | Phase::Preparing(..)
             | Phase::Spawning(_)
             | Phase::Starting(..)
             | Phase::Running(..)

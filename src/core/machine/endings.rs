@@ -37,6 +37,12 @@ impl Machine {
                     }
                 }
             }
+            Some(Owner::Preparation(process)) => {
+                self.preparation_could_not_begin(&process, incarnation, &trouble, at);
+            }
+            Some(Owner::Hook(process, moment, about)) => {
+                self.hook_could_not_begin(&process, (moment, about), &trouble);
+            }
             Some(Owner::Auxiliary(id)) => self.auxiliary_ended(id, AuxiliaryResult::CouldNotStart(trouble)),
             Some(Owner::Stray) => drop(self.world.strays.remove(&incarnation)),
             None => {}
@@ -46,6 +52,12 @@ impl Machine {
     pub(super) fn exited(&mut self, incarnation: Incarnation, status: ExitStatus, left: u32, at: Time) {
         let process = match self.world.lives.get(&incarnation).cloned() {
             Some(Owner::Process(process)) => process,
+            Some(Owner::Preparation(process)) => {
+                return self.preparation_exited(&process, incarnation, (status, left), at);
+            }
+            Some(Owner::Hook(process, moment, about)) => {
+                return self.hook_exited(&process, (moment, about), incarnation, (status, left));
+            }
             Some(Owner::Auxiliary(id)) => return self.auxiliary_exited(id, incarnation, status, left),
             Some(Owner::Stray) | None => return,
         };
@@ -68,10 +80,11 @@ impl Machine {
             | Change::LeaderGone(_)
             | Change::AllGone(..) => {}
         }
-        if let Change::EndedByItself(gone) | Change::LeaderGone(gone) = change
-            && is_unproven
-        {
-            self.unproven_ended(&process, incarnation, Some(gone.status), gone.lived, gone.at);
+        if let Change::EndedByItself(gone) | Change::LeaderGone(gone) = change {
+            self.want_hook_of_end(&process, incarnation, gone.status);
+            if is_unproven {
+                self.unproven_ended(&process, incarnation, Some(gone.status), gone.lived, gone.at);
+            }
         }
     }
 
@@ -89,8 +102,8 @@ impl Machine {
         let process = match owner {
             Some(Owner::Process(process)) => process,
             Some(Owner::Stray) => return self.stray_left(incarnation, left),
-            // An auxiliary process whose main process has ended is a stray.
-            Some(Owner::Auxiliary(_)) | None => return,
+            // An auxiliary process or a hook whose main process has ended is a stray.
+            Some(Owner::Auxiliary(_) | Owner::Preparation(_) | Owner::Hook(..)) | None => return,
         };
         let Some(slot) = self.slot_mut(&process) else { return };
         if let Change::AllGone(gone, stop) = lifecycle::left(slot, incarnation, left) {
@@ -160,7 +173,7 @@ impl Machine {
         self.settle_stopped_run(process, stop.cause, at);
     }
 
-    fn settle_ending(
+    pub(super) fn settle_ending(
         &mut self,
         process: &ProcessId,
         incarnation: Incarnation,
@@ -252,6 +265,7 @@ fn learn_manners(
     // One that hangs or has not begun to work says nothing of those that work.
     let is_unfit = matches!(stop.cause, StopCause::Unfit(_));
     if life.incarnation != incarnation
+        || stop.waits_for_hook
         || stop.killed_at.is_some()
         || status == ExitStatus::Unknown
         || is_unfit

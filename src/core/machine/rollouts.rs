@@ -222,7 +222,9 @@ fn choose_canary(program: &Program) -> (Option<u32>, Option<u32>) {
     let is_coming = |number: &&u32| {
         without.slots.get(number).is_none_or(|slot| match &slot.phase {
             Phase::Empty | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Failed { .. } => true,
-            Phase::Spawning(life) | Phase::Starting(life, _) => !without.is_of_before(life),
+            Phase::Preparing(life, _) | Phase::Spawning(life) | Phase::Starting(life, _) => {
+                !without.is_of_before(life)
+            }
             Phase::Running(..) | Phase::Stopping(..) | Phase::LeaderGone(..) => false,
         })
     };
@@ -245,6 +247,7 @@ fn given_up(program: &Program) -> Option<(ProcessId, String)> {
     let is_given_up = |number: u32, phase: &Phase| match phase {
         Phase::Failed { at } => wanted.contains(number) && !program.wish.forgives(number, *at),
         Phase::Empty
+        | Phase::Preparing(..)
         | Phase::Spawning(_)
         | Phase::Starting(..)
         | Phase::Running(..)

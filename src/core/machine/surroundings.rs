@@ -95,6 +95,7 @@ fn observe_queue(program: &mut Program, observation: Observation) {
         .filter_map(|(number, slot)| match &slot.phase {
             Phase::Starting(life, _) => Some((life.ordered_at, *number)),
             Phase::Empty
+            | Phase::Preparing(..)
             | Phase::Spawning(_)
             | Phase::Running(..)
             | Phase::Stopping(..)

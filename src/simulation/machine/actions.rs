@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::configuration::{self, BROKERS, NAMES, PROJECTS};
+use super::flaws::Flaw;
 use super::invariants;
 use super::run::{Check, Run};
 use crate::core::auxiliary::Purpose;
@@ -307,6 +308,15 @@ impl Run {
         self.brokers.calm();
         for broker in BROKERS {
             self.broker_fact(broker.to_owned(), BrokerHealth::Up);
+        }
+        if self.has(Flaw::WaitsForTheCanaryForEver) {
+            // Few worlds come to their end in the middle of a rolling restart, and without one this cannot show.
+            let rolling = Rolling { batch: 1, canary: Some(Duration::ZERO) };
+            for name in NAMES {
+                let target = Target::Program(ProgramName::new(name).expect("a constant that is a name"));
+                // Where there is nothing to replace it is refused, and nothing follows.
+                drop(self.edit(&Edit::Roll(target, rolling), false)?);
+            }
         }
         for _ in 0..3 {
             self.keeper.end_stubborn(self.now, &mut self.dice);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use crate::core::check::{Check, HealthSpec, Probe};
+use crate::core::hooks::{Hook, Hooks};
 use crate::core::ids::ProgramName;
 use crate::core::readiness::{ReadyBy, ReadySpec};
 use crate::core::schedule::Zone;
@@ -32,6 +33,9 @@ pub(super) const TIMEOUT_MOST: Duration = Duration::from_secs(30);
 
 /// How long a process may take to become ready.
 const READY_MOST: Duration = Duration::from_secs(20);
+
+/// How long a hook may run.
+pub(super) const HOOK_MOST: Duration = Duration::from_secs(5);
 
 /// What the last argument of those is that a look from outside, or what they print, shows to be ready.
 pub(super) const LOOKED_AT: &str = "0";
@@ -104,6 +108,7 @@ fn set_codes(programs: &mut [ProgramSpec]) {
     for program in programs {
         program.codes = codes(program.restart, &program.backoff);
         program.recycle = recycle(&program.run);
+        program.hooks = hooks(program);
     }
 }
 
@@ -167,6 +172,7 @@ fn program(name: &str, dice: &mut Dice) -> ProgramSpec {
         depends_on: Vec::new(),
         ready: None,
         health: None,
+        hooks: Hooks::default(),
     }
 }
 
@@ -218,6 +224,21 @@ fn codes(restart: RestartPolicy, backoff: &Backoff) -> BTreeMap<i32, OnCode> {
         (RestartPolicy::OnFailure, Some(_)) => [(0, OnCode::Recycle), (1, OnCode::StayDown)].into(),
         (RestartPolicy::Never, _) => [(1, OnCode::Backoff)].into(),
         (RestartPolicy::Always | RestartPolicy::OnFailure, _) => BTreeMap::new(),
+    }
+}
+
+/// Some have something to run at moments of their lives; what they run and their name decide which.
+fn hooks(program: &ProgramSpec) -> Hooks {
+    let runs = |arguments: &[&str]| {
+        program.run.argv.last().is_some_and(|argument| arguments.contains(&argument.as_str()))
+    };
+    let is_even = program.name.as_str().len().is_multiple_of(2);
+    let hook = |has_it: bool| has_it.then(|| Hook { argv: vec!["hook".to_owned()], timeout: HOOK_MOST });
+    Hooks {
+        pre_start: hook(is_even && runs(&["0", "1", "3"])),
+        post_ready: hook(runs(&["0", "2"])),
+        pre_stop: hook(runs(&["0", "3"])),
+        post_exit: hook(runs(&["1", "3"])),
     }
 }
 

@@ -8,6 +8,7 @@
 )]
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::keeper::Child;
 use super::run::Run;
@@ -18,6 +19,7 @@ use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::memory::Memory;
 use crate::core::observed::{Life, Phase};
 use crate::core::readiness::ReadySpec;
+use crate::core::rollout::Rolling;
 use crate::core::schedule::Wall;
 use crate::core::spec::{Kind, ProgramSpec};
 use crate::core::world::Limits;
@@ -100,13 +102,45 @@ pub(super) enum Flaw {
     TakesOneLookForMany,
     /// It lets commands about processes go on when those have ended.
     AsksAboutTheGone,
+    /// It does not know what has to run before a start.
+    IgnoresHooks,
+    /// It kills what runs before a start when half its time is over.
+    HurriesHooks,
+    /// It waits for ever for what runs before a start.
+    LetsHooksHang,
+    /// It sends the stop signal before what has to run then.
+    SignalsBeforeItsHook,
+    /// It runs nothing for those that have ended.
+    ForgetsTheEnded,
+    /// It runs what is to run once for every machine that takes over.
+    RunsHooksAgain,
+    /// It replaces a process for a rolling restart that nobody wants.
+    RollsUnasked,
+    /// It replaces what is new already.
+    RollsTheNew,
+    /// It goes on with a rolling restart that is over.
+    RollsOnAfterTheEnd,
+    /// It does not wait for the canary.
+    RollsBeforeTheCanary,
+    /// It takes a batch for three more.
+    TakesALargerBatch,
+    /// It waits for ever for a canary.
+    WaitsForTheCanaryForEver,
+    /// It does not say who waits for a turn in a rolling restart.
+    SaysNothingOfTurns,
+    /// What it replaces one by one is not written down.
+    WritesNoRollouts,
+    /// It takes a process for too large long before it is.
+    RecyclesTheSmall,
+    /// It recycles while others are away.
+    RecyclesSeveral,
     /// It throws dice that nobody can throw again.
     ThrowsItsOwnDice,
 }
 
 impl Flaw {
     /// Each of them, with words that only the rule says that is to find it out.
-    pub(super) const ALL: [(Self, &'static str); 36] = [
+    pub(super) const ALL: [(Self, &'static str); 52] = [
         (Self::StartsBesideALife, "is started although its life"),
         (Self::OrdersTwice, "has two living processes"),
         (Self::UsesANumberAgain, "is ordered although lives up to"),
@@ -142,6 +176,22 @@ impl Flaw {
         (Self::TakesLooksForGood, "runs and nothing has shown it to be of use"),
         (Self::MissesFailedLooks, "looks found it unwell"),
         (Self::TakesOneLookForMany, "is stopped as unhealthy"),
+        (Self::RollsUnasked, "for a rolling restart that nobody asked for"),
+        (Self::RollsTheNew, "for a rolling restart although its life"),
+        (Self::RollsOnAfterTheEnd, "for a rolling restart that is over"),
+        (Self::RollsBeforeTheCanary, "although the canary has not proven itself"),
+        (Self::TakesALargerBatch, "are away for a rolling restart"),
+        (Self::WaitsForTheCanaryForEver, "never ends"),
+        (Self::SaysNothingOfTurns, "is to be replaced, is not, and nothing says why"),
+        (Self::WritesNoRollouts, "has another rolling restart of"),
+        (Self::RecyclesTheSmall, "is recycled after"),
+        (Self::RecyclesSeveral, "one is recycled while"),
+        (Self::IgnoresHooks, "although its pre_start has not succeeded"),
+        (Self::HurriesHooks, "is killed before its time is over"),
+        (Self::LetsHooksHang, "goes on and its time is over"),
+        (Self::SignalsBeforeItsHook, "is asked to end although its pre_stop has not run"),
+        (Self::ForgetsTheEnded, "has ended and its post_exit never ran"),
+        (Self::RunsHooksAgain, "runs a second time for life"),
         (Self::AsksAboutTheGone, "and a command about it goes on"),
     ];
 }
@@ -150,7 +200,7 @@ impl Flaw {
 const NOW_AND_THEN: f64 = 0.05;
 
 impl Run {
-    fn has(&self, flaw: Flaw) -> bool {
+    pub(super) fn has(&self, flaw: Flaw) -> bool {
         self.flaw == Some(flaw)
     }
 
@@ -162,6 +212,9 @@ impl Run {
             match (flaw, &mut program.kind) {
                 (Flaw::MisreadsTheMaximum, Kind::Scaled(scale)) => scale.max += 2,
                 (Flaw::ForgetsTheMinimum, Kind::Scaled(scale)) => scale.min = 0,
+                (Flaw::RecyclesTheSmall, _) => {
+                    program.recycle.memory_bytes = program.recycle.memory_bytes.map(|bytes| bytes / 4);
+                }
                 (Flaw::KillsTooEarly, _) => program.stop.timeout /= 10,
                 (Flaw::IgnoresDependencies, _) => program.depends_on.clear(),
                 (Flaw::TakesEqualForChanged, _) => program.run.argv.push(self.log.len().to_string()),
@@ -169,6 +222,16 @@ impl Run {
             }
             if let (Flaw::TakesOneLookForMany, Some(health)) = (flaw, &mut program.health) {
                 health.failures = 1;
+            }
+            match flaw {
+                Flaw::SignalsBeforeItsHook => program.hooks.pre_stop = None,
+                Flaw::ForgetsTheEnded => program.hooks.post_exit = None,
+                _ => {}
+            }
+            match (flaw, &mut program.hooks.pre_start) {
+                (Flaw::IgnoresHooks, hook) => *hook = None,
+                (Flaw::HurriesHooks, Some(hook)) => hook.timeout /= 2,
+                _ => {}
             }
             match (flaw, &mut program.ready) {
                 (Flaw::TakesAllForReady, ready) => *ready = None,
@@ -202,6 +265,13 @@ impl Run {
     pub(super) fn understood_edit(&self, edit: &Edit) -> Edit {
         match edit {
             Edit::Stop(target) if self.has(Flaw::IgnoresStops) => Edit::Resume(target.clone()),
+            Edit::Roll(target, rolling) if self.has(Flaw::TakesALargerBatch) => {
+                Edit::Roll(target.clone(), Rolling { batch: rolling.batch + 3, ..*rolling })
+            }
+            Edit::Roll(target, rolling) if self.has(Flaw::WaitsForTheCanaryForEver) => {
+                let canary = rolling.canary.map(|_| Duration::from_secs(1 << 32));
+                Edit::Roll(target.clone(), Rolling { canary, ..*rolling })
+            }
             _ => edit.clone(),
         }
     }
@@ -301,12 +371,17 @@ impl Run {
             Flaw::AsksAboutTheGone => {
                 plan.commands.retain(|command| !matches!(command, Command::KillAuxiliary { .. }));
             }
+            Flaw::LetsHooksHang => {
+                plan.commands.retain(|command| {
+                    !matches!(command, Command::EndPreparation { .. } | Command::EndHook { .. })
+                });
+            }
             Flaw::FinishesEarly => plan.finished |= is_shutting_down,
             Flaw::ForgetsWhatItDid => self.machine = before,
             Flaw::WakesAtOnce => plan.wake_at = Some(self.now),
             Flaw::NeverWakes => plan.wake_at = None,
             Flaw::SaysNoReason => plan.gaps.clear(),
-            _ => {}
+            flaw => self.spoil_turns(flaw, &mut plan),
         }
         plan
     }
@@ -335,6 +410,9 @@ impl Run {
         for program in memory.programs.values_mut() {
             if self.has(Flaw::WritesNoWishes) {
                 program.wish = Default::default();
+            }
+            if self.has(Flaw::WritesNoRollouts) {
+                program.wish.rollout = None;
             }
             if self.has(Flaw::WritesNoFailures) {
                 program.slots.clear();

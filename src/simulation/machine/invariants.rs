@@ -2,9 +2,11 @@
 
 mod commands;
 mod decisions;
+mod errands;
 mod looks;
 mod memory;
 mod occasions;
+mod preparations;
 mod recycling;
 mod rollouts;
 mod steps;

@@ -71,6 +71,8 @@ pub(super) struct Child {
     pub(super) voice: Voice,
     /// Whether it is of those that a look tells of.
     is_looked_at: bool,
+    /// Whether it is the hook of a process.
+    is_hook: bool,
     /// Whether a look from outside would find it well.
     pub(super) is_well: bool,
     /// What of that the controller has been told.
@@ -134,6 +136,22 @@ impl Child {
         match self.state {
             State::Running { at, .. } => Some(at),
             State::Ordered | State::CouldNotSpawn { .. } | State::Exited { .. } => None,
+        }
+    }
+
+    /// When its main process ended.
+    pub(super) fn ended_at(&self) -> Option<Time> {
+        match self.state {
+            State::Exited { at, .. } => Some(at),
+            State::Ordered | State::CouldNotSpawn { .. } | State::Running { .. } => None,
+        }
+    }
+
+    /// When its main process began, also if that has ended.
+    pub(super) fn began_at(&self) -> Option<Time> {
+        match self.state {
+            State::Running { at, .. } | State::Exited { started_at: at, .. } => Some(at),
+            State::Ordered | State::CouldNotSpawn { .. } => None,
         }
     }
 }
@@ -302,6 +320,7 @@ impl Keeper {
                     voice: Voice::default(),
                     heard: Voice::default(),
                     is_well: false,
+                    is_hook: order.environment.contains_key("LEVERET_HOOK"),
                     is_looked_at: order.argv.last().is_some_and(|argument| argument == LOOKED_AT),
                 };
                 self.children.insert(order.incarnation, child);
@@ -447,8 +466,12 @@ impl Keeper {
         }
         let pid = pid_of(incarnation);
         child.state = State::Running { pid, at };
+        let is_hook = child.is_hook;
         let becomes_ready = child.has_socket || child.is_looked_at;
         self.tell(Fact::Spawned { incarnation, pid, at }, at, dice);
+        if is_hook {
+            self.will_end_as_a_hook(incarnation, at);
+        }
         if becomes_ready {
             self.will_say_ready(incarnation, at);
         }
@@ -457,6 +480,17 @@ impl Keeper {
             let status = dice.pick(&[ExitStatus::Code(0), ExitStatus::Code(1), ExitStatus::Signal(11)]);
             self.end(incarnation, status, at + lives);
         }
+    }
+
+    /// Most hooks succeed, some fail, and some hang.
+    fn will_end_as_a_hook(&mut self, incarnation: Incarnation, at: Time) {
+        let status = match self.voices.below(20) {
+            0 | 1 if !self.is_quiet => return,
+            2..=4 if !self.is_quiet => ExitStatus::Code(1),
+            _ => ExitStatus::Code(0),
+        };
+        let after = self.voices.millis(0, 3_000);
+        self.end(incarnation, status, at + after);
     }
 
     /// Most are ready soon, some late, and some never.

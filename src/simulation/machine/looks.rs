@@ -63,9 +63,15 @@ impl Looks {
                 let looked = Looked { purpose: *purpose, check: check.clone(), failed: 0 };
                 self.at.insert(*incarnation, looked);
             }
-            Command::Stop { incarnation, .. } => drop(self.at.remove(incarnation)),
+            Command::Stop { incarnation, .. } | Command::PrepareStop { incarnation, .. } => {
+                self.at.remove(incarnation);
+            }
             Command::KillAuxiliary { incarnation, .. } => drop(self.killed.insert(*incarnation)),
             Command::Spawn { .. }
+            | Command::Prepare { .. }
+            | Command::EndPreparation { .. }
+            | Command::RunHook { .. }
+            | Command::EndHook { .. }
             | Command::StopNext { .. }
             | Command::StopLeft { .. }
             | Command::Limit { .. }

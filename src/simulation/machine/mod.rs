@@ -9,10 +9,13 @@
 mod actions;
 mod configuration;
 mod dice;
+mod errands;
 mod flaws;
+mod flaws_of_turns;
 mod invariants;
 mod keeper;
 mod looks;
+mod preparations;
 mod queues;
 mod run;
 mod shadow;

@@ -30,6 +30,9 @@ use crate::store::state::{KeeperIdentity, Saved, VERSION};
 /// What the controller waits before it writes down what it knows.
 const SAVE_DELAY: Duration = Duration::from_millis(200);
 
+/// How long hooks may take, before a stop signal, after the end, and those that waited for their turn.
+const HOOKS_MOST: Duration = Duration::from_secs(60);
+
 /// How many actions a report recounts.
 const RECOUNTED: usize = 30;
 
@@ -156,7 +159,9 @@ impl Run {
         invariants::decisions(self, &notices)?;
         let died = self.carry_out(&plan)?;
         self.wake_at = plan.wake_at;
-        let saves = |command: &Command| matches!(command, Command::Spawn { .. } | Command::Kill { .. });
+        let saves = |command: &Command| {
+            matches!(command, Command::Spawn { .. } | Command::RunHook { .. } | Command::Kill { .. })
+        };
         if plan.commands.iter().any(saves) {
             self.save_soon();
         }
@@ -191,6 +196,8 @@ impl Run {
                         if let Command::Spawn { process, .. } = command {
                             self.shadow.runs.remove(&process.program);
                         }
+                        self.shadow.preparations.not_carried_out(command);
+                        self.shadow.errands.not_carried_out(command);
                         return Ok(true);
                     }
                     *left -= 1;
@@ -269,6 +276,8 @@ impl Run {
 
     /// A fact of the keeper's, as the controller takes it.
     pub(super) fn keeper_fact(&mut self, fact: &protocol::Fact) {
+        self.shadow.preparations.told(fact);
+        self.shadow.errands.told(fact, &self.keeper, &self.programs);
         if let Some(told) = takeover::told(fact) {
             self.observe(told);
             self.save_soon();
@@ -436,7 +445,7 @@ impl Run {
             .map_or(Duration::ZERO, |spec| spec.stop.timeout)
     }
 
-    /// Everything has to be gone within the longest timeout, once for each program in a row that need each other, and
+    /// Everything has to be gone within the longest timeout and the time of hooks, once for each program in a row that need each other, and
     /// what answers, counts and kills take.
     pub(super) fn expect_end(&mut self) {
         let programs = &self.machine.world().programs;
@@ -449,12 +458,14 @@ impl Run {
             in_a_row = in_a_row.max(length);
             lengths.insert(name, length);
         }
-        self.shadow.gone_by = Some(self.now + (TIMEOUT_MOST + Duration::from_secs(15)) * in_a_row);
+        self.shadow.gone_by =
+            Some(self.now + (TIMEOUT_MOST + HOOKS_MOST + Duration::from_secs(15)) * in_a_row);
     }
 
     pub(super) fn reload(&mut self, programs: Vec<ProgramSpec>, limits: Limits) -> Check {
         let is_equal = programs == self.programs && limits == self.limits;
         self.shadow.configured(&programs, &self.keeper, self.now);
+        self.shadow.errands.configured(&programs);
         for program in &programs {
             let before = self.programs.iter().find(|before| before.name == program.name);
             let queue = |program: &ProgramSpec| {
@@ -545,6 +556,9 @@ impl Run {
         self.shadow.insisted.retain(|incarnation, _| is_kept(incarnation));
         self.shadow.uncertain.retain(&is_kept);
         self.shadow.asked_left.retain(&is_kept);
+        self.shadow.preparations.taken_over(&is_kept);
+        self.shadow.errands.taken_over(&is_kept, last);
+        self.looks.killed.retain(&is_kept);
         // What never came to its start may be started for the same moment.
         let unstarted = self.keeper.children.iter().filter(|(incarnation, _)| !is_kept(incarnation));
         for process in unstarted.filter_map(|(_, child)| child.process.as_ref()) {
@@ -595,6 +609,11 @@ impl Run {
         for step in steps {
             match step {
                 Step::Adopt(adopted) => self.machine.adopt(adopted),
+                Step::Preparation(preparation, _) => self.machine.adopt_preparation(preparation),
+                Step::Hook(hook, _) if self.has(Flaw::RunsHooksAgain) => {
+                    self.machine.adopt_auxiliary(hook.incarnation);
+                }
+                Step::Hook(hook, _) => self.machine.adopt_hook(hook),
                 Step::Auxiliary(incarnation) => self.machine.adopt_auxiliary(incarnation),
                 Step::Tell(fact) => self.keeper_fact(&fact),
             }
@@ -614,6 +633,7 @@ impl Run {
 pub(super) fn process_of(command: &Command) -> Option<&ProcessId> {
     match command {
         Command::Spawn { process, .. }
+        | Command::PrepareStop { process, .. }
         | Command::Stop { process, .. }
         | Command::StopNext { process, .. }
         | Command::StopLeft { process, .. }
@@ -621,14 +641,45 @@ pub(super) fn process_of(command: &Command) -> Option<&ProcessId> {
         | Command::Watch { process, .. }
         | Command::Check { process, .. }
         | Command::Kill { process, .. } => Some(process),
+        // Hooks have lives of their own.
+        Command::Prepare { .. }
+        | Command::EndPreparation { .. }
+        | Command::RunHook { .. }
+        | Command::EndHook { .. } => None,
         Command::SpawnAuxiliary { .. } | Command::KillAuxiliary { .. } | Command::KillStray { .. } => None,
+    }
+}
+
+/// The process that a hook is for which a command is about.
+pub(super) fn process_of_hook(command: &Command) -> Option<&ProcessId> {
+    match command {
+        Command::Prepare { process, .. }
+        | Command::EndPreparation { process, .. }
+        | Command::RunHook { process, .. }
+        | Command::EndHook { process, .. } => Some(process),
+        Command::Spawn { .. }
+        | Command::PrepareStop { .. }
+        | Command::Stop { .. }
+        | Command::StopNext { .. }
+        | Command::StopLeft { .. }
+        | Command::Limit { .. }
+        | Command::Watch { .. }
+        | Command::Check { .. }
+        | Command::Kill { .. }
+        | Command::SpawnAuxiliary { .. }
+        | Command::KillAuxiliary { .. }
+        | Command::KillStray { .. } => None,
     }
 }
 
 /// The life that a command is about.
 pub(super) fn incarnation(command: &Command) -> Option<Incarnation> {
     match command {
-        Command::Spawn { life, .. } => Some(life.incarnation),
+        Command::Spawn { life, .. } | Command::Prepare { life, .. } => Some(life.incarnation),
+        Command::EndPreparation { incarnation, .. }
+        | Command::RunHook { incarnation, .. }
+        | Command::EndHook { incarnation, .. }
+        | Command::PrepareStop { incarnation, .. } => Some(*incarnation),
         Command::Stop { incarnation, .. }
         | Command::StopNext { incarnation, .. }
         | Command::StopLeft { incarnation, .. }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::errands::Errands;
 use super::keeper::{Child, Keeper};
+use super::preparations::Preparations;
 use crate::core::event::Edit;
 use crate::core::ids::{Incarnation, ProcessId, ProgramName, Target};
 use crate::core::rollout::Rolling;
@@ -30,6 +32,8 @@ pub(super) struct Shadow {
     pub(super) raised: BTreeMap<ProgramName, Time>,
     /// The newest rolling restart of each program, until somebody wants something else.
     pub(super) rollouts: BTreeMap<ProgramName, Rolled>,
+    pub(super) preparations: Preparations,
+    pub(super) errands: Errands,
     pub(super) shutdown: Option<Time>,
     pub(super) shutdown_now: bool,
     /// The newest moment that each schedule ran for, and when that run began.

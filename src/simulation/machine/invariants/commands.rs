@@ -1,6 +1,6 @@
 //! What a command may do, before it is carried out.
 
-use super::{looks, recycling, rollouts};
+use super::{errands, looks, preparations, recycling, rollouts};
 use crate::core::command::Command;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::observed::{Phase, Slot, Stop, StopCause};
@@ -22,27 +22,46 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
             no_start_of_a_schedule_before_its_time(run, process)?;
             no_start_over_what_is_not_known_to_be_left(run, process)?;
             no_start_before_what_it_needs(run, process)?;
+            preparations::start(run, process, life.incarnation)?;
+        }
+        Command::Prepare { process, life, .. } => {
+            never_an_old_number(run, life.incarnation)?;
+            no_start_during_shutdown(run, command)?;
+            no_start_of_what_an_operator_stopped(run, process)?;
+            no_start_beside_another_life(run, process)?;
+            no_start_over_what_is_not_known_to_be_left(run, process)?;
+            no_start_before_what_it_needs(run, process)?;
+            preparations::begin(run, process, life.incarnation)?;
+        }
+        Command::EndPreparation { process, incarnation, is_cancelled } => {
+            nothing_is_sent_to_the_gone(run, command)?;
+            preparations::end(run, process, *incarnation, *is_cancelled)?;
         }
         Command::SpawnAuxiliary { incarnation, .. } => {
             never_an_old_number(run, *incarnation)?;
             no_start_during_shutdown(run, command)?;
         }
+        Command::RunHook { process, moment, about, incarnation, .. } => {
+            never_an_old_number(run, *incarnation)?;
+            errands::begin(run, process, (*moment, *about), *incarnation)?;
+        }
+        Command::EndHook { incarnation, .. } => {
+            nothing_is_sent_to_the_gone(run, command)?;
+            errands::end(run, *incarnation)?;
+        }
+        Command::PrepareStop { process, incarnation, stop } => {
+            nothing_is_sent_to_the_gone(run, command)?;
+            asked_only_once(run, *incarnation)?;
+            a_stop_begins(run, process, *incarnation, stop)?;
+            run.shadow.errands.prepared.insert(*incarnation);
+        }
         Command::Stop { process, incarnation, stop, .. } => {
             nothing_is_sent_to_the_gone(run, command)?;
-            if stop.cause == StopCause::Shutdown {
-                no_end_before_those_that_need_it(run, process)?;
-            }
             asked_only_once(run, *incarnation)?;
-            nobody_busy_goes_while_another_could(run, process, stop.cause)?;
-            unfit_only_when_it_is(run, process, *incarnation, stop.cause)?;
-            if stop.cause == StopCause::Recycle {
-                recycling::stop(run, process, *incarnation)?;
+            if !run.shadow.errands.prepared.contains(incarnation) {
+                a_stop_begins(run, process, *incarnation, stop)?;
             }
-            if stop.cause == StopCause::Rollout {
-                rollouts::stop(run, process, *incarnation)?;
-            }
-            a_run_is_cut_only_where_that_is_configured(run, process, *incarnation, stop.cause)?;
-            replaced_only_when_made_from_something_else(run, process, *incarnation, stop.cause)?;
+            errands::signal(run, process, *incarnation)?;
         }
         Command::StopNext { incarnation, stop, .. } => {
             nothing_is_sent_to_the_gone(run, command)?;
@@ -65,6 +84,23 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
         Command::Limit { .. } | Command::Watch { .. } | Command::Check { .. } => {}
     }
     Ok(())
+}
+
+/// Who may be asked to end, and what for.
+fn a_stop_begins(run: &mut Run, process: &ProcessId, incarnation: Incarnation, stop: &Stop) -> Check {
+    if stop.cause == StopCause::Shutdown {
+        no_end_before_those_that_need_it(run, process)?;
+    }
+    nobody_busy_goes_while_another_could(run, process, stop.cause)?;
+    unfit_only_when_it_is(run, process, incarnation, stop.cause)?;
+    if stop.cause == StopCause::Recycle {
+        recycling::stop(run, process, incarnation)?;
+    }
+    if stop.cause == StopCause::Rollout {
+        rollouts::stop(run, process, incarnation)?;
+    }
+    a_run_is_cut_only_where_that_is_configured(run, process, incarnation, stop.cause)?;
+    replaced_only_when_made_from_something_else(run, process, incarnation, stop.cause)
 }
 
 fn never_an_old_number(run: &Run, incarnation: Incarnation) -> Check {

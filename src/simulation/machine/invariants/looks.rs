@@ -43,7 +43,8 @@ pub(super) fn after_step(run: &mut Run, plan: &Plan) -> Check {
                         ));
                     }
                 }
-                Phase::Spawning(_)
+                Phase::Preparing(..)
+                | Phase::Spawning(_)
                 | Phase::Stopping(..)
                 | Phase::LeaderGone(..)
                 | Phase::Empty
@@ -74,9 +75,10 @@ fn nobody_is_asked_about_the_gone(run: &Run, plan: &Plan) -> Check {
             continue;
         };
         let goes_on = world.slot(process).is_some_and(|slot| match &slot.phase {
-            Phase::Spawning(life) | Phase::Starting(life, _) | Phase::Running(life, _) => {
-                life.incarnation == *about
-            }
+            Phase::Preparing(life, _)
+            | Phase::Spawning(life)
+            | Phase::Starting(life, _)
+            | Phase::Running(life, _) => life.incarnation == *about,
             Phase::Stopping(..)
             | Phase::LeaderGone(..)
             | Phase::Empty

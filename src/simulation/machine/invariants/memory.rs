@@ -7,6 +7,7 @@ use crate::core::ids::{ProcessId, ProgramName};
 use crate::core::machine::Machine;
 use crate::core::observed::Phase;
 use crate::core::time::Time;
+use crate::simulation::machine::keeper::Child;
 use crate::simulation::machine::run::{Check, Run};
 
 /// What is wanted of each program.
@@ -53,7 +54,9 @@ impl Remembered {
         if self.all_known_at == Some(run.now) {
             // Somebody has to watch again, kills are repeated, and the inventory knows of one left process where it is not sure that there is none.
             let may_be = |line: &&str| {
-                [" Kill", " StopLeft", " Watch", " Check"].iter().any(|word| line.contains(word))
+                [" Kill", " EndPreparation", " EndHook", " StopLeft", " Watch", " Check"]
+                    .iter()
+                    .any(|word| line.contains(word))
             };
             let new = commands.lines().find(|line| !may_be(line));
             if let Some(command) = new {
@@ -85,14 +88,20 @@ impl Remembered {
             let (Phase::Backoff { since, .. } | Phase::Failed { at: since }) = phase else { continue };
             let Some(program) = run.machine.world().programs.get(&process.program) else { continue };
             // A failure that was not written down is dealt with anew, and its wait has another jitter: up to a quarter less.
+            // Of what a main process left behind, the keeper does not know later when the last one went.
+            let slot = program.slots.get(&process.slot);
+            let last = slot.and_then(|slot| run.keeper.children.get(&slot.last_ended));
+            let ended_at = last.and_then(Child::ended_at).map_or(*since, |at| at.min(*since));
             let is_over = matches!(phase, Phase::Backoff { since, until }
-                if *since + until.since(*since).mul_f64(0.75) <= run.now);
+                if ended_at + until.since(*since).mul_f64(0.75) <= run.now);
             // What is not wanted any more has no past.
             let is_wanted = program.wanted(run.shadow.shutdown.is_some()).slots.contains(process.slot);
-            if is_over || !is_wanted || program.wish.forgives(process.slot, *since) {
+            // What failed in one run of a schedule means nothing to the next.
+            let run_began = program.runs.as_ref().and_then(|runs| runs.current).map(|run| run.began_at);
+            let is_of_earlier_run = run_began.is_some_and(|began_at| *since < began_at);
+            if is_over || is_of_earlier_run || !is_wanted || program.wish.forgives(process.slot, *since) {
                 continue;
             }
-            let slot = program.slots.get(&process.slot);
             let is_kept = slot.is_some_and(|slot| {
                 let same_kind = std::mem::discriminant(&slot.phase) == std::mem::discriminant(phase);
                 // The keeper may not be sure yet that nothing is left; what follows comes when it is.

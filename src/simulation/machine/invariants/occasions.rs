@@ -1,5 +1,6 @@
 //! What has to be so on certain occasions: a configuration taken over, the end, and when everything has settled.
 
+use super::errands;
 use super::steps::planning_again_gives_nothing;
 use crate::core::configure::{Changes, Class};
 use crate::core::dependency;
@@ -31,6 +32,7 @@ pub(in crate::simulation::machine) fn finished(run: &Run) -> Check {
 /// Nothing disturbs any more and time enough has passed: what is wanted is what is.
 pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
     nothing_is_imagined(run)?;
+    errands::at_rest(run)?;
     for (name, program) in &run.machine.world().programs {
         if program.retiring {
             return Err(format!("{name} was removed and is still ending: {:?}", program.slots));

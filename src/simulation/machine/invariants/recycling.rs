@@ -1,17 +1,18 @@
 //! When a process may be recycled.
 
-use crate::core::command::{Command, Plan};
+use crate::core::command::Plan;
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::observed::{Phase, StopCause};
 use crate::simulation::machine::configuration::{AGE_LIMIT, MEMORY_LIMIT};
-use crate::simulation::machine::run::{Check, Run, process_of};
+use crate::simulation::machine::run::{Check, Run};
 
 /// One that is recycled has grown too large or old, by the configuration that holds.
 pub(super) fn stop(run: &Run, process: &ProcessId, incarnation: Incarnation) -> Check {
     let recycle = run.spec(&process.program).map(|spec| spec.recycle).unwrap_or_default();
     let child = run.keeper.children.get(&incarnation);
+    // That it has ended may not have been told.
     let lived =
-        child.and_then(|child| child.runs_since()).map(|since| run.now.since(since)).unwrap_or_default();
+        child.and_then(|child| child.began_at()).map(|since| run.now.since(since)).unwrap_or_default();
     let memory = run.keeper.memory(run.now).into_iter().find(|(life, _)| *life == incarnation);
     let is_large =
         recycle.memory_bytes == Some(MEMORY_LIMIT) && memory.is_some_and(|(_, bytes)| bytes > MEMORY_LIMIT);
@@ -24,11 +25,9 @@ pub(super) fn stop(run: &Run, process: &ProcessId, incarnation: Incarnation) -> 
 
 /// One at a time, and only while all others are of use.
 pub(super) fn after_step(run: &Run, plan: &Plan) -> Check {
-    let recycled = |command: &&Command| matches!(command, Command::Stop { stop, .. } if stop.cause == StopCause::Recycle);
-    for command in plan.commands.iter().filter(recycled) {
-        if let Some(process) = process_of(command) {
-            alone(run, &process.program)?;
-        }
+    let stops = run.shadow.errands.begun_stops(plan);
+    for (process, _) in stops.into_iter().filter(|(_, stop)| stop.cause == StopCause::Recycle) {
+        alone(run, &process.program)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What a rolling restart may do, and what it owes.
 
-use crate::core::command::{Command, Plan};
+use crate::core::command::Plan;
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::observed::{Phase, StopCause};
 use crate::core::rollout::Stage;
@@ -61,11 +61,8 @@ pub(super) fn after_step(run: &Run, plan: &Plan) -> Check {
 
 /// When one is asked to end, so many others are of use as are wanted, less the batch.
 fn no_more_than_the_batch_are_away(run: &Run, plan: &Plan, name: &ProgramName, program: &Program) -> Check {
-    let is_for_it = |command: &Command| {
-        matches!(command, Command::Stop { process, stop, .. }
-            if process.program == *name && stop.cause == StopCause::Rollout)
-    };
-    if !plan.commands.iter().any(is_for_it) {
+    let stops = run.shadow.errands.begun_stops(plan);
+    if !stops.iter().any(|(process, stop)| process.program == *name && stop.cause == StopCause::Rollout) {
         return Ok(());
     }
     let batch = run.shadow.rollouts.get(name).map_or(0, |rolled| rolled.rolling.batch) as usize;
@@ -75,6 +72,7 @@ fn no_more_than_the_batch_are_away(run: &Run, plan: &Plan, name: &ProgramName, p
             Phase::Running(..) | Phase::Exited { .. } | Phase::Failed { .. } => false,
             Phase::Starting(life, _) => !program.is_of_before(life),
             Phase::Empty
+            | Phase::Preparing(..)
             | Phase::Spawning(_)
             | Phase::Stopping(..)
             | Phase::LeaderGone(..)

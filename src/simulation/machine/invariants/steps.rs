@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{looks, recycling, rollouts};
+use super::{errands, looks, preparations, recycling, rollouts};
 use crate::core::command::{Command, Plan};
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
@@ -14,7 +14,7 @@ use crate::core::spec::ProgramSpec;
 use crate::core::time::Time;
 use crate::core::world::Program;
 use crate::simulation::machine::keeper::Child;
-use crate::simulation::machine::run::{Check, Run, process_of};
+use crate::simulation::machine::run::{Check, Run, process_of, process_of_hook};
 
 /// Every rule about where a step leads.
 pub(in crate::simulation::machine) fn after_step(run: &mut Run, plan: &Plan) -> Check {
@@ -30,6 +30,8 @@ pub(in crate::simulation::machine) fn after_step(run: &mut Run, plan: &Plan) -> 
     rollouts::after_step(run, plan)?;
     recycling::after_step(run, plan)?;
     looks::after_step(run, plan)?;
+    preparations::after_step(run)?;
+    errands::after_step(run)?;
     the_end_comes_in_time(run)
 }
 
@@ -106,7 +108,31 @@ fn the_maximum_holds(run: &Run, plan: &Plan) -> Check {
 }
 
 fn the_start_limit_holds(run: &Run, plan: &Plan) -> Check {
-    if !spawned(run, plan).values().any(|program| program.scaler.is_some()) {
+    let is_scaled = |process: &ProcessId| {
+        run.machine.world().programs.get(&process.program).is_some_and(|program| program.scaler.is_some())
+    };
+    // A start begins with its hook; one whose hook has succeeded goes on where a reload has lowered the limit since.
+    let begins = |command: &Command| match command {
+        Command::Prepare { process, .. } => is_scaled(process),
+        Command::Spawn { process, life } => {
+            is_scaled(process) && !run.shadow.preparations.was_prepared(life.incarnation)
+        }
+        Command::EndPreparation { .. }
+        | Command::RunHook { .. }
+        | Command::EndHook { .. }
+        | Command::PrepareStop { .. }
+        | Command::Stop { .. }
+        | Command::StopNext { .. }
+        | Command::StopLeft { .. }
+        | Command::Limit { .. }
+        | Command::Watch { .. }
+        | Command::Check { .. }
+        | Command::Kill { .. }
+        | Command::SpawnAuxiliary { .. }
+        | Command::KillAuxiliary { .. }
+        | Command::KillStray { .. } => false,
+    };
+    if !plan.commands.iter().any(begins) {
         return Ok(());
     }
     let programs = run.machine.world().programs.values().filter(|program| program.scaler.is_some());
@@ -153,7 +179,7 @@ fn time_alone_changes_nothing_before_the_wake(run: &mut Run, plan: &Plan) -> Che
         program.scaler.as_ref().map(|scaler| scaler.target)
     };
     let by_engine = |command: &&Command| {
-        process_of(command).is_some_and(|process| {
+        process_of(command).or_else(|| process_of_hook(command)).is_some_and(|process| {
             target(&machine, &process.program) != target(&run.machine, &process.program)
         })
     };
