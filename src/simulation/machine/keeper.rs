@@ -267,6 +267,11 @@ impl Keeper {
         })
     }
 
+    /// Whether a fact about a life is on its way.
+    pub(super) fn has_news_of_life(&self, incarnation: Incarnation) -> bool {
+        self.on_the_way.iter().any(|(_, fact)| incarnation_of(fact) == Some(incarnation))
+    }
+
     /// Whether there is anything that a controller has not been told: a fact on its way, or a word that nobody heard.
     pub(super) fn has_news(&self) -> bool {
         !self.on_the_way.is_empty() || !self.said.is_empty()
