@@ -2,7 +2,7 @@
 //!
 //! A database that is at its limit makes every message slower with every consumer that is added; answered with yet more
 //! consumers, that ends at the maximum, with nothing gained. So the messages done in a second are compared between few
-//! consumers and many: where half as many again, or more, do less than half of what they should have added, while
+//! consumers and many: where half as many again, or more, do less than a quarter of what they should have added, while
 //! messages wait, none is added for a while. Then a few more are tried, ever more seldom, since the messages themselves
 //! may have become slower, where more consumers do help.
 //!
