@@ -14,7 +14,7 @@ use super::tree::{Entry, Kind, Node, Scalar};
 
 /// Checks the tree of a whole file and returns what is left of it without its mistakes.
 pub(super) fn check(source: &Source, root: &Node, schema: &Schema, problems: &mut Vec<Problem>) -> Value {
-    let mut check = Check { source, problems };
+    let mut check = Check { source, problems, taken_at: None, lacks_base: false };
     let top = Spot { path: String::new(), name: "the file", place: root.place };
     check.value(root, schema, &top).unwrap_or_else(|| Value::Mapping(Mapping::new()))
 }
@@ -22,6 +22,10 @@ pub(super) fn check(source: &Source, root: &Node, schema: &Schema, problems: &mu
 struct Check<'a> {
     source: &'a Source,
     problems: &'a mut Vec<Problem>,
+    /// Where it is written that the section at hand is taken from another entry: what is wrong in it is told there.
+    taken_at: Option<Place>,
+    /// Whether the entry at hand would take from another one what it lacks, and cannot, which was reported.
+    lacks_base: bool,
 }
 
 /// The key whose value is looked at.
@@ -70,8 +74,14 @@ impl Check<'_> {
 
     /// A section: either with keys of its own or with any names as keys.
     fn section(&mut self, entries: &[Entry], schema: &Schema, spot: &Spot<'_>) -> Option<Value> {
+        let around = (self.taken_at, self.lacks_base);
+        if let Some(key) = schema.get("x-completed-by") {
+            let broken = |entry: &Entry| matches!(&entry.value.kind, Kind::Scalar(scalar) if scalar.broken);
+            self.lacks_base = entries.iter().any(|entry| *key == *entry.key && broken(entry));
+        }
         let mut section = Mapping::new();
         for entry in entries {
+            self.taken_at = around.0.or(entry.taken_at);
             let below = Spot { path: spot.below(&entry.key), name: &entry.key, place: entry.place };
             let child = match schema.get("properties") {
                 Some(properties) => match properties.get(&entry.key) {
@@ -91,19 +101,22 @@ impl Check<'_> {
                 section.entry(entry.key.clone().into()).or_insert(value);
             }
         }
+        self.taken_at = around.0;
         self.required(entries, schema, spot);
+        self.lacks_base = around.1;
         Some(Value::Mapping(section))
     }
 
     fn required(&mut self, entries: &[Entry], schema: &Schema, spot: &Spot<'_>) {
-        for key in strings(schema.get("required")) {
+        for key in strings(schema.get("required")).filter(|_| !self.lacks_base) {
             let written = entries.iter().any(|entry| entry.key == key && !is_left_out(&entry.value));
             if !written {
                 let property = &schema["properties"][key];
                 let example = &property["examples"][0];
                 let example = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
                 let message = format!("{} has no `{key}`", spot.title());
-                let problem = Problem::new(self.source, spot.place, &spot.below(key), message);
+                let place = self.taken_at.unwrap_or(spot.place);
+                let problem = Problem::new(self.source, place, &spot.below(key), message);
                 self.problems.push(problem.suggest(format!("add it, as in `{key}: {example}`")));
             }
         }
@@ -112,7 +125,7 @@ impl Check<'_> {
     fn name(&mut self, entry: &Entry, schema: &Schema, spot: &Spot<'_>) {
         let Some(names) = schema.get("propertyNames") else { return };
         if let Err(refusal) = Leaf::of(names).read(&entry.key) {
-            self.problems.push(Problem::new(self.source, entry.place, &spot.path, refusal.message));
+            self.tell(Problem::new(self.source, entry.place, &spot.path, refusal.message));
         }
     }
 
@@ -124,17 +137,18 @@ impl Check<'_> {
             let asks_for_nothing =
                 matches!(&entry.value.kind, Kind::Scalar(scalar) if !scalar.broken && scalar.text.is_empty());
             if !asks_for_nothing {
-                self.problems.push(problem(format!("`{key}` is not supported yet")));
+                let problem = problem(format!("`{key}` is not supported yet"));
+                self.tell(problem);
             }
             return;
         }
         if strings(schema.get("x-main-only")).any(|known| known == key) {
             let problem = problem(format!("`{key}` cannot be in an included file"));
-            self.problems.push(problem.suggest("move it to the main file"));
+            self.tell(problem.suggest("move it to the main file"));
             return;
         }
         let unknown = problem(format!("unknown key `{key}`"));
-        self.problems.push(match known_like(key, schema) {
+        self.tell(match known_like(key, schema) {
             Some(known) => unknown.suggest(format!("did you mean `{known}`?")),
             None => unknown,
         });
@@ -150,7 +164,7 @@ impl Check<'_> {
     fn list(&mut self, items: &[Node], schema: &Schema, spot: &Spot<'_>) -> Option<Value> {
         if items.is_empty() && schema.get("minItems").is_some() {
             let message = format!("{} cannot be empty", spot.title());
-            self.problems.push(Problem::new(self.source, spot.place, &spot.path, message));
+            self.tell(Problem::new(self.source, spot.place, &spot.path, message));
             return None;
         }
         let mut list = Vec::new();
@@ -186,7 +200,7 @@ impl Check<'_> {
                 };
                 let place = if node.place.start == node.place.end { spot.place } else { node.place };
                 let problem = Problem::new(self.source, place, &spot.path, message);
-                self.problems.push(match refused.suggestion.filter(|_| own_words) {
+                self.tell(match refused.suggestion.filter(|_| own_words) {
                     Some(suggestion) => problem.suggest(suggestion),
                     None => problem,
                 });
@@ -199,8 +213,15 @@ impl Check<'_> {
         // Sections and lists are long, so there the key is what is pointed at; nothing at all has no place.
         let single = matches!(node.kind, Kind::Scalar(_)) && node.place.start < node.place.end;
         let place = if single { node.place } else { spot.place };
-        self.problems.push(Problem::new(self.source, place, &spot.path, message));
+        self.tell(Problem::new(self.source, place, &spot.path, message));
         None
+    }
+
+    /// What is wrong with a value that is taken is told of the one that it is taken from.
+    fn tell(&mut self, problem: Problem) {
+        if self.taken_at.is_none() {
+            self.problems.push(problem);
+        }
     }
 
     /// A value in words, for "not ...".
@@ -288,7 +309,7 @@ fn in_range(number: i64, schema: &Schema) -> bool {
 }
 
 /// Whether a value is a `${NAME:-}` that expanded to nothing.
-fn is_left_out(node: &Node) -> bool {
+pub(super) fn is_left_out(node: &Node) -> bool {
     matches!(&node.kind, Kind::Scalar(scalar) if scalar.written.is_some() && !scalar.broken && scalar.text.is_empty())
 }
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use super::source::{Place, Source};
-use super::tree::{Kind, Mistake, Node};
+use super::tree::{Entry, Kind, Mistake, Node};
 use super::{check, interpolation, schema, secrets, tree};
 
 /// A file and the places of its keys.
@@ -19,13 +19,13 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Reads what the file says as a `T`, without what is wrong with it, which goes to `problems`. Nothing is left of a
-    /// file that is not YAML.
-    pub(super) fn open<T: JsonSchema + DeserializeOwned + Default>(
+    /// Reads a file as a tree in which all is expanded; what is wrong goes to `problems`. Nothing is left of a file that
+    /// is not YAML.
+    pub(super) fn open(
         mut source: Source,
         environment: &BTreeMap<String, String>,
         problems: &mut Vec<Problem>,
-    ) -> Option<(Self, T)> {
+    ) -> Option<Self> {
         let (root, mistakes) = tree::parse(&source);
         let hidden = match &root {
             Some(root) => secrets::in_tree(source.text(), root),
@@ -36,20 +36,51 @@ impl Document {
         let mut root = root?;
 
         interpolation::expand_all(&mut root, &source, environment, problems);
-        let checked = check::check(&source, &root, &schema::of::<T>(), problems);
+        Some(Self { source, root })
+    }
+
+    /// What the file says as a `T`, without what is wrong with it, which goes to `problems`.
+    pub(super) fn read<T: JsonSchema + DeserializeOwned>(&self, problems: &mut Vec<Problem>) -> Option<T> {
+        let checked = check::check(&self.source, &self.root, &schema::of::<T>(), problems);
         // The error is not shown, because it may quote a secret; the check leaves nothing that could cause one.
-        let Ok(raw) = serde_yaml::from_value(checked) else {
+        let read = serde_yaml::from_value(checked);
+        if read.is_err() {
             let message = "Leveret accepts this file and cannot read it; please report it".to_owned();
-            problems.push(Problem::of_file(&source.name, message));
-            return None;
+            problems.push(Problem::of_file(&self.source.name, message));
+        }
+        read.ok()
+    }
+
+    /// The texts of a list at the top of the file, before anybody has checked them.
+    pub(super) fn texts_in(&self, key: &str) -> impl Iterator<Item = &str> {
+        let items = match self.root.entry(key).map(|entry| &entry.value.kind) {
+            Some(Kind::List(items)) => &items[..],
+            Some(Kind::Scalar(_) | Kind::Map(_)) | None => &[],
         };
-        Some((Self { source, root }, raw))
+        items.iter().filter_map(|item| match &item.kind {
+            Kind::Scalar(scalar) if !scalar.broken && !scalar.text.is_empty() => Some(scalar.text.as_str()),
+            Kind::Scalar(_) | Kind::List(_) | Kind::Map(_) => None,
+        })
+    }
+
+    /// The entries of a section at the top of the file.
+    pub(super) fn entries_in(&self, section: &str) -> &[Entry] {
+        self.root.entry(section).map_or(&[], |entry| entry.value.entries())
+    }
+
+    /// An entry of a section at the top of the file, by its position.
+    pub(super) fn entry_in(&mut self, section: &str, position: usize) -> Option<&mut Entry> {
+        let Kind::Map(sections) = &mut self.root.kind else { return None };
+        let section = sections.iter_mut().find(|entry| entry.key == section)?;
+        match &mut section.value.kind {
+            Kind::Map(entries) => entries.get_mut(position),
+            Kind::Scalar(_) | Kind::List(_) => None,
+        }
     }
 
     /// The names in a section at the top of the file, also of entries with mistakes.
     pub(super) fn names_in(&self, section: &str) -> impl Iterator<Item = &str> {
-        let entries = self.root.entry(section).map_or(&[][..], |entry| entry.value.entries());
-        entries.iter().map(|entry| entry.key.as_str())
+        self.entries_in(section).iter().map(|entry| entry.key.as_str())
     }
 
     /// Whether there is something at a path of keys.

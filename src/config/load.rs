@@ -11,7 +11,7 @@ use super::problem::{Problem, Problems};
 use super::program::Surroundings;
 use super::settings::{Settings, SocketSettings};
 use super::source::{Source, path_in};
-use super::{broker, dependencies, directories, include, machine, program, raw};
+use super::{broker, dependencies, directories, extends, include, machine, program, raw};
 use crate::core::spec::{BrokerSpec, ProgramSpec};
 use crate::core::time::human;
 use crate::sys::notify;
@@ -57,13 +57,25 @@ fn read_all(
     problems: &mut Vec<Problem>,
 ) -> Option<Settings> {
     let source = Source::read(path).map_err(|problem| problems.push(*problem)).ok()?;
-    let (document, mut main) = Document::open::<raw::File>(source, environment, problems)?;
+    let mut documents = vec![Document::open(source, environment, problems)?];
+    for included in included(&documents[0], path, problems) {
+        let source = Source::read(&included).map_err(|problem| problems.push(*problem)).ok();
+        documents.extend(source.and_then(|source| Document::open(source, environment, problems)));
+        files.push(included);
+    }
+    extends::resolve(&mut documents, problems);
+
+    let mut documents = documents.into_iter();
+    let document = documents.next()?;
+    let mut main: raw::File = document.read(problems)?;
     let (brokers, programs) = (main.brokers.take(), main.programs.take());
     let mut parts = vec![Part { document, brokers: entries(brokers), programs: entries(programs) }];
-    for included in included(&main, &parts[0].document, path, problems) {
-        files.push(included.clone());
-        parts.extend(read_included(&included, environment, problems));
+    for document in documents {
+        if let Some(raw::Included { brokers, programs, .. }) = document.read(problems) {
+            parts.push(Part { document, brokers: entries(brokers), programs: entries(programs) });
+        }
     }
+    refuse_repeated(&parts, "templates", problems);
 
     let main_document = &parts[0].document;
     let (state_dir, runtime_dir) = own_directories(&main, main_document, environment, problems);
@@ -92,34 +104,19 @@ fn entries<T>(entries: Option<raw::Entries<T>>) -> Vec<(String, T)> {
 }
 
 /// The files that the main file includes, each once, without itself.
-fn included(
-    main: &raw::File,
-    document: &Document,
-    main_path: &Path,
-    problems: &mut Vec<Problem>,
-) -> Vec<PathBuf> {
+fn included(main: &Document, main_path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let shown_in = main_path.parent().unwrap_or(Path::new(""));
     // Two names for one file are the same file; a file that cannot be found here is reported when it is read.
     let identity = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let mut seen = BTreeSet::from([identity(main_path)]);
     let mut found = Vec::new();
-    for pattern in main.include.iter().flatten() {
-        match include::files(pattern, &document.source.directory, shown_in) {
+    for pattern in main.texts_in("include") {
+        match include::files(pattern, &main.source.directory, shown_in) {
             Ok(files) => found.extend(files.into_iter().filter(|file| seen.insert(identity(file)))),
-            Err(error) => problems.push(document.problem(&["include"], error.to_string())),
+            Err(error) => problems.push(main.problem(&["include"], error.to_string())),
         }
     }
     found
-}
-
-fn read_included(
-    path: &Path,
-    environment: &BTreeMap<String, String>,
-    problems: &mut Vec<Problem>,
-) -> Option<Part> {
-    let source = Source::read(path).map_err(|problem| problems.push(*problem)).ok()?;
-    let (document, part) = Document::open::<raw::Included>(source, environment, problems)?;
-    Some(Part { document, brokers: entries(part.brokers), programs: entries(part.programs) })
 }
 
 fn own_directories(

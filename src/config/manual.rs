@@ -25,6 +25,39 @@ that is not here is a mistake. [config/leveret.yaml](../config/leveret.yaml) is 
 - Relative paths begin in the directory of the file that they are written in.
 - Durations are written as `250ms`, `5s`, `1h30m`, `7d`, sizes as `50MiB` or `1GB`.
 - What is set under `defaults` holds for every program that does not say otherwise.
+
+## Programs that are alike
+
+`extends: NAME` takes the keys of another program, or of a template; what is written itself wins, and what neither has
+comes from `defaults`. A template is an entry under `templates` with the keys of a program; it does not run, and lacks whatever the
+programs that extend it add. [config/scaled.yaml](../config/scaled.yaml) uses one.
+
+```yaml
+templates:
+  consumer:
+    directory: /srv/shop
+    environment: {APP_ENV: prod}
+    scale: {wait: 5s, max: 20}
+programs:
+  orders:
+    extends: consumer
+    command: php bin/console messenger:consume orders
+    scale: {queue: orders}                  # and wait: 5s, max: 20
+  refunds:
+    extends: orders                         # a program can be extended as well
+    command: php bin/console messenger:consume refunds
+    environment: {LOCALE: de}               # and APP_ENV: prod
+    scale: {queue: refunds, max: 4}         # and wait: 5s
+```
+
+- Sections are taken key by key, also `restart.codes`; lists, single values, `ready`, `health`, and what is deeper than a section's own
+  keys are taken as they are or not at all.
+- Who has one of `processes`, `scale` and `schedule` takes none of the other two; likewise `stop.steps`, and `stop.signal` with
+  `stop.timeout`.
+- Templates and programs may be in any of the files, and are extended from any; relative paths begin where they are written. Programs
+  and templates do not share names, do not extend each other in a circle, and a chain has 16 at most.
+- `project`, `depends_on`, `autostart` and all else is taken too. A reload that changes a template changes the programs that extend it,
+  each as if the change were written there.
 ";
 
 /// The manual, in Markdown.
@@ -35,6 +68,7 @@ pub(super) fn manual() -> String {
     table(&mut text, "The file", "", &top);
     for (key, section) in top {
         match named(section) {
+            Some(_) if key == "templates" => {}
             Some(section) => sections(&mut text, &format!("{key}.NAME"), section),
             None if key == "defaults" => defaults(&mut text, section),
             None => sections(&mut text, key, section),
@@ -69,8 +103,8 @@ fn defaults(text: &mut String, section: &Value) {
     );
 }
 
-/// Keys that are seen through others: what a shell is to run is the command.
-const PART_OF_ANOTHER: [&str; 1] = ["shell"];
+/// Keys that are seen through others: what a shell is to run is the command, what is taken of another is one's own.
+const PART_OF_ANOTHER: [&str; 2] = ["extends", "shell"];
 
 /// Where the table of [`effects`] begins and ends in the manual of the lifecycle.
 const BEGIN: &str = "<!-- what a reload does, generated -->";

@@ -11,6 +11,7 @@ mod dependencies;
 mod directories;
 mod document;
 pub mod durations;
+mod extends;
 mod hooks;
 mod include;
 mod interpolation;

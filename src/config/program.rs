@@ -21,7 +21,7 @@ use crate::sys::env_file::{self, EnvFileError};
 
 /// What means Leveret's own output as `log.path`. The devices are a habit from containers; as files they could neither be
 /// shared by processes line by line nor be rotated.
-const OWN_OUTPUT: [&str; 3] = ["stdout", "/dev/stdout", "/dev/stderr"];
+pub(super) const OWN_OUTPUT: [&str; 3] = ["stdout", "/dev/stdout", "/dev/stderr"];
 
 /// The number of SIGKILL.
 const KILL: i32 = 9;

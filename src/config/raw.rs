@@ -4,11 +4,13 @@
 //! All fields are optional because a value that was refused is left out and the rest is still looked at. Extensions
 //! of the schema that begin with `x-` are for the check alone: `x-not-yet` lists keys of features to come, `x-renamed`
 //! what other supervisors call our keys, `x-required` the keys that must be there, `x-shorthand` the key that a single
-//! value stands for, `x-list-shorthand` the one that a list stands for.
+//! value stands for, `x-list-shorthand` the one that a list stands for, `x-completed-by` the key that names who may have
+//! what is required.
 
 mod condition;
 mod entries;
 mod run;
+mod template;
 mod treatment;
 mod work;
 
@@ -23,6 +25,7 @@ use serde::Deserialize;
 pub(super) use condition::{Health, Ready};
 pub(super) use entries::Entries;
 pub(super) use run::{Bound, Cgroup, Command, EnvFile, EnvFiles, Limit, Limits, Unlimited};
+pub(super) use template::Template;
 pub(super) use treatment::{Backoff, Hook, Hooks, Log, Recycle, Restart, Stop, StopStep};
 pub(super) use work::{DependsOn, Scale, Schedule};
 
@@ -64,9 +67,17 @@ pub(super) struct File {
     pub(super) brokers: Option<Entries<Broker>>,
     /// What holds for every program that does not say otherwise.
     pub(super) defaults: Option<Defaults>,
-    /// Files with more `programs` and `brokers`, relative to this file. `*` and `?` may stand in the last part of a path.
+    /// Files with more `programs`, `templates` and `brokers`, relative to this file. `*` and `?` may stand in the last part of a path.
     #[schemars(schema_with = "leaves::texts", extend("default" = []))]
+    #[expect(
+        dead_code,
+        reason = "the files are found before this is read, because who extends whom is followed first"
+    )]
     pub(super) include: Option<Vec<String>>,
+    /// What programs have in common, by names of their own: the keys of a program, which a program takes with `extends`. A
+    /// template does not run.
+    #[expect(dead_code, reason = "what is in a template is read with the programs that extend it")]
+    pub(super) templates: Option<Entries<Template>>,
     /// The programs, by name.
     pub(super) programs: Option<Entries<Program>>,
 }
@@ -82,6 +93,9 @@ pub(super) struct File {
 pub(super) struct Included {
     /// More brokers.
     pub(super) brokers: Option<Entries<Broker>>,
+    /// More templates.
+    #[expect(dead_code, reason = "what is in a template is read with the programs that extend it")]
+    pub(super) templates: Option<Entries<Template>>,
     /// More programs.
     pub(super) programs: Option<Entries<Program>>,
 }
@@ -197,8 +211,9 @@ pub(super) struct Defaults {
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
     "x-required" = ["command"],
+    "x-completed-by" = "extends",
     "x-not-yet" = [
-        "extends", "uses", "listen"
+        "uses", "listen"
     ],
     "x-renamed" = {
         "pre_start": "hooks.pre_start", "post_ready": "hooks.post_ready", "post_start": "hooks.post_ready",
@@ -212,6 +227,10 @@ pub(super) struct Defaults {
     }
 ))]
 pub(super) struct Program {
+    /// The program or the template whose keys it takes: all that it does not have itself, in sections key by key.
+    #[schemars(schema_with = "leaves::text", extend("examples" = ["consumer"]))]
+    #[expect(dead_code, reason = "who extends whom is followed before the programs are read")]
+    pub(super) extends: Option<String>,
     /// The project that every command addresses as `@project`.
     #[schemars(schema_with = "leaves::name")]
     pub(super) project: Option<String>,

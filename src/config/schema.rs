@@ -66,6 +66,9 @@ fn drop_null(schema: &mut Value) {
 /// Turns the checking form into the published one: without the extensions, and with `${...}` allowed wherever a
 /// number, a truth value or a certain word stands.
 fn publish(schema: &mut Value) {
+    if let Some(key) = schema.get("x-completed-by").cloned() {
+        require_unless(&key, schema);
+    }
     for child in children(schema) {
         publish(child);
     }
@@ -91,6 +94,19 @@ fn publish(schema: &mut Value) {
         }
         fields.insert("anyOf".to_owned(), json!([typed, {"type": "string", "pattern": r"\$\{.*\}"}]));
     }
+}
+
+/// What a section and those in it require holds only where it does not take the keys of another, which `key` says.
+fn require_unless(key: &Value, schema: &mut Value) {
+    let mut properties = Map::new();
+    for (name, section) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        if let Some(required) = section.as_object_mut().and_then(|fields| fields.remove("required")) {
+            properties.insert(name.clone(), json!({"required": required}));
+        }
+    }
+    let required = schema.as_object_mut().and_then(|fields| fields.remove("required"));
+    schema["if"] = json!({"required": [key]});
+    schema["else"] = json!({"required": required.unwrap_or_else(|| json!([])), "properties": properties});
 }
 
 /// Moves some keys of a schema into a schema of their own.
@@ -174,8 +190,12 @@ mod tests {
     fn the_published_schema_has_no_extensions_and_allows_expansion() {
         let published: Value = serde_json::from_str(&schema()).unwrap();
         assert!(!schema().contains("\"x-"));
-        let scale = &published["properties"]["programs"]["additionalProperties"]["properties"]["scale"];
-        assert_eq!(scale["required"], json!(["queue", "wait", "max"]));
+        let program = &published["properties"]["programs"]["additionalProperties"];
+        let scale = &program["properties"]["scale"];
+        assert_eq!((&program["required"], &scale["required"]), (&Value::Null, &Value::Null));
+        assert_eq!(program["if"], json!({"required": ["extends"]}));
+        assert_eq!(program["else"]["required"], json!(["command"]));
+        assert_eq!(program["else"]["properties"]["scale"], json!({"required": ["queue", "wait", "max"]}));
         assert_eq!(
             scale["properties"]["max"]["anyOf"],
             json!([{"type": "integer", "minimum": 1, "maximum": 1000}, {"type": "string", "pattern": r"\$\{.*\}"}])

@@ -1,6 +1,7 @@
 //! Whole files, from text to settings or to everything that is wrong with them.
 
 mod any_file;
+mod extends;
 mod files;
 mod keys;
 mod mistakes;

@@ -45,6 +45,8 @@ pub(super) struct Entry {
     pub(super) place: Place,
     /// The value.
     pub(super) value: Node,
+    /// Where it is written that this is taken from another entry, if it is.
+    pub(super) taken_at: Option<Place>,
 }
 
 /// A single value as text.
@@ -260,7 +262,9 @@ impl<'a> Builder<'a> {
             Kind::List(items) => items.push(node),
             Kind::Map(entries) => match open.key.take() {
                 None => self.key(node),
-                Some(Key::Text(key, place)) => entries.push(Entry { key, place, value: node }),
+                Some(Key::Text(key, place)) => {
+                    entries.push(Entry { key, place, value: node, taken_at: None })
+                }
                 Some(Key::Unusable) => {}
             },
             Kind::Scalar(_) => unreachable!("only lists and sections are ever open"),
@@ -279,7 +283,8 @@ impl<'a> Builder<'a> {
         };
         if text == "<<" && !quoted {
             open.key = Some(Key::Unusable);
-            let hint = "write what programs have in common under `defaults:`";
+            let hint =
+                "write what programs have in common under `defaults:`, or in a template that they extend";
             self.mistake(place, path, "`<<` is not supported", Some(hint));
             return;
         }
@@ -461,7 +466,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                "`<<` is not supported; write what programs have in common under `defaults:`",
+                "`<<` is not supported; write what programs have in common under `defaults:`, or in a template that they \
+                 extend",
                 "`a` is written twice",
                 "a key is a plain text, not a list or a section",
                 "types written with `!` are not supported; write the value alone",
