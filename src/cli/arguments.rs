@@ -341,6 +341,9 @@ pub(crate) struct LogsArgs {
     /// Go on with what is written from now on, until Ctrl-C
     #[arg(short = 'f', long)]
     pub(crate) follow: bool,
+    /// Stderr, where it has a file of its own (`log: {stderr: ..}`)
+    #[arg(long)]
+    pub(crate) stderr: bool,
     /// How many of the last lines of each process
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(..=10_000))]
     pub(crate) lines: u32,

@@ -41,7 +41,7 @@ pub(crate) async fn logs(
     // From here on Ctrl-C is the expected end and no accident.
     let mut ends = if arguments.follow { Some(Ends::listen()?) } else { None };
     let snapshot = patience::first_snapshot(client).await?;
-    let logs = select_logs(&snapshot, &arguments.name)?;
+    let logs = select_logs(&snapshot, &arguments.name, arguments.stderr)?;
     match &mut ends {
         None => print(&logs, arguments.lines, client, console).await,
         Some(ends) => follow(logs, arguments.lines, ends, client, console).await,
@@ -57,9 +57,19 @@ struct Log {
     plain: Option<String>,
     /// Whether the API's text has the process in front of each line.
     is_prefixed: bool,
+    /// Whether stderr alone is meant, where it has a file of its own.
+    is_stderr: bool,
 }
 
-fn select_logs(snapshot: &Snapshot, target: &Target) -> Result<Vec<Log>, Failure> {
+impl Log {
+    /// What is asked for, as the end of a path.
+    fn query(&self, lines: u32) -> String {
+        let stream = if self.is_stderr { "&stream=stderr" } else { "" };
+        format!("?lines={lines}{stream}")
+    }
+}
+
+fn select_logs(snapshot: &Snapshot, target: &Target, is_stderr: bool) -> Result<Vec<Log>, Failure> {
     let programs = select::programs(snapshot, target)?;
     let is_single =
         |program: &ProgramView| program.processes.iter().any(|process| process.id == program.name);
@@ -67,6 +77,7 @@ fn select_logs(snapshot: &Snapshot, target: &Target) -> Result<Vec<Log>, Failure
         name: program.name.clone(),
         plain,
         is_prefixed: !is_single(program),
+        is_stderr,
     };
     Ok(match target {
         Target::Process(_) => select::processes(snapshot, target)?
@@ -75,6 +86,7 @@ fn select_logs(snapshot: &Snapshot, target: &Target) -> Result<Vec<Log>, Failure
                 name: process.id.clone(),
                 plain: Some(process.id.clone()),
                 is_prefixed: false,
+                is_stderr,
             })
             .collect(),
         Target::Program(_) => {
@@ -91,7 +103,7 @@ async fn print(
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     for log in logs {
-        let text = match client.read_bytes(&format!("/api/v1/logs/{}?lines={lines}", log.name)).await {
+        let text = match client.read_bytes(&format!("/api/v1/logs/{}{}", log.name, log.query(lines))).await {
             // One of many whose output does not go to a file is no reason to show nothing of the others.
             Err(Failure::Refused { status: 404, sentence }) if log.plain.is_none() => {
                 console.note(sentence);
@@ -229,7 +241,7 @@ impl Follower {
     }
 
     async fn connection(&mut self) -> Ended {
-        let path = format!("/api/v1/logs/{}/follow?lines={}", self.log.name, self.lines);
+        let path = format!("/api/v1/logs/{}/follow{}", self.log.name, self.log.query(self.lines));
         let mut body = match self.client.stream(&path, self.last_id.as_deref()).await {
             Ok(body) => body,
             Err(failure) => return Ended::Refused(failure),
@@ -292,6 +304,16 @@ mod tests {
 
     fn event(id: &str, process: &str, line: &str) -> String {
         format!("id: {id}\ndata: {}\n\n", serde_json::json!({"process": process, "line": line}))
+    }
+
+    #[tokio::test]
+    async fn stderr_alone_is_asked_for_where_it_is_meant() {
+        let server = FakeServer::start(|seen, _| match seen.line.as_str() {
+            "GET /api/v1/logs/web?lines=5&stream=stderr" => Answer::Text(200, "oh\n".into()),
+            _ => status(),
+        });
+        let run = fixture::run(&server.socket(), "logs web --stderr -n 5").await;
+        assert_eq!((run.exit, run.out.as_str()), (Exit::Done, "oh\n"));
     }
 
     #[tokio::test]
@@ -389,8 +411,13 @@ mod tests {
         });
         let (mut head, mut err) = (Head, Vec::new());
         let mut console = Console::for_tests(&mut head, &mut err);
-        let arguments =
-            LogsArgs { name: "web".parse().unwrap(), follow: true, lines: 5, connection: Default::default() };
+        let arguments = LogsArgs {
+            name: "web".parse().unwrap(),
+            follow: true,
+            stderr: false,
+            lines: 5,
+            connection: Default::default(),
+        };
         let failure = logs(&arguments, &server.client(), &mut console).await.unwrap_err();
         assert_eq!(failure.exit(), Exit::Done);
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::check::is_left_out;
 use super::document::Document;
 use super::problem::Problem;
-use super::program::OWN_OUTPUT;
+use super::program::{OWN_OUTPUT, SEPARATE};
 use super::source::{Place, path_in};
 use super::suggestion::nearest;
 use super::tree::{Entry, Kind, Node};
@@ -214,7 +214,8 @@ fn move_to(node: &mut Node, place: Place, directory: &Path) {
         match entry.key.as_str() {
             "directory" => settle(&mut entry.value, directory),
             "log" => {
-                let files = entries(&mut entry.value).iter_mut().filter(|inner| inner.key == "path");
+                let files = entries(&mut entry.value).iter_mut();
+                let files = files.filter(|inner| ["path", "stderr"].contains(&inner.key.as_str()));
                 files.for_each(|inner| settle(&mut inner.value, directory));
             }
             "env_file" => settle_files(&mut entry.value, directory),
@@ -239,6 +240,7 @@ fn settle(node: &mut Node, directory: &Path) {
     if let Kind::Scalar(scalar) = &mut node.kind
         && !scalar.text.is_empty()
         && !OWN_OUTPUT.contains(&scalar.text.as_str())
+        && scalar.text != SEPARATE
         // The path is text that came from text.
         && let Some(path) = path_in(directory, Path::new(&scalar.text)).to_str()
     {

@@ -23,6 +23,9 @@ use crate::sys::env_file::{self, EnvFileError};
 /// shared by processes line by line nor be rotated.
 pub(super) const OWN_OUTPUT: [&str; 3] = ["stdout", "/dev/stdout", "/dev/stderr"];
 
+/// What means a file for each process as `log.stderr`.
+pub(super) const SEPARATE: &str = "separate";
+
 /// The number of SIGKILL.
 const KILL: i32 = 9;
 
@@ -139,6 +142,7 @@ pub(super) fn program(
     };
     let watchdog = ready::watchdog(raw, &mut wrong);
     let hooks = hooks::hooks(raw.hooks.as_ref(), defaults.hooks.as_ref(), shell, &mut wrong);
+    let log = log((raw.log.as_ref(), own_directory), (defaults.log.as_ref(), defaults_directory));
     let mut environment = defaults.environment.clone().unwrap_or_default();
     environment.extend(raw.environment.clone().unwrap_or_default());
     Some(ProgramSpec {
@@ -163,6 +167,7 @@ pub(super) fn program(
             cgroup: raw.cgroup.as_ref().and_then(cgroup),
             notify: ready.as_ref().is_some_and(|ready| ready.by == ReadyBy::Notify) || watchdog.is_some(),
             watchdog,
+            separate_errors: log.stderr.is_some(),
         },
         kind: kind?,
         autostart: raw.autostart.or(defaults.autostart).unwrap_or(true),
@@ -172,7 +177,7 @@ pub(super) fn program(
         critical: raw.critical.unwrap_or_default(),
         recycle,
         stop,
-        log: log((raw.log.as_ref(), own_directory), (defaults.log.as_ref(), defaults_directory)),
+        log,
         // Whether they are there is looked at when all programs are known.
         depends_on: raw.depends_on.iter().flatten().filter_map(dependency).collect(),
         ready,
@@ -440,13 +445,20 @@ fn ladder(steps: &[raw::StopStep], to: StopTarget) -> Result<StopSpec, (String, 
 /// Where output goes: each side with the directory that its relative paths begin in.
 fn log(own: (Option<&raw::Log>, &Path), shared: (Option<&raw::Log>, &Path)) -> LogSpec {
     let usual = LogSpec::default();
-    let target = |(raw, directory): (Option<&raw::Log>, &Path)| {
-        let path = raw?.path.as_ref()?;
+    let place = |directory: &Path, path: &Path| {
         let is_own = OWN_OUTPUT.iter().any(|name| path == Path::new(name));
-        Some(if is_own { LogTarget::Stdout } else { LogTarget::File(path_in(directory, path)) })
+        if is_own { LogTarget::Stdout } else { LogTarget::File(path_in(directory, path)) }
+    };
+    let target =
+        |(raw, directory): (Option<&raw::Log>, &Path)| raw?.path.as_ref().map(|path| place(directory, path));
+    let stderr = |(raw, directory): (Option<&raw::Log>, &Path)| {
+        let path = raw?.stderr.as_ref()?;
+        let is_separate = path == Path::new(SEPARATE);
+        Some(if is_separate { LogTarget::PerProcess } else { place(directory, path) })
     };
     LogSpec {
         to: target(own).or_else(|| target(shared)).unwrap_or(usual.to),
+        stderr: stderr(own).or_else(|| stderr(shared)),
         max_size: first(own.0, shared.0, |raw| raw.max_size).unwrap_or(usual.max_size),
         max_age: first(own.0, shared.0, |raw| raw.max_age),
         keep: first(own.0, shared.0, |raw| raw.keep).unwrap_or(usual.keep),

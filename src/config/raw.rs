@@ -220,7 +220,7 @@ pub(super) struct Defaults {
         "pre_stop": "hooks.pre_stop", "post_exit": "hooks.post_exit", "post_stop": "hooks.post_exit", "numprocs": "processes", "instances": "processes", "replicas": "processes", "count": "processes",
         "autorestart": "restart", "startretries": "backoff.give_up_after", "startsecs": "backoff.reset_after",
         "stopsignal": "stop.signal", "stopwaitsecs": "stop.timeout", "stopasgroup": "stop.to",
-        "stdout_logfile": "log.path", "stderr_logfile": "log.path", 
+        "stdout_logfile": "log.path", "stderr_logfile": "log.stderr",
         "stdout_logfile_maxbytes": "log.max_size", "stdout_logfile_backups": "log.keep",
         "cmd": "command", "exec": "command", "cwd": "directory", "working_directory": "directory",
         "env": "environment", "enabled": "autostart"

@@ -553,7 +553,9 @@ impl Control {
             for (number, slot) in &program.slots {
                 let present = slot.phase.life().map(|life| life.incarnation);
                 for incarnation in present.into_iter().chain(slot.leftovers.keys().copied()) {
-                    self.pump.configure(self.executor.source(program, *number, incarnation));
+                    for source in self.executor.sources(program, *number, incarnation) {
+                        self.pump.configure(source);
+                    }
                 }
             }
             for (number, incarnation) in program.hooks_that_run() {

@@ -77,6 +77,7 @@ mod tests {
         let life = |number: u64, program: &str| InventoryProcess {
             incarnation: Incarnation(number),
             output: "pipe".into(),
+            errors: None,
             note: serde_json::json!({
                 "role": "process",
                 "process": { "program": program, "slot": 0 },

@@ -261,6 +261,7 @@ impl Executor {
                 .zip(run.cgroup.clone())
                 .map(|(process, limits)| CgroupOrder { name: process.program.to_string(), limits }),
             output: self.pipe(incarnation),
+            errors: process.filter(|_| run.separate_errors).map(|_| self.pipe_of_errors(incarnation)),
             notify,
             note,
         }))
@@ -270,32 +271,41 @@ impl Executor {
         self.pipes.join(incarnation.to_string())
     }
 
+    fn pipe_of_errors(&self, incarnation: Incarnation) -> PathBuf {
+        self.pipes.join(format!("{incarnation}.stderr"))
+    }
+
     /// What an auxiliary process prints: only its last line is of interest.
     pub(crate) fn auxiliary_source(&self, incarnation: Incarnation) -> Source {
         let (program, label) = (String::new(), format!("auxiliary process {incarnation}"));
         let (sink, format, keeping) = (Sink::LastLine, Format::Raw, Keeping::default());
-        let (pipe, awaited) = (self.pipe(incarnation), None);
-        Source { incarnation, pipe, program, label, sink, format, keeping, awaited }
+        let (pipe, awaited, is_errors) = (self.pipe(incarnation), None, false);
+        Source { incarnation, pipe, is_errors, program, label, sink, format, keeping, awaited }
+    }
+
+    /// Where all that a life prints is to be moved: its output, and its stderr where that has a pipe of its own. A life that
+    /// was made from another version of its program may or may not have one.
+    pub(crate) fn sources(&self, program: &Program, slot: u32, incarnation: Incarnation) -> Vec<Source> {
+        let output = self.source(program, slot, incarnation);
+        let RunSpec { separate_errors, .. } = &program.spec.run;
+        let present = life(program, slot, incarnation);
+        let is_of_before = |life: &Life| life.fingerprint != program.fingerprint;
+        let errors = present.filter(|life| *separate_errors || is_of_before(life)).map(|_| {
+            let (sink, format) = self.destination(program, slot, true);
+            let pipe = self.pipe_of_errors(incarnation);
+            Source { pipe, is_errors: true, sink, format, ..output.clone() }
+        });
+        [Some(output), errors].into_iter().flatten().collect()
     }
 
     /// Where the output of a life is to be moved.
     pub(crate) fn source(&self, program: &Program, slot: u32, incarnation: Incarnation) -> Source {
-        let LogSpec { to, max_size, max_age, keep, compress, format } = &program.spec.log;
-        let format = match (format, to) {
-            (Some(LogFormat::Raw), _) | (None, LogTarget::PerProcess | LogTarget::File(_)) => Format::Raw,
-            (None, LogTarget::Stdout) => Format::Labelled,
-            (Some(LogFormat::Prefixed), _) => Format::Prefixed,
-            (Some(LogFormat::Json), _) => Format::Json,
-        };
-        let sink = match to {
-            LogTarget::PerProcess if format == Format::Raw => Sink::Own(self.own_log(program, slot)),
-            LogTarget::PerProcess => Sink::Lines(self.own_log(program, slot)),
-            LogTarget::File(path) => Sink::Lines(path.clone()),
-            LogTarget::Stdout => Sink::Stdout,
-        };
+        let (sink, format) = self.destination(program, slot, false);
+        let LogSpec { max_size, max_age, keep, compress, .. } = &program.spec.log;
         Source {
             incarnation,
             pipe: self.pipe(incarnation),
+            is_errors: false,
             program: program.spec.name.to_string(),
             label: program.label(slot),
             sink,
@@ -305,18 +315,58 @@ impl Executor {
         }
     }
 
+    /// Where the output of a slot goes, or its stderr, and what lines look like there.
+    fn destination(&self, program: &Program, slot: u32, is_errors: bool) -> (Sink, Format) {
+        let LogSpec { to, stderr, format, .. } = &program.spec.log;
+        // Where stderr is not separated any more, that of a life from before goes where all else goes.
+        let separate = stderr.as_ref().filter(|_| is_errors);
+        let to = separate.unwrap_or(to);
+        let format = match (format, to) {
+            (Some(LogFormat::Raw), _) | (None, LogTarget::PerProcess | LogTarget::File(_)) => Format::Raw,
+            (None, LogTarget::Stdout) => Format::Labelled,
+            (Some(LogFormat::Prefixed), _) => Format::Prefixed,
+            (Some(LogFormat::Json), _) => Format::Json,
+        };
+        let own = || self.own_log(program, slot, separate.is_some());
+        let sink = match to {
+            LogTarget::PerProcess if format == Format::Raw => Sink::Own(own()),
+            LogTarget::PerProcess => Sink::Lines(own()),
+            LogTarget::File(path) => Sink::Lines(path.clone()),
+            LogTarget::Stdout => Sink::Stdout,
+        };
+        (sink, format)
+    }
+
     /// The file that the output of a slot is in.
     pub(crate) fn log(&self, program: &Program, slot: u32) -> Option<PathBuf> {
-        match &program.spec.log.to {
-            LogTarget::PerProcess => Some(self.own_log(program, slot)),
+        self.file(program, slot, &program.spec.log.to, false)
+    }
+
+    /// The file that the stderr of a slot is in, where it does not go with all else.
+    pub(crate) fn log_of_errors(&self, program: &Program, slot: u32) -> Option<PathBuf> {
+        self.file(program, slot, program.spec.log.stderr.as_ref()?, true)
+    }
+
+    fn file(&self, program: &Program, slot: u32, to: &LogTarget, is_errors: bool) -> Option<PathBuf> {
+        match to {
+            LogTarget::PerProcess => Some(self.own_log(program, slot, is_errors)),
             LogTarget::File(path) => Some(path.clone()),
             LogTarget::Stdout => None,
         }
     }
 
-    fn own_log(&self, program: &Program, slot: u32) -> PathBuf {
-        self.logs.join(format!("{}.{slot}.log", program.spec.name))
+    fn own_log(&self, program: &Program, slot: u32, is_errors: bool) -> PathBuf {
+        let which = if is_errors { "stderr.log" } else { "log" };
+        self.logs.join(format!("{}.{slot}.{which}", program.spec.name))
     }
+}
+
+/// A life of a process in a slot, present or ended with something left; none where it is that of a hook.
+fn life(program: &Program, slot: u32, incarnation: Incarnation) -> Option<&Life> {
+    let slot = program.slots.get(&slot)?;
+    let is_hook = matches!(slot.phase, Phase::Preparing(..));
+    let present = slot.phase.life().filter(|life| life.incarnation == incarnation && !is_hook);
+    present.or_else(|| slot.leftovers.get(&incarnation).map(|leftover| &leftover.life))
 }
 
 /// The pattern that is to be looked for in what a life prints, as long as it is not ready.
@@ -476,6 +526,32 @@ mod tests {
         assert_eq!((source(&spec).sink, source(&spec).format), (Sink::Lines(own), Format::Json));
         spec.log.to = LogTarget::File("/var/log/web.log".into());
         assert_eq!(executor.log(&program(&spec), 3), Some(PathBuf::from("/var/log/web.log")));
+    }
+
+    #[test]
+    fn stderr_has_a_pipe_and_a_file_of_its_own_where_it_is_to() {
+        let mut spec = web();
+        spec.log.stderr = Some(LogTarget::PerProcess);
+        spec.run.separate_errors = true;
+        let mut machine = Machine::new(Limits::default());
+        machine.configure(vec![spec.clone()], Limits::default());
+        let orders = carry_out(&mut machine, Time::from_millis(1));
+        let [Order::Spawn(order)] = orders.as_slice() else { panic!("{orders:?}") };
+        assert_eq!(order.errors.as_deref(), Some(Path::new("/run/leveret/pipes/1.stderr")));
+        let executor = executor();
+        let of = |machine: &Machine| {
+            let sources = executor.sources(&machine.world().programs[&spec.name], 0, Incarnation(1));
+            sources.into_iter().map(|source| (source.pipe, source.sink)).collect::<Vec<_>>()
+        };
+        let (pipe, log) =
+            (PathBuf::from("/run/leveret/pipes/1"), PathBuf::from("/var/lib/leveret/logs/web.0.log"));
+        let errors = PathBuf::from("/run/leveret/pipes/1.stderr");
+        let own = PathBuf::from("/var/lib/leveret/logs/web.0.stderr.log");
+        assert_eq!(of(&machine), [(pipe.clone(), Sink::Own(log.clone())), (errors.clone(), Sink::Own(own))]);
+
+        // The life from before goes on printing into both, and its stderr goes where all else goes.
+        machine.configure(vec![web()], Limits::default());
+        assert_eq!(of(&machine), [(pipe, Sink::Own(log.clone())), (errors, Sink::Own(log))]);
     }
 
     #[test]

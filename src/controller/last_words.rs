@@ -11,8 +11,7 @@ use tokio::task::JoinSet;
 use super::control::Control;
 use crate::core::event::{Culprit, Fact};
 use crate::core::ids::{Incarnation, ProgramName};
-use crate::core::spec::LogTarget;
-use crate::logs::source::Format;
+use crate::logs::source::{Sink, Source};
 use crate::logs::tail::last_lines;
 use crate::sys::clock;
 
@@ -33,7 +32,8 @@ pub(super) struct LastWords {
 struct Asked {
     program: ProgramName,
     rollout: u64,
-    log: PathBuf,
+    /// The files that it may have written them to, the likelier one first.
+    logs: Vec<PathBuf>,
     /// When the life began, in seconds since 1970.
     began: f64,
 }
@@ -48,7 +48,7 @@ impl LastWords {
 
     fn begin(&mut self, asked: Asked) {
         self.reading.spawn_blocking(move || {
-            let words = read(&asked.log, asked.began)?;
+            let words = asked.logs.iter().find_map(|log| read(log, asked.began))?;
             Some(Fact::LastWords { program: asked.program, rollout: asked.rollout, words })
         });
     }
@@ -71,11 +71,15 @@ impl Control {
     pub(super) fn want_last_words(&mut self, program: ProgramName, rollout: u64, culprit: Culprit) {
         let Culprit { process, incarnation, began_at } = culprit;
         let Some(of) = self.machine.world().programs.get(&program) else { return };
-        let is_raw = self.executor.source(of, process.slot, incarnation).format == Format::Raw;
-        let is_its_own = is_raw && of.spec.log.to == LogTarget::PerProcess;
-        let Some(log) = self.executor.log(of, process.slot).filter(|_| is_its_own) else { return };
+        let own = |source: Source| match source.sink {
+            Sink::Own(path) => Some(path),
+            Sink::Lines(_) | Sink::Stdout | Sink::LastLine => None,
+        };
+        // Why it ends is as a rule on stderr, which comes last.
+        let sources = self.executor.sources(of, process.slot, incarnation);
+        let logs: Vec<PathBuf> = sources.into_iter().rev().filter_map(own).collect();
         let began = clock::wall_seconds() - clock::now().since(began_at).as_secs_f64();
-        let asked = Asked { program, rollout, log, began };
+        let asked = Asked { program, rollout, logs, began };
         if self.reading.contains(&incarnation) {
             self.last_words.waiting.insert(incarnation, asked);
         } else {

@@ -41,7 +41,9 @@ impl Control {
         if let Some(process) = self.machine.process_of(incarnation)
             && let Some(program) = self.machine.world().programs.get(&process.program)
         {
-            self.pump.configure(self.executor.source(program, process.slot, incarnation));
+            for source in self.executor.sources(program, process.slot, incarnation) {
+                self.pump.configure(source);
+            }
         }
     }
 
@@ -89,7 +91,9 @@ impl Control {
         if let Some(program) = self.machine.world().programs.get(&process.program)
             && self.reading.insert(incarnation)
         {
-            self.pump.open(self.executor.source(program, process.slot, incarnation));
+            for source in self.executor.sources(program, process.slot, incarnation) {
+                self.pump.open(source);
+            }
         }
     }
 

@@ -253,6 +253,9 @@ pub struct ProcessView {
     pub says: Option<String>,
     /// The file that its output is in; absent where output goes to Leveret's own.
     pub log: Option<PathBuf>,
+    /// The file that its stderr is in; absent where that goes with the rest of the output, or to Leveret's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_stderr: Option<PathBuf>,
 }
 
 /// What one scaling decision was made from and what it was: an entry of the journal and of `explain`.

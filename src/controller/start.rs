@@ -320,7 +320,8 @@ fn memory_kept(
 
 /// Removes the named pipes of lives that nobody knows any more. The lock says that they are not another Leveret's.
 fn remove_other_pipes(pipes: &Path, inventory: &Inventory) {
-    let known: BTreeSet<&Path> = inventory.processes.iter().map(|process| process.output.as_path()).collect();
+    let all = inventory.processes.iter().flat_map(|process| [Some(&process.output), process.errors.as_ref()]);
+    let known: BTreeSet<&Path> = all.flatten().map(PathBuf::as_path).collect();
     let entries = fs::read_dir(pipes).into_iter().flatten().flatten();
     for path in entries.map(|entry| entry.path()).filter(|path| !known.contains(path.as_path())) {
         if let Err(error) = fs::remove_file(&path) {

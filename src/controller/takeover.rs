@@ -277,7 +277,14 @@ mod tests {
         let note = Note::Process { process, fingerprint: 1, ordered_at: AT, stop: None, run: None };
         let note = serde_json::to_value(note).unwrap();
         let output = "life.out".into();
-        InventoryProcess { incarnation: Incarnation(number), output, note, state, adopted: false }
+        InventoryProcess {
+            incarnation: Incarnation(number),
+            output,
+            errors: None,
+            note,
+            state,
+            adopted: false,
+        }
     }
 
     fn taken_over(processes: Vec<InventoryProcess>) -> Machine {

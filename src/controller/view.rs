@@ -305,6 +305,7 @@ impl Scene<'_> {
             busy_by: slot.busy_by().filter(|_| main.is_some()).map(|by| by.as_str().to_owned()),
             says,
             log: self.executor.log(program, number),
+            log_stderr: self.executor.log_of_errors(program, number),
         }
     }
 }

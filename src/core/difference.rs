@@ -86,6 +86,8 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
     keys.add("project", AT_ONCE, *project != after.project);
     kind(before, after, &mut keys);
     keys.add("log.path", AT_ONCE, log.to != after.log.to);
+    let is_moved = log.stderr.as_ref().zip(after.log.stderr.as_ref()).is_some_and(|(old, new)| old != new);
+    keys.add("log.stderr", AT_ONCE, is_moved);
     keys.add("log.max_size", AT_ONCE, log.max_size != after.log.max_size);
     keys.add("log.max_age", AT_ONCE, log.max_age != after.log.max_age);
     keys.add("log.keep", AT_ONCE, log.keep != after.log.keep);
@@ -168,6 +170,7 @@ fn run(before: &ProgramSpec, after: &ProgramSpec, keys: &mut Keys) {
         stdin,
         cgroup,
         watchdog,
+        separate_errors,
     } = &before.run;
     let after = &after.run;
     keys.add("command", Effect::Restart, *argv != after.argv);
@@ -186,6 +189,7 @@ fn run(before: &ProgramSpec, after: &ProgramSpec, keys: &mut Keys) {
     keys.add("stdin", Effect::Restart, *stdin != after.stdin);
     keys.add("cgroup", Effect::Restart, *cgroup != after.cgroup);
     keys.add("watchdog", Effect::Restart, *watchdog != after.watchdog);
+    keys.add("log.stderr (set or left out)", Effect::Restart, *separate_errors != after.separate_errors);
 }
 
 /// What tells that a process is of use. Those that are of use stay so; the others are measured by what is new.

@@ -160,6 +160,9 @@ pub struct RunSpec {
     /// How often at least it has to say that it does not hang, once it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watchdog: Option<Duration>,
+    /// Whether its stderr is something else than its stdout.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub separate_errors: bool,
 }
 
 /// What is on the standard input of a process.
@@ -470,6 +473,9 @@ pub enum StopTarget {
 pub struct LogSpec {
     /// The destination.
     pub to: LogTarget,
+    /// The destination of stderr, where it is not the same.
+    #[serde(default)]
+    pub stderr: Option<LogTarget>,
     /// The size in bytes at which a file is rotated, at the end of a line; 0 never rotates.
     pub max_size: u64,
     /// The age at which a file is rotated, at the end of a line.
@@ -501,6 +507,7 @@ impl Default for LogSpec {
     fn default() -> Self {
         Self {
             to: LogTarget::PerProcess,
+            stderr: None,
             max_size: 50 * 1024 * 1024,
             max_age: None,
             keep: 5,
@@ -514,7 +521,7 @@ impl Default for LogSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogTarget {
-    /// `logs/PROGRAM.SLOT.log` in the state directory, one file a process.
+    /// `logs/PROGRAM.SLOT.log` in the state directory, one file a process; of stderr `logs/PROGRAM.SLOT.stderr.log`.
     #[default]
     PerProcess,
     /// One file for the program's processes, written by whole lines.

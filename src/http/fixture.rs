@@ -163,6 +163,7 @@ fn running(id: &str, slot: u32, pid: i32) -> ProcessView {
         busy: None,
         busy_by: None,
         says: None,
+        log_stderr: None,
         log: Some(format!("/var/lib/leveret/logs/{id}.log").into()),
     }
 }

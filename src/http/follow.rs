@@ -24,7 +24,7 @@ use tokio::time::sleep;
 
 use super::context::Context;
 use super::error::ApiError;
-use super::logs::{self, LogFile, Logs};
+use super::logs::{self, LogFile, Logs, Printed};
 use super::plain::plain;
 use crate::controller::handle::Remark;
 use crate::logs::tail::{Follower, Line, Position};
@@ -50,6 +50,8 @@ pub(super) struct FollowQuery {
     from: Option<String>,
     /// Without escape sequences and control characters.
     plain: Option<bool>,
+    #[serde(default)]
+    stream: Printed,
 }
 
 /// `GET /api/v1/logs/{process}/follow`
@@ -68,7 +70,7 @@ pub(super) async fn follow(
     let resume = last.or(from).map(Resume::parse).transpose()?;
     let changes = context.handle().changes();
     let remarks = context.handle().remarks();
-    let found = logs::find(&*context.handle().snapshot().await?, &name)?;
+    let found = logs::find(&*context.handle().snapshot().await?, &name, query.stream)?;
     let (single, files) = match found {
         Logs::One(file) => (true, vec![file]),
         Logs::Many(files) => (false, files),
@@ -76,6 +78,7 @@ pub(super) async fn follow(
     let mut stream = Following {
         context,
         name,
+        printed: query.stream,
         single,
         plain: query.plain == Some(true),
         changes,
@@ -131,6 +134,7 @@ impl Resume {
 struct Following {
     context: Context,
     name: String,
+    printed: Printed,
     single: bool,
     plain: bool,
     changes: watch::Receiver<u64>,
@@ -245,7 +249,7 @@ impl Following {
             self.ended = true;
             return;
         };
-        let files = match logs::find(&snapshot, &self.name) {
+        let files = match logs::find(&snapshot, &self.name, self.printed) {
             Ok(Logs::Many(files)) => files,
             Ok(Logs::One(file)) => vec![file],
             Err(_) => {

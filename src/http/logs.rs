@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::context::Context;
 use super::error::ApiError;
 use super::plain::plain;
-use crate::controller::snapshot::{ProgramView, Snapshot};
+use crate::controller::snapshot::{ProcessView, ProgramView, Snapshot};
 use crate::logs::tail::{self, Tail};
 
 /// The most lines that one request may ask for, of all files together.
@@ -40,33 +40,66 @@ pub(super) enum Logs {
     Many(Vec<LogFile>),
 }
 
+/// Which of the things that a process prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Printed {
+    /// All of it, or all but stderr.
+    #[default]
+    Output,
+    /// Stderr, where it has a file of its own.
+    Stderr,
+}
+
+impl Printed {
+    fn file(self, process: &ProcessView) -> Option<PathBuf> {
+        match self {
+            Self::Output => process.log.clone(),
+            Self::Stderr => process.log_stderr.clone(),
+        }
+    }
+
+    fn no_file(self, name: &str) -> ApiError {
+        ApiError::not_found(match self {
+            Self::Output => {
+                format!("the output of {name} does not go to a file but to Leveret's own output")
+            }
+            Self::Stderr => {
+                format!(
+                    "the stderr of {name} has no file of its own; `log: {{stderr: separate}}` gives it one"
+                )
+            }
+        })
+    }
+}
+
 /// The logs of the process or program `name`.
 ///
 /// # Errors
 /// 404 when there is none of that name, or its output does not go to a file.
-pub(super) fn find(snapshot: &Snapshot, name: &str) -> Result<Logs, ApiError> {
+pub(super) fn find(snapshot: &Snapshot, name: &str, printed: Printed) -> Result<Logs, ApiError> {
     for program in &snapshot.programs {
         let numbered = name.strip_prefix(&program.name).and_then(|rest| rest.strip_prefix(':'));
         let slot = numbered.and_then(|digits| digits.parse::<u32>().ok());
         let found = program.processes.iter().find(|process| process.id == name || Some(process.slot) == slot);
         if let Some(process) = found {
-            let path = process.log.clone().ok_or_else(|| no_file(name))?;
+            let path = printed.file(process).ok_or_else(|| printed.no_file(name))?;
             return Ok(Logs::One(LogFile { label: process.id.clone(), slot: process.slot, path }));
         }
         if program.name == name {
-            return files(program).map(Logs::Many);
+            return files(program, printed).map(Logs::Many);
         }
     }
     Err(ApiError::not_found(format!("there is no process or program \"{name}\"")))
 }
 
-fn files(program: &ProgramView) -> Result<Vec<LogFile>, ApiError> {
-    let with_file = program.processes.iter().filter_map(|process| Some((process, process.log.clone()?)));
+fn files(program: &ProgramView, printed: Printed) -> Result<Vec<LogFile>, ApiError> {
+    let with_file = program.processes.iter().filter_map(|process| Some((process, printed.file(process)?)));
     let mut files: Vec<LogFile> = with_file
         .map(|(process, path)| LogFile { label: process.id.clone(), slot: process.slot, path })
         .collect();
     if files.is_empty() && !program.processes.is_empty() {
-        return Err(no_file(&program.name));
+        return Err(printed.no_file(&program.name));
     }
     if files.len() > 1 && files.iter().all(|file| file.path == files[0].path) {
         files.truncate(1);
@@ -75,16 +108,14 @@ fn files(program: &ProgramView) -> Result<Vec<LogFile>, ApiError> {
     Ok(files)
 }
 
-fn no_file(name: &str) -> ApiError {
-    ApiError::not_found(format!("the output of {name} does not go to a file but to Leveret's own output"))
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LinesQuery {
     lines: Option<usize>,
     /// Without escape sequences and control characters.
     plain: Option<bool>,
+    #[serde(default)]
+    stream: Printed,
 }
 
 /// `GET /api/v1/logs/{process}`
@@ -95,7 +126,7 @@ pub(super) async fn last_lines(
 ) -> Result<Response, ApiError> {
     let (Path(name), Query(query)) = (name?, query?);
     let lines = line_count(query.lines, 100)?;
-    let logs = find(&*context.handle().snapshot().await?, &name)?;
+    let logs = find(&*context.handle().snapshot().await?, &name, query.stream)?;
     let shown = |text: String| if query.plain == Some(true) { plain(&text) } else { text };
     let content_type = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
     match logs {
@@ -148,7 +179,7 @@ mod tests {
     use crate::http::fixture;
 
     fn paths(snapshot: &Snapshot, name: &str) -> Vec<(String, PathBuf)> {
-        let files = match find(snapshot, name).unwrap() {
+        let files = match find(snapshot, name, Printed::Output).unwrap() {
             Logs::One(file) => vec![file],
             Logs::Many(files) => files,
         };
@@ -187,12 +218,24 @@ mod tests {
     fn what_is_not_there_and_what_has_no_file_are_different_sentences() {
         let mut snapshot = with_paths(&["/a"]);
         assert_eq!(
-            find(&snapshot, "orders:9").unwrap_err().message,
+            find(&snapshot, "orders:9", Printed::Output).unwrap_err().message,
             "there is no process or program \"orders:9\""
         );
         snapshot.programs[0].processes[0].log = None;
         for name in ["orders", "orders:0"] {
-            assert!(find(&snapshot, name).unwrap_err().message.contains("Leveret's own output"), "{name}");
+            let refused = |printed| find(&snapshot, name, printed).unwrap_err().message;
+            assert!(refused(Printed::Output).contains("Leveret's own output"), "{name}");
+            assert!(refused(Printed::Stderr).contains("log: {stderr: separate}"), "{name}");
         }
+    }
+
+    #[test]
+    fn stderr_is_found_where_it_has_a_file_of_its_own() {
+        let mut snapshot = with_paths(&["/a", "/b"]);
+        snapshot.programs[0].processes[1].log_stderr = Some("/b.stderr".into());
+        let Logs::One(file) = find(&snapshot, "orders:1", Printed::Stderr).unwrap() else { panic!("one") };
+        assert_eq!((file.label.as_str(), file.path), ("orders:1", "/b.stderr".into()));
+        let Logs::Many(files) = find(&snapshot, "orders", Printed::Stderr).unwrap() else { panic!("many") };
+        assert_eq!(files.len(), 1, "{files:?}");
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::context::{Context, Note};
 use super::error::ApiError;
-use super::logs::{self, Logs};
+use super::logs::{self, Logs, Printed};
 use super::plain::plain;
 use super::view::Overview;
 use crate::controller::snapshot::Snapshot;
@@ -38,6 +38,7 @@ struct LivePart<'a> {
 struct LogPage<'a> {
     version: &'a str,
     name: &'a str,
+    is_stderr: bool,
     lines: Vec<LogLine>,
     /// Where the lines end, for the live view to go on from.
     position: String,
@@ -52,6 +53,12 @@ struct LogLine {
 #[derive(Debug, Deserialize)]
 pub(super) struct PageQuery {
     note: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct LogQuery {
+    #[serde(default)]
+    stream: Printed,
 }
 
 /// `GET /`
@@ -78,10 +85,11 @@ pub(super) fn live_part(snapshot: &Snapshot) -> Result<String, askama::Error> {
 pub(super) async fn log(
     State(context): State<Context>,
     name: Result<Path<String>, PathRejection>,
+    query: Result<Query<LogQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let Path(name) = name?;
+    let (Path(name), Query(LogQuery { stream })) = (name?, query?);
     let snapshot = context.handle().snapshot().await?;
-    let (lines, position) = match logs::find(&snapshot, &name)? {
+    let (lines, position) = match logs::find(&snapshot, &name, stream)? {
         Logs::One(file) => {
             let tail = logs::tail(file.path, LOG_LINES).await?;
             let lines = tail.lines.iter().map(|line| LogLine { label: None, text: plain(&line.text) });
@@ -104,7 +112,8 @@ pub(super) async fn log(
             (lines, positions.join(","))
         }
     };
-    html(&LogPage { version: &snapshot.version, name: &name, lines, position })
+    let is_stderr = stream == Printed::Stderr;
+    html(&LogPage { version: &snapshot.version, name: &name, is_stderr, lines, position })
 }
 
 fn html(template: &impl Template) -> Result<Response, ApiError> {

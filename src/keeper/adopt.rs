@@ -129,17 +129,20 @@ impl Keeper {
                 Some(_) => living += 1,
                 None => gone += 1,
             }
-            let held = reopen(&record, process.is_some()).map_err(|error| {
-                say(&format!(
-                    "the output of pid {pid} is lost: {}: {}",
-                    record.output.display(),
-                    plain(&error)
-                ));
-            });
+            let leader = process.as_ref().map(|_| pid);
+            let reopen = |path: &Path, descriptor: i32| {
+                let held = reopen(path, leader, descriptor);
+                held.map_err(|error| {
+                    let path = path.display();
+                    say(&format!("the output of pid {pid} is lost: {path}: {}", plain(&error)));
+                })
+            };
+            let output = reopen(&record.output, 1).ok();
+            let errors = record.errors.as_deref().and_then(|errors| reopen(errors, 2).ok());
             if let Some(process) = &process {
                 self.watch_adopted(incarnation, process);
             }
-            self.children.adopt(record, path, process, held.ok(), now);
+            self.children.adopt(record, path, process, (output, errors), now);
         }
         if living + gone > 0 {
             let goes = if living == 1 { "goes" } else { "go" };
@@ -202,22 +205,23 @@ fn find(record: &Record) -> Found {
     }
 }
 
-/// Opens the pipe of a life again. Where its name is gone, the process still has it; where nothing has it, nothing is in it.
-fn reopen(record: &Record, lives: bool) -> io::Result<OwnedFd> {
-    match hold(&record.output, None) {
+/// Opens a pipe of a life again. Where its name is gone, the leader, while it lives, still has it at this descriptor; where
+/// nothing has it, nothing is in it.
+fn reopen(path: &Path, leader: Option<i32>, descriptor: i32) -> io::Result<OwnedFd> {
+    match hold(path, None) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         result => return result,
     }
-    if !lives {
-        rustix::fs::mkfifoat(CWD, &record.output, Mode::from_raw_mode(0o600))?;
-        return hold(&record.output, None);
-    }
-    let held = hold(&PathBuf::from(format!("/proc/{}/fd/1", record.pid)), None)?;
+    let Some(leader) = leader else {
+        rustix::fs::mkfifoat(CWD, path, Mode::from_raw_mode(0o600))?;
+        return hold(path, None);
+    };
+    let held = hold(&PathBuf::from(format!("/proc/{leader}/fd/{descriptor}")), None)?;
     if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&held)?.st_mode).is_fifo() {
         return Err(io::Error::other("the pipe was removed"));
     }
     let own = format!("/proc/{}/fd/{}", getpid().as_raw_nonzero().get(), held.as_raw_fd());
-    std::os::unix::fs::symlink(own, &record.output)?;
+    std::os::unix::fs::symlink(own, path)?;
     Ok(held)
 }
 

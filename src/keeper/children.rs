@@ -46,11 +46,50 @@ pub(super) struct Child {
     pub(super) adopted: Option<Adopted>,
     /// Where it is written down, if it is.
     pub(super) record: Option<PathBuf>,
-    pub(super) output: PathBuf,
-    /// Held so that neither the program nor the controller ever finds the pipe without its other end.
-    pub(super) held: Option<OwnedFd>,
+    pub(super) output: Pipe,
+    /// That of stderr, where it has one of its own.
+    pub(super) errors: Option<Pipe>,
     /// The socket over which it says how it is, until it is held among what is kept.
     pub(super) notify: Option<OwnedFd>,
+}
+
+/// A named pipe that a life prints into.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub(super) path: PathBuf,
+    /// Held so that neither the program nor the controller ever finds the pipe without its other end.
+    pub(super) held: Option<OwnedFd>,
+}
+
+impl Pipe {
+    fn to_be(path: &Path) -> Self {
+        Self { path: path.to_owned(), held: None }
+    }
+
+    /// Makes it, and holds it.
+    fn make(&mut self, open_files_max: Option<u64>) -> Result<(), ShimReport> {
+        let path = self.path.display().to_string();
+        let failed =
+            |step: String| move |error: io::Error| ShimReport { step, cause: shortage::cause(error) };
+        rustix::fs::mkfifoat(CWD, &self.path, Mode::from_raw_mode(0o600))
+            .map_err(|error| failed(format!("make pipe {path}"))(error.into()))?;
+        match hold(&self.path, open_files_max) {
+            Ok(held) => {
+                self.held = Some(held);
+                Ok(())
+            }
+            Err(error) => {
+                self.remove();
+                Err(failed(format!("open output {path}"))(error))
+            }
+        }
+    }
+
+    fn remove(&mut self) {
+        self.held = None;
+        // One that the controller or an administrator removed already is removed.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 /// What is held of a life that an earlier keeper started: it is nobody's child here.
@@ -132,17 +171,18 @@ impl Child {
         self.notify.take()
     }
 
-    /// Removes its record and its pipe.
+    /// Removes its record and its pipes.
     fn remove_traces(&mut self) {
-        self.held = None;
         if let Some(record) = self.record.take() {
             records::remove(&record);
         }
         if let Some(life) = self.tree.cgroup() {
             cgroup::remove(life);
         }
-        // A pipe that the controller or an administrator removed already is removed.
-        let _ = std::fs::remove_file(&self.output);
+        self.output.remove();
+        if let Some(errors) = &mut self.errors {
+            errors.remove();
+        }
     }
 }
 
@@ -219,7 +259,8 @@ impl Children {
     pub(super) fn inventory(&self) -> Vec<InventoryProcess> {
         let describe = |(incarnation, child): (&Incarnation, &Child)| InventoryProcess {
             incarnation: *incarnation,
-            output: child.output.clone(),
+            output: child.output.path.clone(),
+            errors: child.errors.as_ref().map(|pipe| pipe.path.clone()),
             note: child.note.to_value(),
             adopted: child.is_adopted(),
             state: match &child.phase {
@@ -264,8 +305,8 @@ impl Children {
             is_released: false,
             adopted: None,
             record: shim.records.as_ref().map(|place| place.directory.join(incarnation.to_string())),
-            output: order.output.clone(),
-            held: None,
+            output: Pipe::to_be(&order.output),
+            errors: order.errors.as_deref().map(Pipe::to_be),
             notify: None,
         };
         let group = order.cgroup.as_ref().zip(shim.cgroup_base.as_ref());
@@ -299,10 +340,12 @@ impl Children {
         record: Record,
         path: PathBuf,
         process: Option<OwnedFd>,
-        held: Option<OwnedFd>,
+        (output, errors): (Option<OwnedFd>, Option<OwnedFd>),
         now: Time,
     ) {
-        let Record { incarnation, pid, start_time_ticks, started_at, output, marks, note, cgroup } = record;
+        let Record { incarnation, pid, start_time_ticks, started_at, marks, note, cgroup, .. } = record;
+        let output = Pipe { path: record.output, held: output };
+        let errors = record.errors.map(|path| Pipe { path, held: errors });
         let phase = match &process {
             Some(process) => {
                 self.by_process.insert(process.as_raw_fd(), incarnation);
@@ -325,7 +368,7 @@ impl Children {
             adopted: Some(Adopted { process, empty_looks: 0 }),
             record: Some(path),
             output,
-            held,
+            errors,
             notify: None,
         };
         self.last_incarnation = self.last_incarnation.max(incarnation);
@@ -434,7 +477,7 @@ pub(super) struct Shim {
     pub(super) cgroup_base: Option<PathBuf>,
 }
 
-/// Makes the pipe, hands the order over and starts the shim; whatever fails, nothing is left of it.
+/// Makes the pipes, hands the order over and starts the shim; whatever fails, nothing is left of it.
 fn start(
     order: &SpawnOrder,
     shim: &Shim,
@@ -445,11 +488,9 @@ fn start(
     if order.argv.is_empty() {
         return Err(ShimReport { step: "order".to_owned(), cause: "there is no command".to_owned() });
     }
-    let output = || format!("open output {}", order.output.display());
-    rustix::fs::mkfifoat(CWD, &order.output, Mode::from_raw_mode(0o600))
-        .map_err(|error| failed(format!("make pipe {}", order.output.display()))(error.into()))?;
-    let launched = hold(&order.output, shim.open_files_max).map_err(failed(output())).and_then(|held| {
-        child.held = Some(held);
+    child.output.make(shim.open_files_max)?;
+    let errors = child.errors.as_mut().map_or(Ok(()), |errors| errors.make(shim.open_files_max));
+    let launched = errors.and_then(|()| {
         if let Some(NotifyOrder { path, .. }) = &order.notify {
             let step = || format!("make socket {}", path.display());
             child.notify = Some(notify::listen(path).map_err(failed(step()))?);

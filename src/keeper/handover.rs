@@ -21,7 +21,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::children::{Adopted, Child, Children, Note, Phase};
+use super::children::{Adopted, Child, Children, Note, Phase, Pipe};
 use super::controller::PackedController;
 use super::protocol::{Predecessor, Upgrade};
 use super::records::Place;
@@ -83,6 +83,14 @@ pub(super) struct PackedChild {
     adopted: Option<PackedAdopted>,
     record: Option<PathBuf>,
     output: PathBuf,
+    held: Option<usize>,
+    #[serde(default)]
+    errors: Option<PackedPipe>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PackedPipe {
+    path: PathBuf,
     held: Option<usize>,
 }
 
@@ -188,8 +196,12 @@ impl Child {
                 empty_looks: adopted.empty_looks,
             }),
             record: self.record.clone(),
-            output: self.output.clone(),
-            held: self.held.as_ref().map(|held| row.add(held)),
+            output: self.output.path.clone(),
+            held: self.output.held.as_ref().map(|held| row.add(held)),
+            errors: self.errors.as_ref().map(|errors| PackedPipe {
+                path: errors.path.clone(),
+                held: errors.held.as_ref().map(|held| row.add(held)),
+            }),
         }
     }
 
@@ -213,6 +225,9 @@ impl Child {
             }
             None => None,
         };
+        let mut pipe = |path, held: Option<usize>| -> io::Result<Pipe> {
+            Ok(Pipe { path, held: held.map(|place| arrived.take(place)).transpose()? })
+        };
         Ok(Self {
             note: Note(packed.note.map(String::into_boxed_str)),
             phase,
@@ -221,8 +236,8 @@ impl Child {
             is_released: packed.is_released,
             adopted,
             record: packed.record,
-            output: packed.output,
-            held: packed.held.map(|place| arrived.take(place)).transpose()?,
+            output: pipe(packed.output, packed.held)?,
+            errors: packed.errors.map(|errors| pipe(errors.path, errors.held)).transpose()?,
             // It is among what is kept.
             notify: None,
         })

@@ -127,6 +127,9 @@ pub struct SpawnOrder {
     pub cgroup: Option<CgroupOrder>,
     /// The named pipe that becomes stdout and stderr. The keeper makes it and holds it open.
     pub output: PathBuf,
+    /// The named pipe that becomes stderr in place of that one. A keeper that does not know this makes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<PathBuf>,
     /// The socket over which the process says how it is. The keeper makes it, holds it, and hands it over as
     /// [`Fact::Kept`] under [`notify_key`], before the answer to this order.
     #[serde(default)]
@@ -321,6 +324,9 @@ pub struct InventoryProcess {
     pub incarnation: Incarnation,
     /// Its named pipe.
     pub output: PathBuf,
+    /// The named pipe of its stderr, where that has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<PathBuf>,
     /// The controller's words, from the order or a later note.
     pub note: serde_json::Value,
     /// How far it got.

@@ -39,6 +39,9 @@ pub(super) struct Record {
     pub(super) start_time_ticks: u64,
     pub(super) started_at: Time,
     pub(super) output: PathBuf,
+    /// The pipe of its stderr, where that has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) errors: Option<PathBuf>,
     /// What every process of the life has in its environment unless it cleans that.
     pub(super) marks: Vec<String>,
     pub(super) note: Value,
@@ -92,6 +95,7 @@ fn record(spawn: &SpawnOrder, cgroup: Option<&Path>) -> io::Result<Record> {
         start_time_ticks: process::stat(pid)?.start_time_ticks,
         started_at: clock::now(),
         output: spawn.output.clone(),
+        errors: spawn.errors.clone(),
         marks: tree::marks(&spawn.environment),
         note: spawn.note.clone(),
         cgroup: cgroup.map(Path::to_owned),

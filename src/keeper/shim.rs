@@ -254,22 +254,31 @@ fn failed<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> Shim
     move |error| ShimReport { step: step.into(), cause: plain(error.into()) }
 }
 
-/// Makes `/dev/null` stdin and the named pipe stdout and stderr. It is opened for reading as well, so that writing
+/// Makes `/dev/null` stdin and the named pipe stdout and stderr, unless that has one of its own. It is opened for reading as well, so that writing
 /// neither waits for a reader nor ends with SIGPIPE when the reader is replaced.
 fn connect_output(spawn: &SpawnOrder, identity: &Identity) -> Result<(), ShimReport> {
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(failed("open /dev/null"))?;
     rustix::stdio::dup2_stdin(&null).map_err(failed("open /dev/null"))?;
     let step = || format!("open output {}", spawn.output.display());
-    let output = rustix::fs::open(&spawn.output, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .map_err(failed(step()))?;
+    let output = open_pipe(&spawn.output, identity)?;
+    rustix::stdio::dup2_stdout(&output).map_err(failed(step()))?;
+    let (errors, step) = match &spawn.errors {
+        Some(path) => (open_pipe(path, identity)?, format!("open output {}", path.display())),
+        None => (output, step()),
+    };
+    rustix::stdio::dup2_stderr(&errors).map_err(failed(step))
+}
+
+fn open_pipe(path: &Path, identity: &Identity) -> Result<OwnedFd, ShimReport> {
+    let step = || format!("open output {}", path.display());
+    let pipe =
+        rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(failed(step()))?;
     if identity.uid.is_some() {
         // Without it the program could not open /dev/stdout anew.
-        fchown(&output, identity.uid, identity.gid).map_err(failed(step()))?;
+        fchown(&pipe, identity.uid, identity.gid).map_err(failed(step()))?;
     }
-    rustix::stdio::dup2_stdout(&output).map_err(failed(step()))?;
-    rustix::stdio::dup2_stderr(&output).map_err(failed(step()))?;
-    Ok(())
+    Ok(pipe)
 }
 
 /// Gives the socket over which it says how it is to the program's user.

@@ -21,7 +21,9 @@ impl Dress {
             Format::Prefixed => Self::Prefix(format!("{} {label} | ", time(wall_seconds)).into_bytes()),
             Format::Json => {
                 let (time, program, process) = (time(wall_seconds), quoted(&source.program), quoted(label));
-                let head = format!("{{\"time\":\"{time}\",\"program\":{program},\"process\":{process}");
+                let stream = if source.is_errors { ",\"stream\":\"stderr\"" } else { "" };
+                let head =
+                    format!("{{\"time\":\"{time}\",\"program\":{program},\"process\":{process}{stream}");
                 Self::Json(head.into_bytes())
             }
         }
@@ -81,19 +83,23 @@ mod tests {
     use super::*;
     use crate::logs::source::{Keeping, Sink};
 
-    fn dressed(format: Format, text: &[u8]) -> Vec<u8> {
-        let source = Source {
+    fn source(format: Format) -> Source {
+        Source {
             incarnation: crate::core::ids::Incarnation(1),
             pipe: "pipe".into(),
+            is_errors: false,
             program: "orders".into(),
             label: "orders:3".into(),
             sink: Sink::Stdout,
             awaited: None,
             format,
             keeping: Keeping::default(),
-        };
+        }
+    }
+
+    fn dressed(format: Format, text: &[u8]) -> Vec<u8> {
         let mut line = Vec::new();
-        Dress::of(&source, 1_795_400_000.5).put(text, &mut line);
+        Dress::of(&source(format), 1_795_400_000.5).put(text, &mut line);
         line
     }
 
@@ -104,6 +110,15 @@ mod tests {
         assert_eq!(dressed(Format::Prefixed, b"a"), b"2026-11-23T02:13:20.500Z orders:3 | a\n");
         let json = r#"{"time":"2026-11-23T02:13:20.500Z","program":"orders","process":"orders:3","line":"a \"b\" \t\u001b[0m"}"#;
         assert_eq!(dressed(Format::Json, b"a \"b\" \t\x1b[0m"), format!("{json}\n").into_bytes());
+    }
+
+    #[test]
+    fn json_says_which_lines_are_of_stderr_where_that_is_known() {
+        let source = Source { is_errors: true, ..source(Format::Json) };
+        let mut line = Vec::new();
+        Dress::of(&source, 1_795_400_000.5).put(b"a", &mut line);
+        let expected = r#"{"time":"2026-11-23T02:13:20.500Z","program":"orders","process":"orders:3","stream":"stderr","line":"a"}"#;
+        assert_eq!(String::from_utf8(line).unwrap(), format!("{expected}\n"));
     }
 
     #[test]

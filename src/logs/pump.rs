@@ -309,6 +309,8 @@ impl Engine {
                     (self.equipment.events)(event);
                 }
             }
+            // A life from before its program had it so, or one that an older keeper has started.
+            Err(error) if source.is_errors && error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.tell_unreadable(&source, &error),
         }
     }
@@ -357,7 +359,9 @@ impl Engine {
     }
 
     fn say(&mut self, source: &Source, text: String) {
-        let of_process = |stream: &Stream| stream.source.label == source.label && stream.has_more();
+        let of_process = |stream: &Stream| {
+            stream.source.label == source.label && !stream.source.is_errors && stream.has_more()
+        };
         match self.streams.iter_mut().rev().find(|(_, stream)| of_process(stream)) {
             Some((token, stream)) => {
                 let token = *token;

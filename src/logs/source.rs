@@ -15,6 +15,9 @@ pub struct Source {
     pub incarnation: Incarnation,
     /// The named pipe; the keeper holds it open.
     pub pipe: PathBuf,
+    /// Whether it is the stderr of a process that has a pipe for that; a life that turns out to have none prints all into
+    /// its other one.
+    pub is_errors: bool,
     /// The program, for JSON and for the count of what was dropped.
     pub program: String,
     /// The process as people know it, for prefixes: `orders:3`.
@@ -52,7 +55,8 @@ pub enum Format {
     Labelled,
     /// `2026-11-23T03:00:00.123Z orders:3 | text`
     Prefixed,
-    /// `{"time":"..","program":"orders","process":"orders:3","line":"text"}`
+    /// `{"time":"..","program":"orders","process":"orders:3","line":"text"}`, with `"stream":"stderr"` before the line
+    /// where that is known.
     Json,
 }
 

@@ -80,7 +80,17 @@ pub(super) fn source(number: u64, pipe: PathBuf, sink: Sink, max_size: u64, keep
     let keeping = Keeping { max_size, keep, ..Keeping::default() };
     let format = if sink == Sink::Stdout { Format::Labelled } else { Format::Raw };
     let program = "orders".to_owned();
-    Source { incarnation: Incarnation(number), pipe, program, label, sink, format, keeping, awaited: None }
+    Source {
+        incarnation: Incarnation(number),
+        pipe,
+        is_errors: false,
+        program,
+        label,
+        sink,
+        format,
+        keeping,
+        awaited: None,
+    }
 }
 
 /// The content of a log with its rotated files, the oldest first.

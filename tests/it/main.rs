@@ -28,6 +28,7 @@ mod hooks;
 mod keeper;
 mod management;
 mod output;
+mod output_stderr;
 mod readiness;
 mod recycling;
 mod rollouts;

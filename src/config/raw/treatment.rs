@@ -140,12 +140,16 @@ pub(in crate::config) struct Recycle {
 /// Where output goes.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-not-yet" = ["stderr"]))]
 pub(in crate::config) struct Log {
     /// A file for all processes of the program, or `stdout` for Leveret's own output; `/dev/stdout` and `/dev/stderr`
     /// mean the same as `stdout`. Without it, a file per process in the state directory.
     #[schemars(schema_with = "leaves::text")]
     pub(in crate::config) path: Option<PathBuf>,
+    /// Where stderr goes, if it is not to go with the rest: a file for all processes of the program; `separate` for a file per
+    /// process in the state directory, `PROGRAM.SLOT.stderr.log`; or `stdout` for Leveret's own output. The other keys hold for it as
+    /// well. Setting or leaving it out replaces the processes.
+    #[schemars(schema_with = "leaves::text", extend("examples" = ["separate"]))]
+    pub(in crate::config) stderr: Option<PathBuf>,
     /// The size at which a file is rotated; 0 never rotates.
     #[schemars(schema_with = "leaves::size", extend("default" = "50MiB"))]
     pub(in crate::config) max_size: Option<u64>,

@@ -75,7 +75,7 @@ programs:
     restart: {policy: on-failure, codes: {0: recycle, 75: stay-down}}
     backoff: {initial: 0s, max: 5s, reset_after: 1m, give_up_after: 4}
     stop: {signal: QUIT, to: group}
-    log: {path: logs/web.log, keep: 0, max_age: 1d, compress: true, format: prefixed}
+    log: {path: logs/web.log, stderr: separate, keep: 0, max_age: 1d, compress: true, format: prefixed}
   orders:
     command: for i in 1 2; do echo $${i}; done
     shell: true
@@ -143,6 +143,7 @@ programs:
     assert_eq!(web.stop, stop);
     let log = LogSpec {
         to: LogTarget::File(base.join("logs/web.log")),
+        stderr: Some(LogTarget::PerProcess),
         max_size: 1_000_000_000,
         max_age: Some(Duration::from_secs(86_400)),
         keep: 0,

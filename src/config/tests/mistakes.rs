@@ -220,8 +220,6 @@ fn unknown_keys_get_the_nearest_known_one_or_the_one_that_others_call_so() {
 fn features_to_come_are_refused_and_never_silently_accepted() {
     let found = wrong("programs:\n  a: {command: x, uses: {b: 1}}\n");
     assert_eq!(found, ["2:19 programs.a.uses: `uses` is not supported yet"]);
-    let found = wrong("programs: {a: {command: x, log: {stderr: err.log}}}\n");
-    assert!(found.len() == 1 && found[0].ends_with("`stderr` is not supported yet"), "{found:?}");
     for key in ["prefetch", "concurrency", "queues", "observe", "floors", "rate", "ordered", "share"] {
         let found = wrong(&format!(
             "brokers: {{b: amqp://h}}\nprograms: {{a: {{command: x, scale: {{queue: q, wait: 1s, max: 2, {key}: 1}}}}}}\n"

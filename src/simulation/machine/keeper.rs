@@ -586,7 +586,14 @@ fn described(incarnation: Incarnation, child: &Child) -> InventoryProcess {
         },
     };
     let output = std::path::PathBuf::from("pipe");
-    InventoryProcess { incarnation, output, note: child.note.clone(), state, adopted: child.is_adopted }
+    InventoryProcess {
+        incarnation,
+        output,
+        errors: None,
+        note: child.note.clone(),
+        state,
+        adopted: child.is_adopted,
+    }
 }
 
 /// Whose life a fact is about.
