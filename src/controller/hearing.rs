@@ -19,7 +19,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::remembered::Remembered;
 use crate::core::ids::Incarnation;
-use crate::core::readiness::Voice;
+use crate::core::readiness::{Extension, Voice};
 use crate::core::time::Time;
 use crate::sys::clock;
 use crate::sys::notify::{MESSAGE_BYTES_MAX, Message, parse};
@@ -260,7 +260,7 @@ impl Ears {
             *until = clock::now() + *watchdog;
         }
         let voice = self.voices.entry(incarnation).or_default();
-        let (is_new, is_urgent) = add(voice, message);
+        let (is_new, is_urgent) = add(voice, message, clock::now());
         let remembered = if is_new { self.remembered.write(incarnation, voice) } else { Ok(()) };
         if is_new {
             self.news.insert(incarnation);
@@ -312,12 +312,15 @@ impl Ears {
 }
 
 /// Adds a message to what a process has said; says whether that changed anything, and whether somebody waits for it.
-fn add(voice: &mut Voice, message: Message) -> (bool, bool) {
+fn add(voice: &mut Voice, message: Message, now: Time) -> (bool, bool) {
     let before = voice.clone();
     voice.ready |= message.ready;
     voice.stopping |= message.stopping;
     voice.busy = message.busy.or(voice.busy);
     voice.hung |= message.hung;
+    if let Some(extend) = message.extend {
+        voice.extension = Some(Extension { at: now, until: now + extend });
+    }
     if let Some(status) = message.status {
         voice.status = (!status.is_empty()).then_some(status);
     }

@@ -170,8 +170,28 @@ pub struct Voice {
     /// It did not feed its watchdog in time, or said `WATCHDOG=trigger`.
     #[serde(default)]
     pub hung: bool,
+    /// `EXTEND_TIMEOUT_USEC=`: it asks for more time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<Extension>,
     /// `STATUS=`: one line for people.
     pub status: Option<String>,
+}
+
+/// More time for what a process was at when it asked for it: to become ready, to end, or its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// When it asked.
+    pub at: Time,
+    /// Until when it is given time.
+    pub until: Time,
+}
+
+impl Extension {
+    /// A limit of something that began at `since`: never sooner than it was, and not before the time that is asked for. What
+    /// was asked for before that began was about something else.
+    pub fn extend(asked: Option<&Self>, since: Time, limit: Time) -> Time {
+        asked.filter(|asked| asked.at >= since).map_or(limit, |asked| limit.max(asked.until))
+    }
 }
 
 /// Why a process that lives is of no use and is started again.

@@ -12,7 +12,7 @@ use super::event::RestartReason;
 use super::hooks::{Errand, Moment};
 use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::observed::{BrokerHealth, Main, Phase, Slot, StopCause, StopManners};
-use super::readiness::ReadyBy;
+use super::readiness::{Extension, ReadyBy};
 use super::restart::Excuse;
 use super::runs::Runs;
 use super::schedule::Wall;
@@ -407,9 +407,11 @@ impl Program {
 
     /// When a process that is not ready has failed. What it said while nobody listened has to be heard before, so nobody
     /// who was not awake for a moment says so.
-    pub fn ready_by(&self, main: &Main, awake_since: Time) -> Option<Time> {
+    pub fn ready_by(&self, slot: &Slot, main: &Main, awake_since: Time) -> Option<Time> {
         let timeout = self.spec.ready.as_ref()?.timeout?;
-        Some((main.started_at + timeout).max(awake_since + LISTENS_FIRST))
+        let asked = slot.voice().and_then(|voice| voice.extension.as_ref());
+        let limit = Extension::extend(asked, main.started_at, main.started_at + timeout);
+        Some(limit.max(awake_since + LISTENS_FIRST))
     }
 
     /// The consumers as the engine wants to know them.

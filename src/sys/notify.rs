@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Mode, chmod};
 use rustix::io::Errno;
@@ -27,6 +28,9 @@ pub const WATCHDOG_VARIABLE: &str = "WATCHDOG_USEC";
 /// The environment variable that says which process that is.
 pub const WATCHDOG_PID_VARIABLE: &str = "WATCHDOG_PID";
 
+/// The longest time that one message may ask for.
+const EXTENSION_MOST: Duration = Duration::from_hours(24);
+
 /// What one message says; what it does not mention is absent or false.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
@@ -40,6 +44,8 @@ pub struct Message {
     pub alive: bool,
     /// `WATCHDOG=trigger`.
     pub hung: bool,
+    /// `EXTEND_TIMEOUT_USEC=`: so long what it is at just now may take at least, from this message on.
+    pub extend: Option<Duration>,
     /// `STATUS=`, one line without control characters; empty where it takes back what it said.
     pub status: Option<String>,
 }
@@ -54,11 +60,18 @@ pub fn parse(bytes: &[u8]) -> Message {
             Some(("BUSY", busy @ ("0" | "1"))) => message.busy = Some(busy == "1"),
             Some(("WATCHDOG", "1")) => message.alive = true,
             Some(("WATCHDOG", "trigger")) => message.hung = true,
+            Some(("EXTEND_TIMEOUT_USEC", text)) => message.extend = extension(text),
             Some(("STATUS", text)) => message.status = Some(one_line(text)),
             Some(_) | None => {}
         }
     }
     message
+}
+
+/// A time in microseconds, where it is one; nothing and for ever mean nothing, as for systemd.
+fn extension(text: &str) -> Option<Duration> {
+    let micros = text.trim().parse().ok().filter(|micros| ![0, u64::MAX].contains(micros))?;
+    Some(Duration::from_micros(micros).min(EXTENSION_MOST))
 }
 
 fn one_line(text: &str) -> String {
@@ -114,6 +127,16 @@ mod tests {
             [Some(true), Some(true), Some(false)]
         );
         assert_eq!(parse(b"\xff\xfe=1\n\n=\n"), Message::default());
+    }
+
+    #[test]
+    fn an_extension_is_a_number_of_microseconds_and_never_for_ever() {
+        let of = |text: &str| parse(format!("EXTEND_TIMEOUT_USEC={text}").as_bytes()).extend;
+        assert_eq!(of("1500000"), Some(Duration::from_millis(1_500)));
+        assert_eq!(of("18446744073709551614"), Some(EXTENSION_MOST));
+        for nothing in ["0", "18446744073709551615", "infinity", "-1", "5s", ""] {
+            assert_eq!(of(nothing), None, "{nothing}");
+        }
     }
 
     #[test]

@@ -251,3 +251,41 @@ fn open_to_all(directory: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("the directory is ours");
 }
+
+/// Takes four seconds to become ready and four to end, and asks for the time before it takes it.
+const SLOW: &str = r#"
+import os, signal, socket, sys, time
+voice = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+say = lambda text: voice.sendto(text, os.environ["NOTIFY_SOCKET"])
+def end(*_):
+    say(b"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=ending")
+    time.sleep(4)
+    os._exit(7)
+signal.signal(signal.SIGTERM, end)
+say(b"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=beginning")
+time.sleep(4)
+say(b"READY=1\nSTATUS=here")
+while True:
+    signal.pause()
+"#;
+
+#[test]
+fn who_asks_for_more_time_to_begin_and_to_end_gets_it_also_from_the_next_controller() {
+    let directory = run::directory("slow");
+    let program = directory.join("slow.py");
+    fs::write(&program, SLOW).expect("the directory is ours");
+    let daemon = Daemon::start(&format!(
+        "programs:\n  slow: {{command: python3 {}, ready: {{notify: true, timeout: 2s}}, stop: {{timeout: 1s}}}}\n",
+        program.display()
+    ));
+    wait_says(&daemon, "slow", "beginning");
+    daemon.kill_controller();
+    wait_says(&daemon, "slow", "here");
+    assert_eq!(processes(&daemon.program("slow")).next().expect("there is one")["restarts"], 0);
+    let answer = daemon.api_post("/api/v1/programs/slow/stop", "");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    wait_says(&daemon, "slow", "ending");
+    daemon.kill_controller();
+    let slow = daemon.wait_process("slow", "stopped");
+    assert_eq!(text(&slow, "exit"), "exit code 7", "it was not killed");
+}

@@ -9,9 +9,9 @@ use crate::core::gap::Gap;
 use crate::core::machine::Machine;
 use crate::core::memory::Memory;
 use crate::core::observed::{Phase, StopCause};
-use crate::core::readiness::{BusyBy, ReadyBy, ReadySpec, Unfit, Voice, Work};
+use crate::core::readiness::{BusyBy, Extension, ReadyBy, ReadySpec, Unfit, Voice, Work};
 use crate::core::scenario::{Scenario, scaled, service, target};
-use crate::core::spec::{Backoff, Dependency, ProgramSpec, RestartPolicy, Until};
+use crate::core::spec::{Backoff, Dependency, ProgramSpec, RestartPolicy, StopSpec, StopStep, Until};
 use crate::core::time::Time;
 use crate::core::world::Limits;
 
@@ -91,6 +91,61 @@ fn one_that_is_not_ready_in_time_is_stopped_and_has_failed() {
     scene.wait(2.0);
     let program = scene.machine.world().programs.values().next().unwrap();
     assert_eq!(program.restarts[&RestartReason::NotReady], 1);
+}
+
+fn asks_for_time(scene: &Scenario, seconds: u64) -> Voice {
+    let until = scene.now + Duration::from_secs(seconds);
+    Voice { extension: Some(Extension { at: scene.now, until }), ..Voice::default() }
+}
+
+#[test]
+fn one_that_asks_for_more_time_to_become_ready_has_it_as_long_as_it_goes_on_to_ask() {
+    let mut scene = Scenario::new(vec![notify(service("web", 1))]);
+    scene.wait(5.0);
+    scene.say("web:0", asks_for_time(&scene, 10));
+    let said = "starting: waits until it says that it is ready (READY=1); stopped in 25s if not";
+    assert_eq!(scene.gap("web:0").as_deref(), Some(said), "it never has less than it had");
+    scene.wait(20.0);
+    scene.say("web:0", asks_for_time(&scene, 60));
+    scene.wait(50.0);
+    scene.say("web:0", asks_for_time(&scene, 60));
+    scene.wait(59.9);
+    assert!(matches!(scene.phase("web:0"), Phase::Starting(..)));
+    scene.wait(0.1);
+    let Phase::Stopping(_, _, stop) = scene.phase("web:0") else { panic!("{:?}", scene.phase("web:0")) };
+    assert_eq!(stop.cause, StopCause::Unfit(Unfit::NotReady));
+    scene.wait(9.9);
+    assert_eq!(scene.kills(), 0);
+    scene.wait(0.2);
+    assert_eq!(scene.kills(), 1, "what it asked for as it started is not for its end");
+}
+
+#[test]
+fn one_that_asks_for_more_time_to_end_has_it_from_the_next_signal_on() {
+    let mut web = notify(service("web", 1));
+    let step = StopStep { after: Duration::from_secs(5), signal: 3 };
+    web.stop = StopSpec { timeout: Duration::from_secs(10), then: vec![step], ..StopSpec::default() };
+    let mut scene = Scenario::new(vec![web]);
+    scene.say("web:0", says_ready());
+    scene.wait(60.0);
+    scene.edit(Edit::Stop(target("web"))).unwrap();
+    scene.wait(4.0);
+    let asks = asks_for_time(&scene, 60);
+    scene.say("web:0", asks.clone());
+    // Whatever else it says comes with what it said before.
+    scene.wait(1.0);
+    scene.say("web:0", Voice { status: Some("ending".into()), ..asks });
+    let nexts = |scene: &Scenario| {
+        scene.done.iter().filter(|command| matches!(command, Command::StopNext { .. })).count()
+    };
+    scene.wait(58.9);
+    assert_eq!((nexts(&scene), scene.kills()), (0, 0));
+    scene.wait(0.1);
+    assert_eq!((nexts(&scene), scene.kills()), (1, 0));
+    scene.wait(4.9);
+    assert_eq!(scene.kills(), 0, "the time between the last signal and the kill is as it was");
+    scene.wait(0.1);
+    assert_eq!(scene.kills(), 1);
 }
 
 #[test]

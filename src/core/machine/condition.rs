@@ -3,8 +3,8 @@
 use super::Machine;
 use crate::core::check::{Check, CheckFor};
 use crate::core::ids::{Incarnation, ProcessId};
-use crate::core::observed::{Phase, Slot};
-use crate::core::readiness::{AtWork, ReadyBy, Voice, Work};
+use crate::core::observed::{Phase, Slot, Stop};
+use crate::core::readiness::{AtWork, Extension, ReadyBy, Voice, Work};
 use crate::core::time::Time;
 use crate::core::world::Program;
 
@@ -17,6 +17,12 @@ impl Machine {
         let Some(condition) = slot.condition_mut(incarnation) else { return };
         let says_ready = voice.ready;
         condition.voice = voice;
+        let asked = condition.voice.extension;
+        if let (Phase::Stopping(life, _, stop), Some(asked)) = (&mut slot.phase, asked)
+            && life.incarnation == incarnation
+        {
+            extend(stop, asked);
+        }
         if says_ready && program.spec.ready.as_ref().is_some_and(|ready| ready.by == ReadyBy::Notify) {
             became_ready(program, process.slot, at);
         }
@@ -101,6 +107,16 @@ impl Machine {
             (CheckFor::Ready, Some(_)) => {}
         }
     }
+}
+
+/// A stop is given more time: the next signal, or the kill where none is left, does not come before that, and what follows
+/// moves with it. Heard again, also by another controller, it changes nothing more.
+fn extend(stop: &mut Stop, asked: Extension) {
+    let (Some(deadline), false) = (stop.deadline, stop.waits_for_hook) else { return };
+    let next = stop.step_due.unwrap_or(deadline);
+    let moved = Extension::extend(Some(&asked), stop.since, next).since(next);
+    stop.deadline = Some(deadline + moved);
+    stop.step_due = stop.step_due.map(|due| due + moved);
 }
 
 /// It is of use from now on, as something other than time tells.

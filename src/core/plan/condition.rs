@@ -17,7 +17,7 @@ impl Planner<'_> {
         slot: &Slot,
         main: &Main,
     ) -> Option<StopCause> {
-        let until = program.ready_by(main, self.world.awake_since);
+        let until = program.ready_by(slot, main, self.world.awake_since);
         let gap = match (&program.spec.ready, program.of_use_at(main)) {
             (Some(ready), None) => {
                 let awaited = match &ready.by {
