@@ -123,6 +123,17 @@ pub enum Trap {
     ExclusiveConsumer,
 }
 
+impl Trap {
+    /// What it is, as a sentence without its end.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Stream => "the queue is a stream, in which messages stay when they were consumed",
+            Self::SingleActiveConsumer => "the queue has one active consumer at a time, and others stand by",
+            Self::ExclusiveConsumer => "a consumer has the queue for itself, and others are refused",
+        }
+    }
+}
+
 /// Messages since the broker counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters {

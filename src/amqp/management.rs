@@ -4,6 +4,7 @@
 
 mod channels;
 mod figures;
+mod kinds;
 mod request;
 mod trouble;
 mod watch;
@@ -18,6 +19,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch as wishes;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(super) use kinds::read as read_kinds;
 
 use self::watch::Watch;
 use super::fact::Fact;

@@ -15,6 +15,7 @@ mod quarantine;
 mod reader;
 mod refusal;
 mod rounds;
+pub mod survey;
 mod watch;
 
 pub(crate) use dial::{Dial, DialError, Link};

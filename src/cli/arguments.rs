@@ -59,7 +59,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Check a configuration file
     ///
-    /// Prints every mistake with its line and exits with 2, or exits with 0. Nothing is started.
+    /// Prints every mistake with its line and exits with 2, or exits with 0. Nothing is started. With --live its brokers are asked
+    /// as well.
     Check(CheckArgs),
     /// What a running Leveret is asked.
     #[command(flatten)]
@@ -190,6 +191,10 @@ impl RunArgs {
 /// Of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
+    /// Also ask its brokers, once, what stands against it: queues that are missing or may not be read, kinds of queues, prefetch,
+    /// how long a message may be held, consumers of nobody in the file. Exits with 1 if there is anything
+    #[arg(long)]
+    pub(crate) live: bool,
     /// The configuration file; else leveret.yaml here, else /etc/leveret/leveret.yaml
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,

@@ -14,6 +14,7 @@ use super::console::{Colour, Console, Style};
 use super::detach::detach;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::live;
 use super::simulate::simulate;
 use crate::config::{self, settings::Settings};
 use crate::core::words;
@@ -122,6 +123,9 @@ fn check(
         Ok(settings) => {
             for warning in &settings.warnings {
                 console.note(format_args!("warning: {warning}"));
+            }
+            if arguments.live {
+                return conclude(live::check(&settings, &file, console), surroundings, console);
             }
             let count = words::count(settings.programs.len(), "program");
             let said = console.say(format_args!("{}: good, {count}", file.display()));
@@ -244,7 +248,7 @@ mod tests {
     fn check_exits_with_0_or_2() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut console = Console::for_tests(&mut out, &mut err);
-        let arguments = CheckArgs { file: Some("a.yaml".into()) };
+        let arguments = CheckArgs { live: false, file: Some("a.yaml".into()) };
         let good =
             check(&arguments, |_, _| Ok(fixture::settings("/run")), &Surroundings::default(), &mut console);
         let bad =

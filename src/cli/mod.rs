@@ -16,6 +16,7 @@ mod failure;
 #[cfg(test)]
 mod fixture;
 mod line;
+mod live;
 mod logs;
 mod patience;
 mod progress;

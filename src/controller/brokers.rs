@@ -170,7 +170,7 @@ impl Brokers {
         let of_queue =
             matches!(flow, Some(Err(NoFlow::AutomaticAcknowledgement))).then(|| AUTOMATIC.to_owned());
         let of_kind =
-            trap.map(|trap| format!("{}, so its depth is not answered with consumers", why_trapped(trap)));
+            trap.map(|trap| format!("{}, so its depth is not answered with consumers", trap.words()));
         by_itself.into_iter().chain(of_kind).chain(of_queue).collect()
     }
 
@@ -262,7 +262,7 @@ impl Brokers {
                         let (ready, consumers) = (*ready, *consumers);
                         seen.depth = Some(Depth { ready, consumers, at });
                         match seen.trap {
-                            Some(trap) => Observation::Lost { at, why: why_trapped(trap) },
+                            Some(trap) => Observation::Lost { at, why: trap.words() },
                             None => Observation::Sample { at, ready, consumers },
                         }
                     }
@@ -378,15 +378,7 @@ fn is_broker_wide(reading: &Reading) -> bool {
 }
 
 fn trapped(trap: Trap) -> String {
-    format!("{}, so its depth is not answered with consumers", why_trapped(trap))
-}
-
-fn why_trapped(trap: Trap) -> &'static str {
-    match trap {
-        Trap::Stream => "the queue is a stream, in which messages stay when they were consumed",
-        Trap::SingleActiveConsumer => "the queue has one active consumer at a time, and others stand by",
-        Trap::ExclusiveConsumer => "a consumer has the queue for itself, and others are refused",
-    }
+    format!("{}, so its depth is not answered with consumers", trap.words())
 }
 
 fn why_lost(reading: &Reading) -> &'static str {

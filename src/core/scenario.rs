@@ -45,7 +45,7 @@ pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
 }
 
 /// A scaled program on the queue of its own name.
-pub(super) fn scaled(name: &str, min: u32, max: u32) -> ProgramSpec {
+pub(crate) fn scaled(name: &str, min: u32, max: u32) -> ProgramSpec {
     let scale = ScaleSpec {
         broker: "default".into(),
         queue: name.into(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::process::children;
+use super::process::{all, children};
 
 /// The number of an open socket, unique on the machine while it is open.
 pub type Inode = u64;
@@ -40,6 +40,22 @@ pub fn of_tree(pid: i32) -> Vec<Inode> {
         waiting.extend(children(pid).unwrap_or_default());
     }
     inodes
+}
+
+/// The process that has each open socket: of several, which a fork has left with it, the first.
+///
+/// # Errors
+/// `/proc` cannot be read. Processes that may not be looked at are left out.
+pub fn holders() -> io::Result<BTreeMap<Inode, i32>> {
+    let mut holders = BTreeMap::new();
+    let mut pids = all()?;
+    pids.sort_unstable();
+    for pid in pids {
+        for inode in of_process(pid).unwrap_or_default() {
+            holders.entry(inode).or_insert(pid);
+        }
+    }
+    Ok(holders)
 }
 
 fn of_process(pid: i32) -> io::Result<Vec<Inode>> {

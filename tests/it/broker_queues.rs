@@ -6,7 +6,7 @@ use leveret::sys::clock;
 use serde_json::Value;
 
 use crate::support::daemon::Daemon;
-use crate::support::publish::{self, ExclusiveQueue};
+use crate::support::publish::{self, Held};
 use crate::support::rabbit::Rabbit;
 use crate::support::report::report;
 use crate::support::scaled::{Scaled, config};
@@ -27,7 +27,7 @@ fn a_missing_and_a_locked_queue_among_twenty_leave_the_others_read_in_every_roun
     for program in well {
         publish::declare_queue(&url, &program.queue);
     }
-    let lock = ExclusiveQueue::declare(&url, &locked.queue);
+    let lock = Held::exclusive_queue(&url, &locked.queue);
     let daemon = Daemon::start_with_environment(&config(&programs), &[("AMQP_URL", &url)]);
 
     let (missing_says, locked_says) = (

@@ -3,6 +3,7 @@
 mod broker_outage;
 mod broker_queues;
 mod broker_tls;
+mod check_live;
 mod cli;
 mod control;
 mod control_browser;

@@ -38,15 +38,7 @@ pub(super) async fn read(
 
 /// `None` where the first is no list of channels.
 fn all(channels: &Value, connections: &Value) -> Option<Vec<Channel>> {
-    let names: BTreeMap<&str, &str> = list(connections)
-        .into_iter()
-        .flatten()
-        .filter_map(|connection| {
-            let given =
-                [&connection["user_provided_name"], &connection["client_properties"]["connection_name"]];
-            Some((connection["name"].as_str()?, given.into_iter().find_map(Value::as_str)?))
-        })
-        .collect();
+    let names = connection_names(connections);
     let channel = |channel: &Value| {
         let connection = &channel["connection_details"];
         let name = connection["name"].as_str().and_then(|name| names.get(name));
@@ -62,12 +54,27 @@ fn all(channels: &Value, connections: &Value) -> Option<Vec<Channel>> {
     Some(list(channels)?.iter().map(channel).collect())
 }
 
+/// The names that clients gave their connections, by those that the broker gives them.
+pub(super) fn connection_names(connections: &Value) -> BTreeMap<&str, &str> {
+    let mut names = BTreeMap::new();
+    for connection in list(connections).into_iter().flatten() {
+        let given = [&connection["user_provided_name"], &connection["client_properties"]["connection_name"]];
+        if let (Some(name), Some(given)) =
+            (connection["name"].as_str(), given.into_iter().find_map(Value::as_str))
+        {
+            names.insert(name, given);
+        }
+    }
+    names
+}
+
 /// The entries, whether or not they come in pages.
-fn list(answer: &Value) -> Option<&Vec<Value>> {
+pub(super) fn list(answer: &Value) -> Option<&Vec<Value>> {
     answer.as_array().or_else(|| answer["items"].as_array())
 }
 
-fn peer(connection: &Value) -> Option<SocketAddr> {
+/// Where the connection of a channel comes from.
+pub(super) fn peer(connection: &Value) -> Option<SocketAddr> {
     let host: IpAddr = connection["peer_host"].as_str()?.parse().ok()?;
     let port = u16::try_from(connection["peer_port"].as_u64()?).ok()?;
     Some(SocketAddr::new(host.to_canonical(), port))

@@ -21,8 +21,13 @@ const COLUMNS: &str = "name,messages_ready,messages_unacknowledged,message_stats
 
 /// The path of a page of the queues that are asked for: just those, as long as their names fit into an address.
 pub(super) fn path(vhost: &str, queues: &BTreeSet<String>, page: u64) -> String {
+    path_with(COLUMNS, vhost, queues, page)
+}
+
+/// The same with other columns.
+pub(super) fn path_with(columns: &str, vhost: &str, queues: &BTreeSet<String>, page: u64) -> String {
     let vhost = encode(vhost);
-    let path = format!("/queues/{vhost}?columns={COLUMNS}&page={page}&page_size={PAGE_QUEUES}");
+    let path = format!("/queues/{vhost}?columns={columns}&page={page}&page_size={PAGE_QUEUES}");
     let names: Vec<String> = queues.iter().map(|queue| literally(queue)).collect();
     let filter = encode(&format!("^(?:{})$", names.join("|")));
     if filter.len() > FILTER_BYTES_MAX { path } else { format!("{path}&use_regex=true&name={filter}") }
@@ -85,7 +90,8 @@ fn told(item: &Value) -> Option<Told> {
     })
 }
 
-fn trap(item: &Value) -> Option<Trap> {
+/// Why more consumers would not empty the queue of an answer sooner.
+pub(super) fn trap(item: &Value) -> Option<Trap> {
     if item["type"] == "stream" {
         Some(Trap::Stream)
     } else if item["arguments"]["x-single-active-consumer"] == true {

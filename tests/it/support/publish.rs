@@ -7,12 +7,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
-    QueueDeleteOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ErrorKind};
 use leveret::sys::clock;
 use tokio::sync::oneshot;
 
@@ -54,6 +54,13 @@ pub(crate) fn declare_queue(url: &str, queue: &str) {
 pub(crate) fn declare_queue_for_one_consumer(url: &str, queue: &str) {
     let mut arguments = FieldTable::default();
     arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    declare(url, queue, arguments);
+}
+
+/// Declares a durable queue with an argument.
+pub(crate) fn declare_with(url: &str, queue: &str, argument: &str, value: AMQPValue) {
+    let mut arguments = FieldTable::default();
+    arguments.insert(argument.into(), value);
     declare(url, queue, arguments);
 }
 
@@ -136,41 +143,59 @@ pub(crate) fn wait_ready(url: &str, queue: &str, ready: u32) -> f64 {
     })
 }
 
-/// A queue that no other connection may use. It goes with this.
-pub(crate) struct ExclusiveQueue {
+/// A connection that is held open until this is dropped, with something on it.
+pub(crate) struct Held {
     /// Ends the thread that holds the connection.
     release: Option<oneshot::Sender<()>>,
     holder: Option<JoinHandle<()>>,
 }
 
-impl ExclusiveQueue {
-    /// Declares it, and holds it until this is dropped.
-    pub(crate) fn declare(url: &str, queue: &str) -> Self {
-        let (url, queue) = (url.to_owned(), queue.to_owned());
-        let (declared, is_declared) = std::sync::mpsc::channel();
+impl Held {
+    /// A queue that no other connection may use. It goes with this.
+    pub(crate) fn exclusive_queue(url: &str, queue: &str) -> Self {
+        let queue = queue.to_owned();
+        Self::hold(url, async move |channel: &Channel| {
+            let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+            let declared = channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await;
+            declared.expect("a queue can be declared");
+            None
+        })
+    }
+
+    /// A consumer without a prefetch, in this process, which takes whatever comes and does nothing with it.
+    pub(crate) fn consumer(url: &str, queue: &str) -> Self {
+        let queue = queue.to_owned();
+        Self::hold(url, async move |channel: &Channel| {
+            let (tag, options) = ("stranger".into(), BasicConsumeOptions::default());
+            let consumer =
+                channel.basic_consume(queue.as_str().into(), tag, options, FieldTable::default()).await;
+            Some(consumer.expect("the queue can be consumed"))
+        })
+    }
+
+    fn hold(url: &str, prepare: impl AsyncFnOnce(&Channel) -> Option<Consumer> + Send + 'static) -> Self {
+        let url = url.to_owned();
+        let (prepared, is_prepared) = std::sync::mpsc::channel();
         let (release, released) = oneshot::channel::<()>();
         let holder = std::thread::spawn(move || {
             // No limit here: it lasts as long as the test wants it to.
             runtime().block_on(async {
                 let connection = connect(&url).await.expect("the broker lets us in");
                 let channel = connection.create_channel().await.expect("the broker opens a channel");
-                let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-                channel
-                    .queue_declare(queue.as_str().into(), options, FieldTable::default())
-                    .await
-                    .expect("a queue can be declared");
-                declared.send(()).expect("the test waits for it");
-                // Either way the test has no use for the queue any more.
+                // A consumer ends when it is dropped.
+                let _consumer = prepare(&channel).await;
+                prepared.send(()).expect("the test waits for it");
+                // Either way the test has no use for it any more.
                 let _ = released.await;
                 close(connection).await;
             });
         });
-        is_declared.recv_timeout(LIMIT).expect("the queue is declared in time");
+        is_prepared.recv_timeout(LIMIT).expect("it is there in time");
         Self { release: Some(release), holder: Some(holder) }
     }
 }
 
-impl Drop for ExclusiveQueue {
+impl Drop for Held {
     fn drop(&mut self) {
         drop(self.release.take());
         let ended = self.holder.take().map(JoinHandle::join);

@@ -1,0 +1,78 @@
+//! Which process of this machine holds which connection, and of which program it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+
+use crate::sys::process;
+use crate::sys::sockets::{self, Inode};
+
+/// Who has which socket open at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    connections: BTreeMap<SocketAddr, Inode>,
+    by_socket: BTreeMap<Inode, i32>,
+}
+
+/// Where the other end of a connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// A process of this machine.
+    Process {
+        pid: i32,
+        /// Its program, if a Leveret started it or one of those that it descends from.
+        program: Option<String>,
+        /// What it was started as, for people.
+        command: String,
+    },
+    /// This machine, and nobody that can be looked at.
+    Unseen,
+    /// Another machine, a container, or something in between.
+    Elsewhere,
+}
+
+impl Holders {
+    /// As it is now. What cannot be read is not known.
+    pub(super) fn now() -> Self {
+        let connections = sockets::connections().unwrap_or_default();
+        let by_socket = sockets::holders().unwrap_or_default();
+        Self { connections, by_socket }
+    }
+
+    /// Who is at the end of a connection that a broker sees at this address.
+    pub(super) fn of(&self, peer: SocketAddr) -> Holder {
+        let Some(socket) = self.connections.get(&peer) else { return Holder::Elsewhere };
+        let Some(pid) = self.by_socket.get(socket).copied() else { return Holder::Unseen };
+        let program = process::environ_value(pid, "LEVERET_PROGRAM").ok().flatten();
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).trim_end_matches('\0').replace('\0', " ");
+        Holder::Process {
+            pid,
+            program: program.and_then(|program| program.into_string().ok()),
+            command: command.chars().filter(|c| !c.is_control()).take(COMMAND_CHARACTERS_MAX).collect(),
+        }
+    }
+}
+
+/// How much of a command is shown.
+const COMMAND_CHARACTERS_MAX: usize = 60;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_is_that_of_the_process_that_holds_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let holders = Holders::now();
+        let Holder::Process { pid, command, .. } = holders.of(stream.local_addr().unwrap()) else {
+            panic!("it is ours");
+        };
+        assert_eq!(pid, std::process::id() as i32);
+        assert!(!command.is_empty());
+        assert_eq!(holders.of("192.0.2.1:5".parse().unwrap()), Holder::Elsewhere);
+    }
+}
