@@ -26,7 +26,7 @@ pub(crate) struct Leveret {
     /// Goes when the daemon has ended.
     _runtime: TempDir,
     /// Dropped after the daemon, which is connected to it.
-    _broker: DemoBroker,
+    _broker: Option<DemoBroker>,
 }
 
 impl Leveret {
@@ -44,20 +44,33 @@ impl Leveret {
         let broker = DemoBroker::start()?;
         let file = directory.join("leveret.yaml");
         fs::write(&file, configuration(&directory, runtime.path(), &broker.broker.url(), sleep, count))?;
-        let mut command = Command::new(binary);
-        without_leveret(&mut command).args(["run", "-c"]).arg(&file);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(directory.join("stderr"))?);
-
         let begun = clock::now();
-        let daemon = Daemon::start(&mut command)?;
+        let daemon = daemon(binary, &directory, &file)?;
         let started = wait_for_sleepers(daemon.pid(), count, LIMIT);
         let took = clock::now().since(begun);
         started.with_context(|| fs::read_to_string(directory.join("stderr")).unwrap_or_default())?;
 
         let socket = runtime.path().join("leveret.sock");
-        let leveret = Self { daemon, socket, _runtime: runtime, _broker: broker };
+        let leveret = Self { daemon, socket, _runtime: runtime, _broker: Some(broker) };
         leveret.wait_for_broker()?;
         Ok((leveret, took))
+    }
+
+    /// Starts one with these programs and brokers, without a broker of its own.
+    pub(crate) fn start_with(binary: &Path, parent: &Path, name: &str, yaml: &str) -> Result<Self> {
+        let directory = parent.join(format!("leveret-{name}"));
+        fs::create_dir(&directory)?;
+        let runtime = runtime_directory(&directory)?;
+        let file = directory.join("leveret.yaml");
+        fs::write(&file, head(&directory, runtime.path()) + yaml)?;
+        let daemon = daemon(binary, &directory, &file)?;
+        let socket = runtime.path().join("leveret.sock");
+        let deadline = clock::now() + LIMIT;
+        while !socket.exists() {
+            within(deadline, "Leveret does not start")?;
+            super::outside::pause(Duration::from_millis(20));
+        }
+        Ok(Self { daemon, socket, _runtime: runtime, _broker: None })
     }
 
     fn wait_for_broker(&self) -> Result<()> {
@@ -78,6 +91,11 @@ impl Leveret {
         let answer = http::ask(&self.socket, "GET", path, "application/json", "")?;
         let (_, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
         Ok(serde_json::from_str(body)?)
+    }
+
+    /// What is at this path, as it is.
+    pub(crate) fn get_text(&self, path: &str) -> Result<String> {
+        http::ask(&self.socket, "GET", path, "text/plain", "")
     }
 
     /// Has the API do something.
@@ -117,8 +135,20 @@ fn runtime_directory(otherwise: &Path) -> Result<TempDir> {
     Ok(tempfile::Builder::new().prefix("leveret-bench-").tempdir_in(parent)?)
 }
 
+fn daemon(binary: &Path, directory: &Path, file: &Path) -> Result<Daemon> {
+    let mut command = Command::new(binary);
+    without_leveret(&mut command).args(["run", "-c"]).arg(file);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(directory.join("stderr"))?);
+    Daemon::start(&mut command)
+}
+
+fn head(directory: &Path, runtime: &Path) -> String {
+    let (directory, runtime) = (directory.display(), runtime.display());
+    format!("listen: 127.0.0.1:0\nstate_dir: {directory}/state\nruntime_dir: {runtime}\n")
+}
+
 fn configuration(directory: &Path, runtime: &Path, url: &str, sleep: &Path, count: usize) -> String {
-    let (directory, runtime, sleep) = (directory.display(), runtime.display(), sleep.display());
+    let (head, sleep) = (head(directory, runtime), sleep.display());
     let counts = (0..count).step_by(PROGRAM_MAX).map(|begun| (count - begun).min(PROGRAM_MAX));
     let sleepers: String = counts
         .enumerate()
@@ -132,9 +162,7 @@ fn configuration(directory: &Path, runtime: &Path, url: &str, sleep: &Path, coun
         })
         .collect();
     format!(
-        "listen: 127.0.0.1:0\n\
-         state_dir: {directory}/state\n\
-         runtime_dir: {runtime}\n\
+        "{head}\
          brokers: {{default: \"{url}\"}}\n\
          programs:\n\
          {sleepers}\

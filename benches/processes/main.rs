@@ -1,11 +1,13 @@
 //! `make bench`: a thousand processes under Leveret, beside a bare spawn loop and, where they are installed, supervisord
-//! and circus, in one run; how the figures grow from 100 processes to 5,000; and how soon a replaced controller answers.
+//! and circus, in one run; how the figures grow from 100 processes to 5,000; how soon a replaced controller answers; and what
+//! reading 1,000 queues each second costs.
 //! It measures from outside what a user would notice, prints tables, and leaves nothing behind.
 //!
 //! The machine is never quiet and never the same, so the ratios count more than the figures. docs/performance.md says
 //! what each row means.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is what a bench is for")]
 
+mod broker;
 mod circus;
 mod daemon;
 mod execs;
@@ -14,6 +16,7 @@ mod http;
 mod leveret_run;
 mod measure;
 mod outside;
+mod queues;
 mod replaced;
 mod supervisord;
 mod table;
@@ -84,7 +87,10 @@ impl Bench {
 
     fn run(&self) -> Result<()> {
         println!("{}", outside::machine()?);
-        println!("measuring; this takes about five minutes");
+        if std::env::var_os("LEVERET_BENCH_ONLY").is_some_and(|part| part == "queues") {
+            return self.queues();
+        }
+        println!("measuring; this takes about six minutes");
         let replaced = self.replaced()?;
         let thousand = self.size(PROCESSES, ROUNDS)?;
         let floor = floor::respawn(&self.sleep)?;
@@ -93,6 +99,13 @@ impl Bench {
         let mut sizes = vec![self.size(SMALL, 1)?, thousand];
         sizes.extend(self.large()?);
         print!("\n{}", table::growth(&sizes));
+        println!();
+        self.queues()
+    }
+
+    /// The part about queues, which is also to be had alone.
+    fn queues(&self) -> Result<()> {
+        print!("{}", queues::measure(&self.binary, self.directory.path())?);
         println!("{}; it took {} s", outside::load()?, self.elapsed().as_secs());
         Ok(())
     }

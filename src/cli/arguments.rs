@@ -526,7 +526,7 @@ mod tests {
             "import supervisord.conf",
             "simulate",
             "simulate a.csv --workload step",
-            "simulate --workload twenty-queues",
+            "simulate --workload thirty-queues",
             "simulate a.csv --wait 5",
             "simulate a.csv --seeds 0",
             "start a --no-wait --timeout 5s",

@@ -93,8 +93,9 @@ fn now(program: &ProgramView) -> Vec<String> {
             .unwrap_or_default();
         lines.push(pair("wait goal", &format!("{}{predicted}", seconds(goal))));
     }
+    let consumed = program.queues.iter().filter(|queue| !queue.observed).count();
     for queue in &program.queues {
-        lines.push(pair("queue", &read(queue)));
+        lines.push(pair("queue", &read(queue, consumed > 1)));
         lines.extend(queue.remarks.iter().map(|remark| pair("beware", remark)));
     }
     lines
@@ -137,18 +138,26 @@ fn held(hold: &HoldView) -> String {
     format!("{}, set by {}, {end}", processes(hold.processes as usize), hold.by)
 }
 
-fn read(queue: &QueueView) -> String {
+fn read(queue: &QueueView, is_one_of_several: bool) -> String {
     let known = |name: &str, value: Option<u64>| value.map(|value| format!("{value} {name}"));
     let mut parts: Vec<String> = [
         known("ready", queue.ready),
         known("unacknowledged", queue.unacked),
         known(if queue.consumers == Some(1) { "consumer" } else { "consumers" }, queue.consumers),
         queue.polling.then(|| "its workers poll".to_owned()),
+        queue.observed.then(|| "only observed".to_owned()),
         queue.age_seconds.map(|age| format!("read {} ago", seconds(age))),
+        queue.wait_goal_seconds.filter(|_| is_one_of_several).map(|goal| {
+            match queue.wait_predicted_seconds {
+                Some(predicted) => format!("wait about {}, goal {}", seconds(predicted), seconds(goal)),
+                None => format!("wait goal {}", seconds(goal)),
+            }
+        }),
     ]
     .into_iter()
     .flatten()
     .collect();
+    parts.extend(queue.starved_by.as_ref().map(|by| format!("starved by {by}, which comes first")));
     parts.extend(queue.error.clone());
     if parts.is_empty() {
         parts.push("not read yet".to_owned());
@@ -162,7 +171,12 @@ fn latest(decision: &DecisionView) -> Vec<String> {
         pair("outcome", &format!("{}, from {} to {}", decision.direction, decision.from, decision.to)),
         pair("limited by", &decision.limit),
     ];
+    lines.extend(decision.decided_by.iter().map(|queue| pair("decided by", queue)));
     lines.extend(numbers(&decision.inputs));
+    for queue in &decision.queues {
+        lines.push(format!("of {}", queue.queue));
+        lines.extend(numbers(&queue.inputs).into_iter().map(|line| format!("  {line}")));
+    }
     lines
 }
 
@@ -214,6 +228,7 @@ mod tests {
             reason: reason.to_owned(),
             limit: "none".to_owned(),
             inputs: [("ready".to_owned(), 120.0), ("arrivals_per_second".to_owned(), 12.34)].into(),
+            ..DecisionView::default()
         };
         let death = |cause: &str, count, last_seconds_ago| DeathView {
             cause: cause.to_owned(),
@@ -283,15 +298,45 @@ Recent changes
     #[test]
     fn a_queue_that_was_not_read_says_why() {
         let mut queue = QueueView { queue: "q".to_owned(), broker: "b".to_owned(), ..QueueView::default() };
-        assert_eq!(read(&queue), "q at b: not read yet");
+        assert_eq!(read(&queue, false), "q at b: not read yet");
         queue.error = Some("the queue does not exist".to_owned());
-        assert_eq!(read(&queue), "q at b: the queue does not exist");
+        assert_eq!(read(&queue, false), "q at b: the queue does not exist");
+    }
+
+    #[test]
+    fn each_of_several_queues_has_its_goal_and_says_what_starves_it() {
+        let low = QueueView {
+            queue: "low".to_owned(),
+            broker: "b".to_owned(),
+            ready: Some(50),
+            wait_goal_seconds: Some(600.0),
+            wait_predicted_seconds: Some(900.0),
+            starved_by: Some("high".to_owned()),
+            ..QueueView::default()
+        };
+        let text = "low at b: 50 ready, wait about 15m, goal 10m, starved by high, which comes first";
+        assert_eq!(read(&low, true), text);
+        assert_eq!(read(&low, false), "low at b: 50 ready, starved by high, which comes first");
+        let failed = QueueView { observed: true, queue: "failed".to_owned(), wait_goal_seconds: None, ..low };
+        assert!(read(&failed, true).starts_with("failed at b: 50 ready, only observed"));
+        let decision = DecisionView {
+            decided_by: Some("high".to_owned()),
+            queues: vec![crate::controller::snapshot::DecisionOfQueueView {
+                queue: "low".to_owned(),
+                inputs: [("ready_messages".to_owned(), 50.0)].into(),
+                starved_by: None,
+            }],
+            ..DecisionView::default()
+        };
+        let lines = latest(&decision);
+        assert!(lines.contains(&"decided by  high".to_owned()), "{lines:?}");
+        assert_eq!(lines.last().map(String::as_str), Some("  ready_messages  50"));
     }
 
     #[test]
     fn one_is_told_as_one() {
         let queue = QueueView { consumers: Some(1), ..QueueView::default() };
-        assert!(read(&queue).contains("1 consumer") && !read(&queue).contains("consumers"));
+        assert!(read(&queue, false).contains("1 consumer") && !read(&queue, false).contains("consumers"));
         let hold =
             HoldView { processes: 1, ends_in_seconds: None, by: "page".to_owned(), ..HoldView::default() };
         assert_eq!(held(&hold), "1 process, set by page, lasts until `leveret auto`");

@@ -96,6 +96,7 @@ pub(crate) fn settings(runtime_dir: &str) -> Settings {
         socket: Default::default(),
         probe_interval: std::time::Duration::from_secs(1),
         shutdown_timeout: None,
+        budgets: Vec::new(),
         brokers: Vec::new(),
         programs: Vec::new(),
         warnings: vec!["a directory is missing".to_owned()],

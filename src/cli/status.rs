@@ -182,6 +182,10 @@ fn notices(snapshot: &Snapshot, style: Style) -> Vec<String> {
         notices.push(format!("Broker {} ({}) is {}{why}", broker.name, broker.url, broker.state));
     }
     let mut lines: Vec<String> = notices.iter().map(|notice| style.paint(Colour::Yellow, notice)).collect();
+    if !snapshot.budgets.is_empty() {
+        let used: Vec<&str> = snapshot.budgets.iter().map(|budget| budget.sentence.as_str()).collect();
+        lines.push(style.paint(Colour::Dim, &format!("In use: {}", used.join(", "))));
+    }
     if !lines.is_empty() {
         lines.push(String::new());
     }

@@ -108,9 +108,14 @@ impl Check<'_> {
     }
 
     fn required(&mut self, entries: &[Entry], schema: &Schema, spot: &Spot<'_>) {
-        for key in strings(schema.get("required")).filter(|_| !self.lacks_base) {
-            let written = entries.iter().any(|entry| entry.key == key && !is_left_out(&entry.value));
-            if !written {
+        let is_written =
+            |key: &str| entries.iter().any(|entry| entry.key == key && !is_left_out(&entry.value));
+        let instead = schema.get("x-required-without").and_then(Schema::as_object).into_iter().flatten();
+        let instead =
+            instead.filter(|(other, _)| !is_written(other)).flat_map(|(_, keys)| strings(Some(keys)));
+        let all = instead.chain(strings(schema.get("required")));
+        for key in all.filter(|_| !self.lacks_base) {
+            if !is_written(key) {
                 let property = &schema["properties"][key];
                 let example = &property["examples"][0];
                 let example = example.as_str().map_or_else(|| example.to_string(), str::to_owned);

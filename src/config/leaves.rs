@@ -38,6 +38,7 @@ pub(super) enum Leaf {
     Variable,
     HostName,
     ExitCode,
+    Rate,
     CountLimit,
     SizeLimit,
     TimeLimit,
@@ -61,6 +62,7 @@ impl Leaf {
             "variable" => Some(Self::Variable),
             "host name" => Some(Self::HostName),
             "exit code" => Some(Self::ExitCode),
+            "rate" => Some(Self::Rate),
             "limit of a count" => Some(Self::CountLimit),
             "limit of a size" => Some(Self::SizeLimit),
             "limit of time" => Some(Self::TimeLimit),
@@ -81,6 +83,7 @@ impl Leaf {
             Self::Variable => "the name of an environment variable",
             Self::HostName => "a host name as in leveret.example.org",
             Self::ExitCode => "an exit code from 0 to 255",
+            Self::Rate => "a rate as in 10/s, 600/m or 1000/h",
             Self::CountLimit => "a number, `unlimited`, or `{soft: .., hard: ..}`",
             Self::SizeLimit => "a size as in 50MiB, `unlimited`, or `{soft: .., hard: ..}`",
             Self::TimeLimit => "a duration in whole seconds, `unlimited`, or `{soft: .., hard: ..}`",
@@ -109,6 +112,7 @@ impl Leaf {
             Self::Variable => read_variable(text),
             Self::HostName => read_host_name(text),
             Self::ExitCode => read_exit_code(text),
+            Self::Rate => read_rate(text),
             Self::CountLimit | Self::SizeLimit | Self::TimeLimit => self.read_limit(text),
         }
     }
@@ -138,7 +142,8 @@ impl Leaf {
             | Self::Name
             | Self::Variable
             | Self::HostName
-            | Self::ExitCode => match text.parse::<u64>() {
+            | Self::ExitCode
+            | Self::Rate => match text.parse::<u64>() {
                 Ok(number) => Ok(number.into()),
                 Err(_) => Err(refusal("this is a whole number, or `unlimited`")),
             },
@@ -206,6 +211,23 @@ fn read_exit_code(text: &str) -> Result<Value, Refusal> {
     }
 }
 
+/// Messages an hour.
+fn read_rate(text: &str) -> Result<Value, Refusal> {
+    let (number, an_hour) = match text.trim().rsplit_once('/') {
+        Some((number, "s")) => (number, 3_600),
+        Some((number, "m")) => (number, 60),
+        Some((number, "h")) => (number, 1),
+        Some(_) | None => return Err(refusal("this is a rate as in 10/s, 600/m or 1000/h")),
+    };
+    match number.parse::<u32>() {
+        Ok(0) => Err(refusal("nothing would ever be done at a rate of 0")),
+        Ok(number) => Ok((u64::from(number) * an_hour).into()),
+        Err(_) => {
+            Err(refusal("the number of a rate is whole, as in 10/s; for less than one a second use 30/m"))
+        }
+    }
+}
+
 /// A text that says something.
 pub(super) fn text(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1})
@@ -222,6 +244,11 @@ pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
         "type": "string", READS: "duration", "minLength": 1,
         "pattern": r"^[0-9][0-9. ]*(ms|s|m|h|[a-z ]+)"
     })
+}
+
+/// Messages in a time.
+pub(super) fn rate(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", READS: "rate", "minLength": 1, "pattern": "^[1-9][0-9]*/[smh]$"})
 }
 
 /// A size in bytes.
@@ -287,6 +314,15 @@ pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "propertyNames": {READS: "variable", "pattern": "^[^=]+$"},
         "additionalProperties": {"type": ["string", "number", "boolean"]}
+    })
+}
+
+/// How much of what has a name.
+pub(super) fn amounts(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": name(generator),
+        "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 1_000_000}
     })
 }
 
@@ -403,6 +439,11 @@ pub(super) fn stop_steps(generator: &mut SchemaGenerator) -> Schema {
 /// Whether decisions are carried out.
 pub(super) fn scale_mode(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["auto", "dry-run"]})
+}
+
+/// How consumers take from several queues.
+pub(super) fn order(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["strict", "fair"]})
 }
 
 /// What scaling prefers.

@@ -11,7 +11,7 @@ use super::problem::{Problem, Problems};
 use super::program::Surroundings;
 use super::settings::{Settings, SocketSettings};
 use super::source::{Source, path_in};
-use super::{broker, dependencies, directories, extends, include, machine, program, raw};
+use super::{broker, budgets, dependencies, directories, extends, include, machine, program, raw};
 use crate::core::spec::{BrokerSpec, ProgramSpec};
 use crate::core::time::human;
 use crate::sys::notify;
@@ -82,6 +82,11 @@ fn read_all(
     let programs = all_programs(&parts, &main.defaults.unwrap_or_default(), problems);
     refuse_unreachable_sockets(&programs, &runtime_dir, main_document, problems);
     let socket = main.socket.unwrap_or_default();
+    let budgets =
+        budgets::budgets(main.budget.as_ref(), main.budgets.as_ref(), &programs, main_document, problems);
+    for part in &parts {
+        budgets::check(&part.document, &part.programs, &budgets, problems);
+    }
     Some(Settings {
         listen: main.listen.unwrap_or(LISTEN),
         allowed_hosts: main.allowed_hosts.unwrap_or_default(),
@@ -93,6 +98,7 @@ fn read_all(
         },
         probe_interval: probe_interval(main.probe_interval, main_document, problems),
         shutdown_timeout: main.shutdown_timeout,
+        budgets,
         brokers: all_brokers(&parts, problems),
         programs,
         warnings: Vec::new(),

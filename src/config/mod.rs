@@ -6,6 +6,7 @@
 //! one list of problems and nobody stops at the first.
 
 mod broker;
+mod budgets;
 mod check;
 mod dependencies;
 mod directories;
@@ -26,6 +27,7 @@ mod problem;
 mod program;
 mod raw;
 mod ready;
+mod scale;
 mod schedule;
 mod schema;
 mod secrets;

@@ -7,14 +7,13 @@ use std::time::Duration;
 use super::document::{Document, Reported};
 use super::problem::Problem;
 use super::source::path_in;
-use super::suggestion::nearest;
-use super::{hooks, raw, ready, schedule};
+use super::{hooks, raw, ready, scale, schedule};
 use crate::core::ids::ProgramName;
 use crate::core::plan::signal_text;
 use crate::core::readiness::ReadyBy;
 use crate::core::spec::{
     Backoff, Bound, CgroupSpec, Dependency, EnvFile, Kind, Limit, LogSpec, LogTarget, OnCode, ProgramSpec,
-    RecycleSpec, Resource, RunSpec, ScaleMode, ScaleSpec, StopSpec, StopStep, StopTarget, digest,
+    RecycleSpec, Resource, RunSpec, StopSpec, StopStep, StopTarget, digest,
 };
 use crate::core::time::human;
 use crate::sys::env_file::{self, EnvFileError};
@@ -54,7 +53,6 @@ pub(super) fn program(
     let own_directory = document.source.directory.as_path();
     let backoff_refused =
         reported.has(&["programs", name, "backoff"]) || reported.has(&["defaults", "backoff"]);
-    let broker_refused = reported.has(&["programs", name, "scale", "broker"]);
     let mut wrong = |path: &[&str], message: String, suggestion: Option<String>| {
         let problem = document.problem(&[&["programs", name], path].concat(), message);
         problems.push(match suggestion {
@@ -92,12 +90,8 @@ pub(super) fn program(
                 let message = "a program has either `processes` or `scale`".to_owned();
                 wrong(&["processes"], message, Some("leave one of them out".to_owned()));
             }
-            let broker = if broker_refused {
-                None
-            } else {
-                choose_broker(scale.broker.as_deref(), brokers, &mut wrong)
-            };
-            scaled(scale, broker, &mut wrong).map(Kind::Scaled)
+            let refused = reported.has(&["programs", name, "scale", "broker"]);
+            scale::scaled(scale, brokers, refused, &mut wrong).map(Kind::Scaled)
         }
         (None, None) => Some(Kind::Service { processes: raw.processes.unwrap_or(1) }),
     };
@@ -183,6 +177,8 @@ pub(super) fn program(
         ready,
         health,
         hooks,
+        // Whether there are such budgets is looked at when all programs are known.
+        uses: raw.uses.clone().unwrap_or_default(),
     })
 }
 
@@ -207,70 +203,6 @@ pub(super) fn words(command: &raw::Command, shell: bool) -> Result<Vec<String>, 
         Some(program) if !program.trim().is_empty() => Ok(words),
         Some(_) | None => Err(("the command names no program".to_owned(), None)),
     }
-}
-
-fn scaled(
-    raw: &raw::Scale,
-    broker: Option<String>,
-    wrong: &mut impl FnMut(&[&str], String, Option<String>),
-) -> Option<ScaleSpec> {
-    if raw.wait.is_some_and(|wait| wait.is_zero()) {
-        let message = "`wait` must be longer than nothing".to_owned();
-        wrong(&["scale", "wait"], message, Some("write how long a message may wait, as in 1s".to_owned()));
-    }
-    let min = raw.min.unwrap_or(1);
-    let max = raw.max?;
-    if min > max {
-        wrong(&["scale", "min"], format!("`min` is {min}, which is more than `max`, {max}"), None);
-    }
-    Some(ScaleSpec {
-        broker: broker?,
-        queue: raw.queue.clone()?,
-        wait: raw.wait?,
-        min,
-        max,
-        mode: raw.mode.unwrap_or(ScaleMode::Auto),
-        profile: raw.profile.unwrap_or_default(),
-    })
-}
-
-/// The broker that is named; else the only one, or the one that is called `default`.
-fn choose_broker(
-    named: Option<&str>,
-    brokers: &[String],
-    wrong: &mut impl FnMut(&[&str], String, Option<String>),
-) -> Option<String> {
-    let known = || brokers.iter().map(String::as_str);
-    let list = || brokers.join(", ");
-    let found = match (named, brokers) {
-        (_, []) => {
-            let message = "there is no broker to read the queue from".to_owned();
-            let hint = "add `brokers: {default: {url: amqp://user:password@host:5672/vhost}}`".to_owned();
-            wrong(&["scale"], message, Some(hint));
-            None
-        }
-        (Some(name), _) => {
-            let found = known().find(|broker| *broker == name);
-            if found.is_none() {
-                let hint = match nearest(name, known()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("the brokers are: {}", list()),
-                };
-                wrong(&["scale", "broker"], "there is no such broker".to_owned(), Some(hint));
-            }
-            found
-        }
-        (None, [only]) => Some(only.as_str()),
-        (None, _) => {
-            let found = known().find(|broker| *broker == "default");
-            if found.is_none() {
-                let message = "there are several brokers, and none is called `default`".to_owned();
-                wrong(&["scale"], message, Some(format!("add `broker:` with one of {}", list())));
-            }
-            found
-        }
-    };
-    found.map(str::to_owned)
 }
 
 /// A group without limits is none.

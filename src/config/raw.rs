@@ -4,7 +4,7 @@
 //! All fields are optional because a value that was refused is left out and the rest is still looked at. Extensions
 //! of the schema that begin with `x-` are for the check alone: `x-not-yet` lists keys of features to come, `x-renamed`
 //! what other supervisors call our keys, `x-required` the keys that must be there, `x-shorthand` the key that a single
-//! value stands for, `x-list-shorthand` the one that a list stands for, `x-completed-by` the key that names who may have
+//! value stands for, `x-list-shorthand` the one that a list stands for, `x-required-without` those that must be there where another is not, `x-completed-by` the key that names who may have
 //! what is required.
 
 mod condition;
@@ -27,7 +27,7 @@ pub(super) use entries::Entries;
 pub(super) use run::{Bound, Cgroup, Command, EnvFile, EnvFiles, Limit, Limits, Unlimited};
 pub(super) use template::Template;
 pub(super) use treatment::{Backoff, Hook, Hooks, Log, Recycle, Restart, Stop, StopStep};
-pub(super) use work::{DependsOn, Scale, Schedule};
+pub(super) use work::{DependsOn, Floor, QUEUES_MAX, Scale, Schedule};
 
 use super::leaves;
 use crate::core::secret::Secret;
@@ -37,7 +37,6 @@ use crate::core::spec::Stdin;
 /// literal `${`. Relative paths are relative to the file's own directory.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-not-yet" = ["budget", "budgets"]))]
 pub(super) struct File {
     /// The address and port of the page and the API. There is no sign-in yet, so keep it on loopback or behind a proxy
     /// that asks who is there.
@@ -65,6 +64,13 @@ pub(super) struct File {
     pub(super) shutdown_timeout: Option<Duration>,
     /// The brokers whose queues are watched, by name.
     pub(super) brokers: Option<Entries<Broker>>,
+    /// How many processes and how much memory all programs together may use. What the file fixes or names as the least
+    /// is guaranteed; programs that scale share the rest.
+    pub(super) budget: Option<Budget>,
+    /// Of what else there is only so much, by name: connections to a database, licences. A program says how much one of
+    /// its processes uses: `uses: {mysql: 2}`.
+    #[schemars(schema_with = "leaves::amounts", extend("default" = {}, "examples" = [{"mysql": 120}]))]
+    pub(super) budgets: Option<BTreeMap<String, u32>>,
     /// What holds for every program that does not say otherwise.
     pub(super) defaults: Option<Defaults>,
     /// Files with more `programs`, `templates` and `brokers`, relative to this file. `*` and `?` may stand in the last part of a path.
@@ -98,6 +104,20 @@ pub(super) struct Included {
     pub(super) templates: Option<Entries<Template>>,
     /// More programs.
     pub(super) programs: Option<Entries<Program>>,
+}
+
+/// How much all programs together may use.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Budget {
+    /// The most processes that may live at one time, those included that are finishing their last message. Without it, no
+    /// limit.
+    #[schemars(range(min = 1, max = 100_000), extend("examples" = [64]))]
+    pub(super) processes: Option<u32>,
+    /// The resident memory up to which programs that scale start processes; one that starts counts as much as those of its
+    /// program use on the average. Without it, 80 % of what the machine or the container has.
+    #[schemars(schema_with = "leaves::size", extend("examples" = ["8GiB"]))]
+    pub(super) memory: Option<u64>,
 }
 
 /// Who may use the Unix socket.
@@ -213,7 +233,7 @@ pub(super) struct Defaults {
     "x-required" = ["command"],
     "x-completed-by" = "extends",
     "x-not-yet" = [
-        "uses", "listen"
+        "listen"
     ],
     "x-renamed" = {
         "pre_start": "hooks.pre_start", "post_ready": "hooks.post_ready", "post_start": "hooks.post_ready",
@@ -320,4 +340,7 @@ pub(super) struct Program {
     pub(super) scale: Option<Scale>,
     /// When the program runs, where it is one that comes to an end.
     pub(super) schedule: Option<Schedule>,
+    /// How much one process uses of each of the `budgets` of the file.
+    #[schemars(schema_with = "leaves::amounts", extend("default" = {}, "examples" = [{"mysql": 2}]))]
+    pub(super) uses: Option<BTreeMap<String, u32>>,
 }

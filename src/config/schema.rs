@@ -195,7 +195,7 @@ mod tests {
         assert_eq!((&program["required"], &scale["required"]), (&Value::Null, &Value::Null));
         assert_eq!(program["if"], json!({"required": ["extends"]}));
         assert_eq!(program["else"]["required"], json!(["command"]));
-        assert_eq!(program["else"]["properties"]["scale"], json!({"required": ["queue", "wait", "max"]}));
+        assert_eq!(program["else"]["properties"]["scale"], Value::Null);
         assert_eq!(
             scale["properties"]["max"]["anyOf"],
             json!([{"type": "integer", "minimum": 1, "maximum": 1000}, {"type": "string", "pattern": r"\$\{.*\}"}])

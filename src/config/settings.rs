@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::budget::Budget;
 use crate::core::spec::{BrokerSpec, ProgramSpec};
 
 /// Everything that a configuration file says, with defaults filled in.
@@ -29,6 +30,9 @@ pub struct Settings {
     /// How long the shutdown may take in all before what is left is killed.
     #[serde(default)]
     pub shutdown_timeout: Option<Duration>,
+    /// Of what there is only so much for all programs together.
+    #[serde(default)]
+    pub budgets: Vec<Budget>,
     /// The brokers, by name.
     pub brokers: Vec<BrokerSpec>,
     /// The programs, in the order of the file.

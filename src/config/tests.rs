@@ -7,6 +7,7 @@ mod keys;
 mod mistakes;
 mod programs;
 mod readiness;
+mod scales;
 mod secrets;
 
 use std::collections::BTreeMap;

@@ -233,6 +233,7 @@ impl Control {
             config_error: self.config_error.clone(),
             upgrade: self.upgrade.clone(),
             brokers: self.brokers.views(),
+            budgets: world.limits.budgets.iter().map(|budget| view::budget(world, budget)).collect(),
             programs: self.scene().programs(),
         }
     }

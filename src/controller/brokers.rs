@@ -344,7 +344,7 @@ fn queues_of(broker: &BrokerSpec, programs: &[ProgramSpec]) -> BTreeSet<String> 
         .iter()
         .filter_map(|program| program.scale())
         .filter(|scale| scale.broker == broker.name)
-        .map(|scale| scale.queue.clone())
+        .flat_map(|scale| scale.read().map(str::to_owned))
         .collect()
 }
 

@@ -347,13 +347,19 @@ impl Control {
         })
     }
 
-    /// Facts that are there already are taken in together, so that a thousand exits are planned for once.
+    /// Facts that are there already are taken in together, so that a thousand exits, or as many readings of queues, are planned
+    /// for once.
     fn take_waiting(&mut self) {
         for _ in 0..FACTS_AT_ONCE {
             match self.link.take_ready() {
                 Some((fact, descriptor)) => self.told(fact, descriptor),
-                None => return,
+                None => break,
             }
+        }
+        for _ in 0..FACTS_AT_ONCE {
+            // Nobody is left to tell more only where no broker is read.
+            let Ok(fact) = self.probe_facts.try_recv() else { break };
+            self.take(Input::Probe(fact));
         }
     }
 
@@ -616,6 +622,7 @@ pub(super) fn limits(settings: &Settings) -> Limits {
         starting: 2 * cores,
         probe_interval: settings.probe_interval,
         shutdown: settings.shutdown_timeout,
+        budgets: settings.budgets.clone(),
         seed: clock::now().as_micros() ^ u64::from(std::process::id()),
     }
 }

@@ -448,6 +448,7 @@ mod tests {
             ready: None,
             health: None,
             hooks: Hooks::default(),
+            uses: BTreeMap::new(),
         }
     }
 

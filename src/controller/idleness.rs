@@ -15,7 +15,7 @@ use super::control::Control;
 use crate::amqp::fact::{Channel, ManagementState};
 use crate::amqp::management::Names;
 use crate::core::event::Fact;
-use crate::core::ids::{Incarnation, ProcessId};
+use crate::core::ids::{Incarnation, ProcessId, processes_in};
 use crate::core::readiness::Work;
 use crate::core::time::Time;
 use crate::core::world::Program;
@@ -247,15 +247,16 @@ fn put_together(
     owners: &BTreeMap<SocketAddr, Incarnation>,
     at: Time,
 ) -> Found {
-    let by_name: BTreeMap<String, Incarnation> =
-        consumers.iter().map(|consumer| (consumer.process.to_string(), consumer.incarnation)).collect();
+    let by_process: BTreeMap<&ProcessId, Incarnation> =
+        consumers.iter().map(|consumer| (&consumer.process, consumer.incarnation)).collect();
     let mut held: BTreeMap<Incarnation, Option<bool>> = BTreeMap::new();
     let mut unlimited = BTreeSet::new();
     let mut is_any_unowned = false;
     for channel in channels {
         let by_port = channel.peer.and_then(|peer| owners.get(&peer));
         is_any_unowned |= by_port.is_none();
-        let named = || words(channel.connection_name.as_deref()?).find_map(|word| by_name.get(word));
+        let named =
+            || processes_in(channel.connection_name.as_deref()?).find_map(|process| by_process.get(&process));
         let Some(owner) = by_port.or_else(named) else { continue };
         if channel.is_unlimited {
             unlimited.insert(*owner);
@@ -278,11 +279,6 @@ fn put_together(
         unlimited,
         needs_names: is_any_unowned && is_any_lost,
     }
-}
-
-/// The words of a connection's name: `orders:3` in `shop [orders:3]@web1`.
-fn words(name: &str) -> impl Iterator<Item = &str> {
-    name.split(|c: char| !c.is_alphanumeric() && !matches!(c, ':' | '_' | '-' | '.'))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod locks;
 mod look;
 pub mod preflight;
 mod printed;
+mod queue_view;
 mod reloading;
 mod remembered;
 mod rollout_view;

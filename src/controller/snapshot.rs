@@ -35,8 +35,24 @@ pub struct Snapshot {
     pub upgrade: Option<Upgrade>,
     /// The brokers, by name.
     pub brokers: Vec<BrokerView>,
+    /// Of what there is only so much for all programs together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetView>,
     /// The programs, in the order of the configuration file.
     pub programs: Vec<ProgramView>,
+}
+
+/// How much of a budget is in use now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BudgetView {
+    /// `processes`, `memory` (in bytes) or a name of the configuration.
+    pub name: String,
+    /// How much there is.
+    pub limit: u64,
+    /// How much of it everything uses that lives.
+    pub used: u64,
+    /// The same for people: `40 of 64 processes`, `5 GiB of 8 GiB memory`.
+    pub sentence: String,
 }
 
 /// A broker as seen now.
@@ -93,10 +109,14 @@ pub struct ProgramView {
     pub hold: Option<HoldView>,
     /// The queues that it follows.
     pub queues: Vec<QueueView>,
-    /// The goal in seconds, where the program is scaled.
+    /// The goal in seconds, where the program is scaled; the shortest one of several queues.
     pub wait_goal_seconds: Option<f64>,
-    /// How long a message that arrives now is expected to wait, in seconds, where it can be said.
+    /// How long a message that arrives now is expected to wait, in seconds, where it can be said; in the queue with the
+    /// shortest goal.
     pub wait_predicted_seconds: Option<f64>,
+    /// How many processes the engine would have if budgets were enough for all; absent where it is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<u32>,
     /// When the next run of a schedule begins, RFC 3339 with the offset of its time zone.
     pub next_run: Option<String>,
     /// The schedule, where the program has one.
@@ -199,8 +219,20 @@ pub struct QueueView {
     pub unacked: Option<u64>,
     /// Consumers on the queue, ours and others'; absent before the first reading.
     pub consumers: Option<u64>,
+    /// Whether it is only shown and never answered with processes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
     /// Whether its workers poll (basic.get) and are therefore never visible as consumers.
     pub polling: bool,
+    /// How long a message in it may wait, in seconds; absent where it is only observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_goal_seconds: Option<f64>,
+    /// How long a message that arrives in it now is expected to wait, in seconds, where it can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_predicted_seconds: Option<f64>,
+    /// The queue of the same program that takes what it would need, where its goal is missed because of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starved_by: Option<String>,
     /// The age of this reading in seconds.
     pub age_seconds: Option<f64>,
     /// Why there is no fresh reading, as a sentence.
@@ -275,8 +307,26 @@ pub struct DecisionView {
     pub reason: String,
     /// What limited it: `none`, `max`, `min`, `data`, `hold`, `start limit`, `dry-run`.
     pub limit: String,
-    /// The numbers that it was made from, by name, with the unit last.
+    /// The numbers that it was made from, by name, with the unit last; of several queues, of all together.
     pub inputs: BTreeMap<String, f64>,
+    /// Of several queues, the one that asked for most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    /// Of several queues, the numbers of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<DecisionOfQueueView>,
+}
+
+/// The numbers of one of several queues that a decision was made from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DecisionOfQueueView {
+    /// Its name.
+    pub queue: String,
+    /// The numbers, by name, with the unit last.
+    pub inputs: BTreeMap<String, f64>,
+    /// The queue that takes what it would need, where its goal is missed because of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starved_by: Option<String>,
 }
 
 impl ProcessView {

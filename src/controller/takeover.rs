@@ -33,10 +33,10 @@ pub(crate) struct Before {
 /// The machine that goes on from there; it knows no life yet.
 pub(crate) fn machine(before: Before, inventory: &Inventory, now: Time) -> Machine {
     let Before { programs, retiring, limits, memory, wall } = before;
-    let mut machine = Machine::new(limits);
+    let mut machine = Machine::new(limits.clone());
     machine.set_awake_since(now);
     machine.observe(Fact::Wall(wall));
-    machine.configure(programs.iter().cloned().chain(retiring).collect(), limits);
+    machine.configure(programs.iter().cloned().chain(retiring).collect(), limits.clone());
     machine.configure(programs, limits);
     for signal in &inventory.signals {
         if is_request_to_end(*signal) {

@@ -111,18 +111,18 @@ impl Usages {
 
 impl Control {
     pub(super) fn read_usage(&mut self, now: Time) {
-        let mut programs = self.machine.world().programs.values();
-        let counts = programs.any(|program| program.spec.recycle.memory_bytes.is_some());
+        let world = self.machine.world();
+        let counts = world.programs.values().any(|program| world.counts_memory(program));
         self.usage_at = now + if counts { USAGE_INTERVAL_WHERE_IT_COUNTS } else { USAGE_INTERVAL };
         let pids: Vec<i32> = self.main_pids().collect();
         self.usages.begin(pids);
     }
 
-    /// Tells the core the memory of programs whose processes are recycled by it. The next controller reads it again, so that
+    /// Tells the core the memory of programs where it counts. The next controller reads it again, so that
     /// there is nothing to write down.
     pub(super) fn usage_was_read(&mut self) {
-        let programs = self.machine.world().programs.values();
-        let counts = programs.filter(|program| program.spec.recycle.memory_bytes.is_some());
+        let world = self.machine.world();
+        let counts = world.programs.values().filter(|program| world.counts_memory(program));
         let read_at = self.usages.read_at();
         let read = counts.flat_map(|program| program.slots.values()).filter_map(|slot| {
             // A number that was another process's at that time says nothing.

@@ -7,9 +7,11 @@ use super::executor::Executor;
 use super::idleness::Idleness;
 use super::rollout_view;
 use super::snapshot::{
-    DeathView, DecisionView, HoldView, ProcessView, ProgramView, QueueView, RunView, ScheduleView,
+    BudgetView, DeathView, DecisionOfQueueView, DecisionView, HoldView, ProcessView, ProgramView, QueueView,
+    RunView, ScheduleView,
 };
 use super::usage::Usages;
+use crate::core::budget::{self, Budget, Resource};
 use crate::core::deaths::Death;
 use crate::core::desired::Wish;
 use crate::core::gap::Gap;
@@ -20,8 +22,9 @@ use crate::core::runs::{RunResult, next_words};
 use crate::core::slots::Slots;
 use crate::core::spec::{Kind, ScaleMode};
 use crate::core::time::{Time, human};
+use crate::core::words::size;
 use crate::core::world::{Program, World};
-use crate::scaling::decision::{Decision, Inputs};
+use crate::scaling::decision::{Decision, Inputs, OfQueue};
 
 /// What a view is made from, at one moment.
 #[derive(Debug)]
@@ -111,10 +114,14 @@ impl Scene<'_> {
             reason: self.reason(program, gaps),
             hold: self.hold(&program.wish).filter(|_| program.runs.is_none()),
             queues: self.queues(program),
-            wait_goal_seconds: spec.scale().map(|scale| scale.wait.as_secs_f64()),
+            wait_goal_seconds: spec
+                .scale()
+                .and_then(|scale| scale.queues().map(|(_, wait)| wait).min())
+                .map(|wait| wait.as_secs_f64()),
             wait_predicted_seconds: decision
                 .and_then(|decision| decision.predicted_wait)
                 .map(|wait| wait.as_secs_f64()),
+            wanted: decision.map(|decision| decision.wanted).filter(|_| program.follows_engine()),
             next_run: next_run(program),
             schedule: schedule(program),
             rollout: rollout_view::of(program, self.now),
@@ -218,26 +225,7 @@ impl Scene<'_> {
     }
 
     fn queues(&self, program: &Program) -> Vec<QueueView> {
-        let Some(scale) = program.spec.scale() else { return Vec::new() };
-        let polling = program.scaler.as_ref().is_some_and(|scaler| scaler.engine.is_polling());
-        let seen = self.brokers.queue(&scale.broker, &scale.queue);
-        vec![QueueView {
-            broker: scale.broker.clone(),
-            queue: scale.queue.clone(),
-            ready: seen.depth.map(|depth| depth.ready),
-            unacked: self
-                .brokers
-                .figures(&scale.broker, &scale.queue, self.now)
-                .map(|figures| figures.unacknowledged),
-            consumers: seen.depth.map(|depth| depth.consumers),
-            polling,
-            age_seconds: seen.depth.map(|depth| self.now.since(depth.at).as_secs_f64()),
-            error: seen.error,
-            remarks: {
-                let of_queue = self.brokers.remarks(&scale.broker, &scale.queue, self.now);
-                of_queue.into_iter().chain(self.idleness.remarks(&scale.broker, program)).collect()
-            },
-        }]
+        program.spec.scale().map(|scale| self.queues_of(program, scale)).unwrap_or_default()
     }
 
     fn processes(
@@ -410,8 +398,35 @@ pub(crate) fn decision(program: &Program, decision: &Decision, wall_seconds: f64
         to: decision.target,
         reason: decision.reason.clone(),
         limit: if dry { "dry-run" } else { decision.limit.as_str() }.to_owned(),
-        inputs: inputs(&decision.inputs),
+        inputs: with_wanted(inputs(&decision.inputs), decision.wanted),
+        decided_by: decision.several.as_ref().map(|several| several.decided_by.clone()),
+        queues: decision.several.iter().flat_map(|several| &several.queues).map(decision_of_queue).collect(),
     }
+}
+
+fn decision_of_queue(queue: &OfQueue) -> DecisionOfQueueView {
+    DecisionOfQueueView {
+        queue: queue.name.clone(),
+        inputs: inputs(&queue.inputs)
+            .into_iter()
+            .filter(|(name, _)| !OF_ALL.contains(&name.as_str()))
+            .collect(),
+        starved_by: queue.starved_by.clone(),
+    }
+}
+
+/// Inputs that are of all queues together.
+const OF_ALL: [&str; 2] = ["startup_seconds", "window_peak_consumers"];
+
+/// How much of a budget is in use.
+pub(crate) fn budget(world: &World, budget: &Budget) -> BudgetView {
+    let (used, limit) = (budget::used(world, budget), budget.limit);
+    let name = budget.of.as_str();
+    let sentence = match budget.of {
+        Resource::Memory => format!("{} of {} memory", size(used), size(limit)),
+        Resource::Processes | Resource::Named(_) => format!("{used} of {limit} {name}"),
+    };
+    BudgetView { name: name.to_owned(), limit, used, sentence }
 }
 
 /// Ends that nobody asked for, most frequent first.
@@ -426,6 +441,12 @@ pub(crate) fn deaths(program: &Program, now: Time, wall_seconds: f64) -> Vec<Dea
         }
     };
     program.deaths.by_count().into_iter().map(view).collect()
+}
+
+/// What was wanted is of the decision, whatever it was made from.
+fn with_wanted(mut inputs: BTreeMap<String, f64>, wanted: u32) -> BTreeMap<String, f64> {
+    inputs.insert("wanted_consumers".to_owned(), f64::from(wanted));
+    inputs
 }
 
 fn inputs(inputs: &Inputs) -> BTreeMap<String, f64> {

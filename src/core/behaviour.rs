@@ -1,6 +1,7 @@
 //! What the machine does, told as scenes.
 
 mod brokers;
+mod budgets;
 mod checks;
 mod dependencies;
 mod endings;

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::desired::StoppedBy;
 use super::difference::{Differences, differences};
 use super::event::RestartReason;
+use super::floors::Floors;
 use super::ids::ProgramName;
+use super::learned::LearnedOfQueues;
 use super::machine::Machine;
 use super::observed::{Phase, StopManners};
 use super::runs::Runs;
-use super::spec::ProgramSpec;
-use super::world::{Limits, Program, Scaler, goal};
-use crate::scaling::input::Learned;
+use super::spec::{ProgramSpec, ScaleSpec};
+use super::world::{Limits, Program, Scaler, goal, queue_goals};
 
 /// What a new configuration does, program by program, in the order of the file; those that are gone come last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +94,7 @@ impl Machine {
     pub fn configure(&mut self, specs: Vec<ProgramSpec>, limits: Limits) -> Changes {
         let changes = self.changes(&specs);
         let world = self.world_mut();
-        world.limits = limits;
+        world.limits = limits.clone();
         let names: Vec<_> = specs.iter().map(|spec| spec.name.clone()).collect();
         let present: BTreeSet<_> = names.iter().cloned().collect();
         for (name, program) in &mut world.programs {
@@ -124,18 +125,34 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits) {
     if program.spec.run != spec.run || program.spec.stop.signal != spec.stop.signal {
         program.manners = StopManners::Unknown;
     }
-    let same_queue = program.spec.scale().map(|scale| (&scale.broker, &scale.queue))
-        == spec.scale().map(|scale| (&scale.broker, &scale.queue));
+    let queues = |scale: &ScaleSpec| -> (String, Vec<String>) {
+        (scale.broker.clone(), scale.queues().map(|(name, _)| name.to_owned()).collect())
+    };
+    let before = program.spec.scale().cloned();
+    let same_queues = before.as_ref().map(queues) == spec.scale().map(queues);
     match (spec.scale(), &mut program.scaler) {
-        (Some(scale), Some(scaler)) if same_queue => {
-            scaler.engine.set_goal(goal(scale, limits));
+        (Some(scale), Some(scaler)) if same_queues => {
+            match scale.more.is_empty() {
+                true => scaler.engine.set_goal(goal(scale, limits)),
+                false => scaler.engine.set_goals(goal(scale, limits), queue_goals(scale), scale.order),
+            }
+            scaler.engine.set_rate(scale.rate_per_hour);
+            scaler.floors = Floors::default();
             scaler.target = scaler.target.clamp(scale.min, scale.max);
+            if before.as_ref().and_then(|before| before.share) != scale.share {
+                scaler.resume_engine_at(scaler.target, scale);
+            }
         }
-        (Some(scale), _) => {
+        (Some(scale), past) => {
+            let learned = match (past, before) {
+                (Some(past), Some(before)) => {
+                    LearnedOfQueues::of(&past.engine, &before).moved(&before, scale)
+                }
+                (None, None | Some(_)) | (Some(_), None) => LearnedOfQueues::default(),
+            };
             let running = program.live().clamp(scale.min, scale.max);
-            let mut scaler = Scaler::new(scale, limits, Learned::default());
-            scaler.target = running;
-            scaler.engine.resume_at(running);
+            let mut scaler = Scaler::new(scale, limits, &learned);
+            scaler.resume_at(running, scale);
             program.scaler = Some(scaler);
         }
         (None, scaler) => *scaler = None,

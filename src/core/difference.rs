@@ -82,6 +82,7 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
         ready,
         health,
         hooks,
+        uses,
     } = before;
     keys.add("project", AT_ONCE, *project != after.project);
     kind(before, after, &mut keys);
@@ -113,6 +114,7 @@ pub fn keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Key> {
     keys.add("hooks.post_ready", NEXT_READY, hooks.post_ready != after.hooks.post_ready);
     keys.add("hooks.pre_stop", NEXT_STOP, hooks.pre_stop != after.hooks.pre_stop);
     keys.add("hooks.post_exit", NEXT_END, hooks.post_exit != after.hooks.post_exit);
+    keys.add("uses", AT_ONCE, *uses != after.uses);
     keys.add("autostart", NEXT_LEVERET, *autostart != after.autostart);
     keys.0
 }
@@ -269,9 +271,33 @@ fn scale(before: Option<&ScaleSpec>, after: Option<&ScaleSpec>, keys: &mut Keys)
         "scale.max",
         "scale.mode",
         "scale.profile",
+        "scale.queues",
+        "scale.order",
+        "scale.observe",
+        "scale.priority",
+        "scale.floors",
+        "scale.rate",
+        "scale.ordered",
+        "scale.share",
     ];
     let differ = before.zip(after).map(|(before, after)| {
-        let ScaleSpec { broker, queue, wait, min, max, mode, profile } = before;
+        let ScaleSpec {
+            broker,
+            queue,
+            wait,
+            more,
+            order,
+            observe,
+            floors,
+            rate_per_hour,
+            ordered,
+            share,
+            min,
+            max,
+            mode,
+            profile,
+            priority,
+        } = before;
         [
             *queue != after.queue,
             *broker != after.broker,
@@ -280,6 +306,14 @@ fn scale(before: Option<&ScaleSpec>, after: Option<&ScaleSpec>, keys: &mut Keys)
             *max != after.max,
             *mode != after.mode,
             *profile != after.profile,
+            *more != after.more,
+            *order != after.order,
+            *observe != after.observe,
+            *priority != after.priority,
+            *floors != after.floors,
+            *rate_per_hour != after.rate_per_hour,
+            *ordered != after.ordered,
+            *share != after.share,
         ]
     });
     keys.add_section(names, differ);

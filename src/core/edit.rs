@@ -61,9 +61,7 @@ impl Machine {
             Edit::Pause(target) => each(world, target, |program, _, _| program.wish.paused = true),
             Edit::Resume(target) => each(world, target, |program, _, _| {
                 program.wish.paused = false;
-                if let Some(scaler) = &mut program.scaler {
-                    scaler.engine.resume_at(scaler.target);
-                }
+                go_on_from_the_target(program);
             }),
             Edit::Shutdown | Edit::ShutdownNow => {
                 let shutdown =
@@ -248,12 +246,17 @@ fn roll(
     Ok(names)
 }
 
+/// Lets the engine go on from the count that is shown.
+fn go_on_from_the_target(program: &mut Program) {
+    if let (Some(scaler), Some(scale)) = (&mut program.scaler, program.spec.scale()) {
+        scaler.resume_engine_at(scaler.target, scale);
+    }
+}
+
 fn start(program: &mut Program, slot: Option<u32>, now: Time) {
     // The engine was not asked meanwhile, and the file may have changed: it goes on from the count that is shown.
-    if program.wish.stopped.is_some()
-        && let Some(scaler) = &mut program.scaler
-    {
-        scaler.engine.resume_at(scaler.target);
+    if program.wish.stopped.is_some() {
+        go_on_from_the_target(program);
     }
     match slot {
         None => {

@@ -75,6 +75,11 @@ pub enum Gap {
         /// How many may start at one time.
         limit: u32,
     },
+    /// Of something that it uses there is no more.
+    Budget {
+        /// Of what: `the budget of 64 processes`.
+        budget: String,
+    },
     /// The broker cannot be reached, and a consumer would only fail.
     BrokerUnreachable {
         /// The broker's name.
@@ -87,6 +92,8 @@ pub enum Gap {
         /// How many more run than are needed.
         surplus: u32,
     },
+    /// Messages are to be done in order, and what the process before it started has not all ended.
+    AfterTheOneBefore,
     /// More run than are needed, and the broker has not yet told who is idle since that became clear.
     WaitsForWord,
     /// Another program must come first.
@@ -253,6 +260,7 @@ impl Gap {
             }
             Self::AtMax { max, draining } => format!("waits {}", for_room(*max, *draining)),
             Self::StartLimit { limit } => format!("waits {}", for_turn(*limit)),
+            Self::Budget { budget } => format!("waits because {budget} is used up"),
             Self::BrokerUnreachable { broker } => format!("waits {}", for_broker(broker)),
             Self::NoStopHandler { signal, surplus } => {
                 let more = if *surplus == 1 {
@@ -267,6 +275,9 @@ impl Gap {
             }
             Self::Dependency { program, until, trouble } => {
                 format!("waits {}", for_dependency(program, *until, trouble.as_deref()))
+            }
+            Self::AfterTheOneBefore => {
+                "waits until everything of the process before it has ended, because messages are done in order".to_owned()
             }
             Self::WaitsForWord => {
                 "is more than is needed; waits some seconds for the broker to tell who is idle".to_owned()
@@ -327,6 +338,7 @@ impl Gap {
         match self {
             Self::AtMax { max, draining } => format!("{processes} wait {}", for_room(*max, *draining)),
             Self::StartLimit { limit } => format!("{processes} wait {}", for_turn(*limit)),
+            Self::Budget { budget } => format!("{processes} wait because {budget} is used up"),
             Self::BrokerUnreachable { broker } => format!("{processes} wait {}", for_broker(broker)),
             Self::Dependency { program, until, trouble } => {
                 format!("{processes} wait {}", for_dependency(program, *until, trouble.as_deref()))
@@ -347,6 +359,7 @@ impl Gap {
             | Self::HeldByOperator { .. }
             | Self::Draining { .. }
             | Self::NoStopHandler { .. }
+            | Self::AfterTheOneBefore
             | Self::WaitsForWord
             | Self::WaitsForSchedule { .. }
             | Self::Recycled { .. }
@@ -371,15 +384,17 @@ impl Gap {
             Self::BrokerUnreachable { .. } => Some(3),
             Self::NoStopHandler { .. } => Some(4),
             Self::AtMax { .. } => Some(5),
-            Self::StartLimit { .. } => Some(6),
-            Self::Dependency { .. } => Some(7),
-            Self::NeededBy { .. } => Some(8),
-            Self::Unwell { .. } => Some(9),
+            Self::Budget { .. } => Some(6),
+            Self::StartLimit { .. } => Some(7),
+            Self::Dependency { .. } => Some(8),
+            Self::NeededBy { .. } => Some(9),
+            Self::Unwell { .. } => Some(10),
             Self::Rests { .. }
             | Self::StoppedByOperator { .. }
             | Self::NotStartedYet
             | Self::HeldByOperator { .. }
             | Self::Draining { .. }
+            | Self::AfterTheOneBefore
             | Self::WaitsForWord
             | Self::WaitsForSchedule { .. }
             | Self::Recycled { .. }

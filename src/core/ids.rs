@@ -118,6 +118,13 @@ impl fmt::Display for ProcessId {
     }
 }
 
+/// The processes that a text names, as the name of a connection does whose client put `LEVERET_PROCESS` into it: `orders:3`
+/// in `shop [orders:3]@web1`.
+pub fn processes_in(text: &str) -> impl Iterator<Item = ProcessId> {
+    let words = text.split(|c: char| !c.is_alphanumeric() && !matches!(c, ':' | '_' | '-' | '.'));
+    words.filter_map(|word| word.parse().ok())
+}
+
 impl FromStr for ProcessId {
     type Err = NameError;
 
@@ -200,6 +207,13 @@ mod tests {
         for text in ["all", "@shop", "orders", "orders:3"] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn the_processes_that_a_text_names_stand_in_words_of_their_own() {
+        let named = |text: &str| processes_in(text).map(|process| process.to_string()).collect::<Vec<_>>();
+        assert_eq!(named("shop [orders:3]@web1, then big-orders:12"), ["orders:3", "big-orders:12"]);
+        assert!(named("orders, orders:, :3, orders:three and old:orders:3").is_empty());
     }
 
     #[test]

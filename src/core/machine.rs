@@ -146,10 +146,15 @@ impl Machine {
         }
         for (incarnation, bytes) in read {
             let process = self.process_of(incarnation);
-            let program = process.and_then(|process| self.world.programs.get_mut(&process.program));
-            if let Some(program) = program.filter(|program| program.spec.recycle.memory_bytes.is_some()) {
+            let Some(name) = process.map(|process| process.program) else { continue };
+            let counts =
+                self.world.programs.get(&name).is_some_and(|program| self.world.counts_memory(program));
+            if let Some(program) = self.world.programs.get_mut(&name).filter(|_| counts) {
                 program.resident.insert(incarnation, bytes);
             }
+        }
+        for program in self.world.programs.values_mut().filter(|program| !program.resident.is_empty()) {
+            program.memory_each = program.resident.values().sum::<u64>() / program.resident.len() as u64;
         }
     }
 

@@ -9,13 +9,13 @@ use super::desired::Wish;
 use super::event::RestartReason;
 use super::hooks::ErrandMemory;
 use super::ids::{Incarnation, ProgramName};
+use super::learned::LearnedOfQueues;
 use super::machine::Machine;
 use super::observed::{BrokerHealth, Phase, Slot, StopManners};
 use super::runs::Runs;
+use super::spec::ScaleSpec;
 use super::time::Time;
-use super::world::{Scaler, Shutdown, goal};
-use crate::scaling::engine::Engine;
-use crate::scaling::input::Learned;
+use super::world::{Program, Scaler, Shutdown};
 
 /// What a machine needs to remember for the machine that comes after it. Lives are not in it: the keeper tells those.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub struct ProgramMemory {
     pub target: Option<u32>,
     /// What the engine had learned.
     #[serde(default)]
-    pub learned: Learned,
+    pub learned: LearnedOfQueues,
     /// How its processes take their stop signal.
     #[serde(default)]
     pub manners: StopManners,
@@ -85,7 +85,7 @@ impl Machine {
                 ProgramMemory {
                     wish: program.wish.clone(),
                     target: scaler.map(|scaler| scaler.target),
-                    learned: scaler.map(|scaler| scaler.engine.learned()).unwrap_or_default(),
+                    learned: learned(program),
                     manners: program.manners,
                     slots: slots.filter(|(_, slot)| *slot != Slot::default()).collect(),
                     restarts: program.restarts.clone(),
@@ -104,7 +104,7 @@ impl Machine {
     /// itself was started anew, and only what people set, what the engine learned and how processes ended is taken over.
     pub fn recall(&mut self, memory: Memory, same_processes: bool, now: Time) {
         let world = self.world_mut();
-        let limits = world.limits;
+        let limits = world.limits.clone();
         if same_processes {
             world.shutdown = both(world.shutdown, memory.shutdown);
             world.brokers = memory.brokers;
@@ -113,9 +113,9 @@ impl Machine {
         for (name, past) in memory.programs {
             let Some(program) = world.programs.get_mut(&name) else { continue };
             if let (Some(scaler), Some(scale)) = (&mut program.scaler, program.spec.scale()) {
-                scaler.engine = Engine::new(goal(scale, &limits), past.learned);
+                scaler.engine = past.learned.engine(scale, &limits);
                 if same_processes {
-                    restore_scaler(scaler, past.target, past.decisions);
+                    restore_scaler(scaler, scale, past.target, past.decisions);
                     scaler.target = scaler.target.clamp(scale.min, scale.max);
                 }
             }
@@ -150,6 +150,11 @@ impl Machine {
     }
 }
 
+fn learned(program: &Program) -> LearnedOfQueues {
+    let both = program.scaler.as_ref().zip(program.spec.scale());
+    both.map(|(scaler, scale)| LearnedOfQueues::of(&scaler.engine, scale)).unwrap_or_default()
+}
+
 /// A shutdown that was asked for again keeps why it began.
 fn both(now: Option<Shutdown>, before: Option<Shutdown>) -> Option<Shutdown> {
     match (now, before) {
@@ -158,11 +163,10 @@ fn both(now: Option<Shutdown>, before: Option<Shutdown>) -> Option<Shutdown> {
     }
 }
 
-fn restore_scaler(scaler: &mut Scaler, target: Option<u32>, decisions: (u64, u64, u64)) {
+fn restore_scaler(scaler: &mut Scaler, scale: &ScaleSpec, target: Option<u32>, decisions: (u64, u64, u64)) {
     (scaler.ups, scaler.downs, scaler.holds) = decisions;
     if let Some(target) = target {
-        scaler.target = target;
-        scaler.engine.resume_at(target);
+        scaler.resume_at(target, scale);
     }
 }
 

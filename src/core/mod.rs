@@ -7,6 +7,7 @@
 pub mod auxiliary;
 #[cfg(test)]
 mod behaviour;
+pub mod budget;
 pub mod check;
 pub mod command;
 pub mod configure;
@@ -17,9 +18,11 @@ pub mod difference;
 pub mod edit;
 pub mod event;
 pub mod exit;
+pub mod floors;
 pub mod gap;
 pub mod hooks;
 pub mod ids;
+pub mod learned;
 pub mod lifecycle;
 pub mod machine;
 pub mod memory;
@@ -36,6 +39,7 @@ pub mod runs;
 pub(crate) mod scenario;
 pub mod schedule;
 pub mod secret;
+pub mod share;
 pub mod slots;
 pub mod spec;
 pub mod time;

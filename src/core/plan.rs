@@ -4,9 +4,11 @@ mod condition;
 mod errands;
 mod hooks;
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::auxiliary::AuxiliaryPhase;
+use super::budget::{self, Room};
 use super::check::CheckFor;
 use super::command::{Command, Plan, Scope};
 use super::dependency::{self, Dependents};
@@ -22,6 +24,7 @@ use super::slots::Slots;
 use super::spec::{ProgramSpec, StopTarget};
 use super::time::Time;
 use super::world::{KILL_AGAIN, MANNERS_PROVEN, Program, World, rank_of};
+use crate::scaling::budget::{KEEPS, SPARES_BUSY};
 
 /// How often the wall clock is looked at while there are schedules.
 const CLOCK_LOOK: std::time::Duration = std::time::Duration::from_secs(60);
@@ -38,10 +41,13 @@ const WORD_MOST: std::time::Duration = std::time::Duration::from_secs(25);
 /// Calling it again without a new fact, edit or moment gives no commands once the first ones were applied.
 pub fn plan(world: &World, now: Time) -> Plan {
     let mut planner = Planner::new(world, now);
-    for name in &world.order {
-        if let Some(program) = world.programs.get(name) {
-            planner.program(program);
-        }
+    let programs = || world.order.iter().filter_map(|name| world.programs.get(name));
+    let mut wanted: Vec<(&Program, Slots)> =
+        programs().map(|program| (program, planner.program(program))).collect();
+    // Where there is not room for all, who comes first has it first.
+    wanted.sort_by_key(|(program, _)| Reverse(budget::priority(program)));
+    for (program, slots) in &wanted {
+        planner.starts(program, slots);
     }
     planner.auxiliaries();
     if let Some(due) = world.shutdown_due() {
@@ -58,6 +64,7 @@ struct Planner<'a> {
     spawns: Vec<Command>,
     last_incarnation: Incarnation,
     may_start: u32,
+    room: Room<'a>,
 }
 
 impl<'a> Planner<'a> {
@@ -76,10 +83,12 @@ impl<'a> Planner<'a> {
             spawns: Vec::new(),
             last_incarnation: world.last_incarnation,
             may_start: world.limits.starting.saturating_sub(starting),
+            room: Room::of(world),
         }
     }
 
-    fn program(&mut self, program: &Program) {
+    /// All but starts. Returns the slots that should have a process.
+    fn program(&mut self, program: &Program) -> Slots {
         let wanted = program.wanted(self.world.shutdown.is_some());
         self.program_gaps(program);
         let may_scale_in = self.scale_in_allowance(program, &wanted.slots);
@@ -97,9 +106,9 @@ impl<'a> Planner<'a> {
             self.slot(program, *number, slot, stop_for, may_scale_in);
             self.leftovers(program, *number, slot);
         }
-        self.starts(program, &wanted.slots);
         self.errands(program);
         self.schedule(program, &wanted.slots);
+        wanted.slots
     }
 
     /// The process that makes room for a new one because it uses too much or is old, and why others do not yet.
@@ -452,6 +461,10 @@ impl<'a> Planner<'a> {
                     self.gap(program, Some(number), Gap::BrokerUnreachable { broker: broker.to_owned() });
                     continue;
                 }
+                if scale.ordered && program.has_leftovers() {
+                    self.gap(program, Some(number), Gap::AfterTheOneBefore);
+                    continue;
+                }
                 if alive >= scale.max {
                     let draining = program.fleet().draining;
                     self.gap(program, Some(number), Gap::AtMax { max: scale.max, draining });
@@ -461,6 +474,12 @@ impl<'a> Planner<'a> {
                     self.gap(program, Some(number), Gap::StartLimit { limit: self.world.limits.starting });
                     continue;
                 }
+            }
+            if let Some(budget) = self.room.take(program, alive) {
+                self.gap(program, Some(number), Gap::Budget { budget: budget.words() });
+                continue;
+            }
+            if program.spec.scale().is_some() {
                 self.may_start -= 1;
             }
             alive += 1;
@@ -546,6 +565,10 @@ impl<'a> Planner<'a> {
             let gap =
                 Gap::HeldByOperator { processes: hold.processes, by: hold.by.clone(), until: hold.until };
             self.gap(program, None, gap);
+        }
+        if let Some(since) = program.standing.over_since {
+            self.wake(since + SPARES_BUSY);
+            self.wake(since + KEEPS);
         }
         if program.follows_engine()
             && let Some(decision) = program.scaler.as_ref().and_then(|scaler| scaler.decision.as_ref())

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gap::Gap;
 use super::ids::Incarnation;
-use super::observed::{Life, Phase, Slot, StopCause, StopManners};
+use super::observed::{Life, Phase, Slot, StopCause};
 use super::slots::Slots;
 use super::spec::Kind;
 use super::time::{Time, human};
@@ -286,10 +286,8 @@ pub fn victims(program: &Program, wanted: &Slots) -> BTreeSet<u32> {
         Stage::Over(_) => false,
     };
     // One that dies of its stop signal and says that it is at work would lose what it has begun.
-    let would_lose = |number: &u32| {
-        let is_busy = program.slots.get(number).is_some_and(|slot| slot.busy() == Some(true));
-        is_busy && program.manners == StopManners::DiesOfIt
-    };
+    let would_lose =
+        |number: &u32| program.slots.get(number).is_some_and(|slot| program.would_lose_work(slot));
     standing.next.into_iter().filter(|number| may_go(number) && !would_lose(number)).take(room).collect()
 }
 
@@ -404,7 +402,7 @@ fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs())
 }
 
-/// Where one process can be started in addition, where it can.
+/// Where one process can be started in addition, where it can. Budgets are not looked at.
 pub fn room_for_one_more(program: &Program) -> Option<u32> {
     let is_free = |slot: &u32| {
         !program.wish.stopped_slots.contains(slot)

@@ -19,7 +19,7 @@ use super::spec::{
 };
 use super::time::Time;
 use super::world::Limits;
-use crate::scaling::input::Observation;
+use crate::scaling::input::{Observation, Order};
 use crate::scaling::profile::Profile;
 
 /// A service of `processes` processes.
@@ -41,6 +41,7 @@ pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
         ready: None,
         health: None,
         hooks: Hooks::default(),
+        uses: BTreeMap::new(),
     }
 }
 
@@ -54,6 +55,14 @@ pub(crate) fn scaled(name: &str, min: u32, max: u32) -> ProgramSpec {
         max,
         mode: ScaleMode::Auto,
         profile: Profile::default(),
+        more: Vec::new(),
+        order: Order::default(),
+        observe: Vec::new(),
+        priority: 0,
+        floors: Vec::new(),
+        rate_per_hour: None,
+        ordered: false,
+        share: None,
     };
     ProgramSpec { kind: Kind::Scaled(scale), ..service(name, 0) }
 }
@@ -96,8 +105,13 @@ pub(super) struct Scenario {
 impl Scenario {
     /// Starts with these programs; every ordered spawn is answered at once.
     pub(super) fn new(specs: Vec<ProgramSpec>) -> Self {
-        let mut machine = Machine::new(Limits::default());
-        machine.configure(specs, Limits::default());
+        Self::within(specs, Limits::default())
+    }
+
+    /// The same within these limits.
+    pub(super) fn within(specs: Vec<ProgramSpec>, limits: Limits) -> Self {
+        let mut machine = Machine::new(limits.clone());
+        machine.configure(specs, limits);
         let mut scenario = Self {
             machine,
             now: Time::from_millis(1_000_000),

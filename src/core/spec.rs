@@ -12,6 +12,8 @@ use super::ids::ProgramName;
 use super::readiness::ReadySpec;
 use super::schedule::{Cron, Zone};
 use super::secret::Secret;
+use super::share::Share;
+use crate::scaling::input::Order;
 use crate::scaling::profile::Profile;
 
 /// A program as it is to be run and treated.
@@ -56,6 +58,9 @@ pub struct ProgramSpec {
     /// What runs at moments of a process's life.
     #[serde(default)]
     pub hooks: Hooks,
+    /// How much one process uses of budgets, by their names.
+    #[serde(default)]
+    pub uses: BTreeMap<String, u32>,
 }
 
 impl ProgramSpec {
@@ -78,6 +83,16 @@ impl ProgramSpec {
     /// What a process prints when it is of use, where that tells.
     pub fn awaited_output(&self) -> Option<&str> {
         self.ready.as_ref()?.by.pattern()
+    }
+
+    /// The processes that it has whatever others need: those that the file fixes or names as the least. A schedule keeps
+    /// the place of its next run.
+    pub fn least(&self) -> u32 {
+        match &self.kind {
+            Kind::Service { processes } => *processes,
+            Kind::Scaled(scale) => scale.min,
+            Kind::Scheduled(_) => 1,
+        }
     }
 
     /// The schedule, where the program has one.
@@ -344,10 +359,31 @@ pub enum Missed {
 pub struct ScaleSpec {
     /// The key under `brokers`.
     pub broker: String,
-    /// The queue's name.
+    /// The queue's name; the first one's where there are several.
     pub queue: String,
-    /// How long a message may wait before a consumer begins it.
+    /// How long a message in it may wait before a consumer begins it.
     pub wait: Duration,
+    /// Further queues that the same processes consume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<QueueSpec>,
+    /// How processes take from several queues.
+    #[serde(default)]
+    pub order: Order,
+    /// Queues that are shown and never answered with processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observe: Vec<String>,
+    /// The fewest processes at certain times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub floors: Vec<FloorSpec>,
+    /// The most messages an hour that all processes together may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_per_hour: Option<u64>,
+    /// Whether no process may begin before everything of the one before it has ended; `max` is 1 then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ordered: bool,
+    /// Where several servers consume the same queues: this one's part. `min` and `max` are of this one then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
     /// The fewest processes.
     pub min: u32,
     /// The most processes, those that are still draining included.
@@ -357,6 +393,49 @@ pub struct ScaleSpec {
     /// What scaling prefers.
     #[serde(default)]
     pub profile: Profile,
+    /// Who comes first where a budget is not enough for all: higher numbers.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+/// The fewest processes at certain times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FloorSpec {
+    /// When it begins.
+    pub cron: Cron,
+    /// Whose clock shows that.
+    pub timezone: Zone,
+    /// How long it holds, from each moment on; at least a second.
+    pub lasts: Duration,
+    /// How many.
+    pub min: u32,
+}
+
+/// One of several queues.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSpec {
+    /// Its name.
+    pub name: String,
+    /// How long a message in it may wait before a consumer begins it.
+    pub wait: Duration,
+}
+
+impl ScaleSpec {
+    /// The queues that are consumed, in their order, each with its goal.
+    pub fn queues(&self) -> impl Iterator<Item = (&str, Duration)> {
+        let more = self.more.iter().map(|queue| (queue.name.as_str(), queue.wait));
+        std::iter::once((self.queue.as_str(), self.wait)).chain(more)
+    }
+
+    /// The place of a queue among those that are consumed.
+    pub fn place_of(&self, queue: &str) -> Option<usize> {
+        self.queues().position(|(name, _)| name == queue)
+    }
+
+    /// The names of all queues that are read, those that are only observed last.
+    pub fn read(&self) -> impl Iterator<Item = &str> {
+        self.queues().map(|(name, _)| name).chain(self.observe.iter().map(String::as_str))
+    }
 }
 
 /// Whether the engine's decisions are carried out.

@@ -6,11 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::auxiliary::{Auxiliary, AuxiliaryId};
+use super::budget::{Budget, Resource};
 use super::deaths::Deaths;
 use super::desired::{Hold, StoppedBy, Wish};
 use super::event::RestartReason;
+use super::floors::Floors;
 use super::hooks::{Errand, Moment};
 use super::ids::{Incarnation, ProcessId, ProgramName};
+use super::learned::LearnedOfQueues;
 use super::observed::{BrokerHealth, Main, Phase, Slot, StopCause, StopManners};
 use super::readiness::{Extension, ReadyBy};
 use super::restart::Excuse;
@@ -19,9 +22,10 @@ use super::schedule::Wall;
 use super::slots::Slots;
 use super::spec::{Kind, ProgramSpec, ScaleMode, ScaleSpec};
 use super::time::Time;
+use crate::scaling::budget::Standing;
 use crate::scaling::decision::{DataTrouble, Decision};
 use crate::scaling::engine::Engine;
-use crate::scaling::input::{Fleet, Goal, Learned};
+use crate::scaling::input::{Fleet, Goal, QueueGoal};
 
 /// How long a process is `starting` where nothing tells when it is of use.
 pub const STARTUP: Duration = Duration::from_secs(1);
@@ -97,6 +101,12 @@ pub struct Shutdown {
 }
 
 impl World {
+    /// Whether the resident memory of a program is to be known.
+    pub fn counts_memory(&self, program: &Program) -> bool {
+        let is_shared = self.limits.budgets.iter().any(|budget| budget.of == Resource::Memory);
+        is_shared || program.spec.recycle.memory_bytes.is_some()
+    }
+
     /// When what is left of a shutdown that goes on is killed without waiting for stop timeouts.
     pub fn shutdown_due(&self) -> Option<Time> {
         let shutdown = self.shutdown.filter(|shutdown| !shutdown.at_once)?;
@@ -105,7 +115,7 @@ impl World {
 }
 
 /// Limits of the machine, and the seed of all jitter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How many scaled processes may be starting at one time.
     pub starting: u32,
@@ -113,13 +123,16 @@ pub struct Limits {
     pub probe_interval: Duration,
     /// How long the shutdown may take in all before what is left is killed; as long as the stops take when absent.
     pub shutdown: Option<Duration>,
+    /// Of what there is only so much for all programs together.
+    pub budgets: Vec<Budget>,
     /// Seed of the jitter.
     pub seed: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { starting: 4, probe_interval: Duration::from_secs(1), shutdown: None, seed: 0 }
+        let probe_interval = Duration::from_secs(1);
+        Self { starting: 4, probe_interval, shutdown: None, budgets: Vec::new(), seed: 0 }
     }
 }
 
@@ -146,12 +159,16 @@ pub struct Program {
     pub surplus_since: Option<Time>,
     /// Resident memory in bytes at the newest reading, by life, where that counts.
     pub resident: BTreeMap<Incarnation, u64>,
+    /// Resident memory in bytes that a process of it uses, the mean of the newest reading that showed any, where that counts.
+    pub memory_each: u64,
     /// Hooks that are to run or run, by moment and by the life that they are about.
     pub errands: BTreeMap<(Moment, Incarnation), Errand>,
     /// Restarts by reason.
     pub restarts: BTreeMap<RestartReason, u64>,
     /// Ends that nobody asked for, by cause.
     pub deaths: Deaths,
+    /// Where it stands when a budget is not enough for all.
+    pub standing: Standing,
     /// Whether it once had all that it wanted.
     pub was_complete: bool,
 }
@@ -173,14 +190,27 @@ pub struct Scaler {
     pub downs: u64,
     /// Times that missing data began to hold it.
     pub holds: u64,
+    /// What holds by the clock.
+    pub floors: Floors,
     /// What has been wrong with the data since they were last good: each kind is told once, however often they alternate.
     pub troubles_told: BTreeSet<DataTrouble>,
 }
 
 impl Scaler {
-    /// A scaler at its minimum.
-    pub fn new(scale: &ScaleSpec, limits: &Limits, learned: Learned) -> Self {
-        let engine = Engine::new(goal(scale, limits), learned);
+    /// Goes on from a number of processes that was set past the engine.
+    pub fn resume_at(&mut self, count: u32, scale: &ScaleSpec) {
+        self.target = count;
+        self.resume_engine_at(count, scale);
+    }
+
+    /// Lets the engine go on from a number of processes of this server.
+    pub fn resume_engine_at(&mut self, count: u32, scale: &ScaleSpec) {
+        self.engine.resume_at(scale.share.map_or(count, |share| share.total_of(count)));
+    }
+
+    /// A scaler at its minimum, with what was learned of each queue.
+    pub fn new(scale: &ScaleSpec, limits: &Limits, learned: &LearnedOfQueues) -> Self {
+        let engine = learned.engine(scale, limits);
         Self {
             engine,
             target: scale.min,
@@ -189,6 +219,7 @@ impl Scaler {
             ups: 0,
             downs: 0,
             holds: 0,
+            floors: Floors::default(),
             troubles_told: BTreeSet::new(),
         }
     }
@@ -196,13 +227,13 @@ impl Scaler {
 
 /// The goal of a scaled program in the engine's words.
 pub fn goal(scale: &ScaleSpec, limits: &Limits) -> Goal {
-    Goal {
-        wait: scale.wait,
-        min: scale.min,
-        max: scale.max,
-        interval: limits.probe_interval,
-        profile: scale.profile,
-    }
+    let (min, max) = scale.share.map_or((scale.min, scale.max), |share| (share.min, share.max));
+    Goal { wait: scale.wait, min, max, interval: limits.probe_interval, profile: scale.profile }
+}
+
+/// The queues of a scaled program in the engine's words.
+pub fn queue_goals(scale: &ScaleSpec) -> Vec<QueueGoal> {
+    scale.queues().map(|(name, wait)| QueueGoal { name: name.to_owned(), wait }).collect()
 }
 
 /// How many ranks of running processes there are.
@@ -230,7 +261,7 @@ impl Program {
     /// A program of which nothing is there yet.
     pub fn new(spec: ProgramSpec, limits: &Limits) -> Self {
         let stopped = (!spec.autostart).then_some(StoppedBy::Autostart);
-        let scaler = spec.scale().map(|scale| Scaler::new(scale, limits, Learned::default()));
+        let scaler = spec.scale().map(|scale| Scaler::new(scale, limits, &LearnedOfQueues::default()));
         Self {
             fingerprint: spec.run.fingerprint(),
             runs: spec.schedule().map(Runs::new),
@@ -242,9 +273,11 @@ impl Program {
             manners: StopManners::default(),
             surplus_since: None,
             resident: BTreeMap::new(),
+            memory_each: 0,
             errands: BTreeMap::new(),
             restarts: BTreeMap::new(),
             deaths: Deaths::default(),
+            standing: Standing::default(),
             was_complete: false,
         }
     }
@@ -328,12 +361,17 @@ impl Program {
         rank_of(slot.busy().filter(|busy| *busy || is_proof))
     }
 
+    /// Whether an end of the life in a slot would interrupt what it does, as far as that is known.
+    pub fn would_lose_work(&self, slot: &Slot) -> bool {
+        self.manners == StopManners::DiesOfIt && slot.busy() == Some(true)
+    }
+
     fn wanted_of_scaled(&self, count: u32) -> BTreeSet<u32> {
         let (extra, canary) = (self.extra_slot(), self.canary_in_place());
         let rank = |slot: u32, state: &Slot| match &state.phase {
             // Whatever goes on around it: it is what the others wait for.
             _ if canary == Some(slot) => Some((0, Time::default(), slot)),
-            Phase::Running(life, main) if self.is_rolled_out_over(life) => {
+            Phase::Running(life, main) if self.is_rolled_out_over(life) && !self.would_lose_work(state) => {
                 Some((1 + RANKS + self.rank(state), main.started_at, slot))
             }
             Phase::Running(_, main) => Some((1 + self.rank(state), main.started_at, slot)),
@@ -449,6 +487,11 @@ impl Program {
     /// Lives that count against the maximum: everything that has not ended.
     pub fn alive(&self) -> u32 {
         self.slots.values().filter(|slot| slot.phase.life().is_some()).count() as u32
+    }
+
+    /// Whether something of a process that has ended lives on, or may.
+    pub fn has_leftovers(&self) -> bool {
+        self.slots.values().any(|slot| !slot.leftovers.is_empty())
     }
 
     /// How many are running or starting: started and not asked to end.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::controller::handle::{Histogram, Histograms};
 use crate::controller::snapshot::{
-    BrokerView, HoldView, ManagementView, ProcessView, ProgramView, QueueView, Snapshot,
+    BrokerView, BudgetView, HoldView, ManagementView, ProcessView, ProgramView, QueueView, Snapshot,
 };
 
 /// One scaled program with one process.
@@ -17,6 +17,12 @@ pub(crate) fn small_snapshot() -> Snapshot {
         uptime_seconds: 12.5,
         ready: true,
         brokers: vec![broker("default", "connected", None)],
+        budgets: vec![BudgetView {
+            name: "processes".to_owned(),
+            limit: 64,
+            used: 5,
+            sentence: "5 of 64 processes".to_owned(),
+        }],
         programs: vec![orders()],
         ..Snapshot::default()
     }
@@ -75,10 +81,13 @@ fn orders() -> ProgramView {
             unacked: Some(4),
             consumers: Some(1),
             age_seconds: Some(0.4),
+            wait_goal_seconds: Some(5.0),
+            wait_predicted_seconds: Some(6.5),
             ..QueueView::default()
         }],
         wait_goal_seconds: Some(5.0),
         wait_predicted_seconds: Some(6.5),
+        wanted: Some(6),
         processes: vec![running("orders:0", 0, 4242)],
         restarts_by_reason: BTreeMap::from([("crash".to_owned(), 2)]),
         decisions_by_direction: BTreeMap::from([("down".to_owned(), 1), ("up".to_owned(), 3)]),

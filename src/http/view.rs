@@ -42,7 +42,6 @@ pub(super) struct Program<'a> {
     pub(super) hold: Option<&'a str>,
     /// The most processes that a person may set.
     pub(super) most: u32,
-    pub(super) wait: Option<String>,
     pub(super) queues: Vec<Queue<'a>>,
     pub(super) processes: Vec<Process<'a>>,
     pub(super) is_folded: bool,
@@ -64,6 +63,9 @@ pub(super) struct Queue<'a> {
     /// Where workers poll, none is visible.
     pub(super) consumers: String,
     pub(super) age: Option<String>,
+    pub(super) wait: Option<String>,
+    /// What else is to be known of it at once.
+    pub(super) note: Option<String>,
 }
 
 #[derive(Debug)]
@@ -124,7 +126,6 @@ impl<'a> Program<'a> {
             reason: Some(view.reason.as_str()).filter(|reason| hold != Some(*reason)),
             hold,
             most: if view.kind == "scaled" { view.max } else { SERVICE_PROCESSES_MAX },
-            wait: wait(view),
             queues: view.queues.iter().map(Queue::new).collect(),
             is_folded: processes.len() > UNFOLDED_MAX,
             states: states(view),
@@ -151,7 +152,7 @@ fn tone_of(view: &ProgramView) -> &'static str {
     }
 }
 
-fn wait(view: &ProgramView) -> Option<String> {
+fn wait(view: &QueueView) -> Option<String> {
     let goal = view.wait_goal_seconds?;
     Some(match view.wait_predicted_seconds {
         Some(predicted) => format!("{} expected, goal {}", duration(predicted), duration(goal)),
@@ -180,6 +181,11 @@ impl<'a> Queue<'a> {
             unacked: view.unacked.map(thousands),
             consumers: if view.polling { "polling".to_owned() } else { or_unknown(view.consumers) },
             age: view.age_seconds.map(duration),
+            wait: wait(view),
+            note: match &view.starved_by {
+                Some(by) => Some(format!("starved by {by}, which comes first")),
+                None => view.observed.then(|| "only observed".to_owned()),
+            },
         }
     }
 }

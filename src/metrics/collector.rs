@@ -6,7 +6,9 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use crate::controller::handle::{Histogram, Histograms};
-use crate::controller::snapshot::{ProcessView, ProgramView, QueueView, RolloutView, ScheduleView, Snapshot};
+use crate::controller::snapshot::{
+    BudgetView, ProcessView, ProgramView, QueueView, RolloutView, ScheduleView, Snapshot,
+};
 
 /// Every state of a process, so that a sum over states never jumps because one of them is empty.
 const STATES: [&str; 7] = ["stopped", "starting", "running", "stopping", "backoff", "exited", "failed"];
@@ -62,7 +64,24 @@ impl SnapshotCollector {
         )?;
         let up = |state: &str| f64::from(u8::from(state == "connected"));
         let brokers = snapshot.brokers.iter().map(|broker| (vec![broker.name.as_str()], up(&broker.state)));
-        self.gauges("leveret_broker_up", "1 while the broker is connected.", &["broker"], brokers.collect())
+        self.gauges("leveret_broker_up", "1 while the broker is connected.", &["broker"], brokers.collect())?;
+        let of = |value: fn(&BudgetView) -> u64| {
+            let samples =
+                snapshot.budgets.iter().map(|budget| (vec![budget.name.as_str()], value(budget) as f64));
+            samples.collect()
+        };
+        self.gauges(
+            "leveret_budget_limit",
+            "How much of it all programs together may use; memory in bytes.",
+            &["budget"],
+            of(|budget| budget.limit),
+        )?;
+        self.gauges(
+            "leveret_budget_used",
+            "How much of it everything uses that lives; memory in bytes.",
+            &["budget"],
+            of(|budget| budget.used),
+        )
     }
 
     fn add_programs(&mut self, programs: &[ProgramView]) -> Result<(), prometheus::Error> {
@@ -147,6 +166,27 @@ impl SnapshotCollector {
             "Age of the last reading of the queue, in seconds.",
             QUEUE_LABELS,
             by_queue(programs, |queue| queue.age_seconds),
+        )?;
+        self.gauges(
+            "leveret_queue_wait_goal_seconds",
+            "How long a message in the queue may wait, in seconds.",
+            QUEUE_LABELS,
+            by_queue(programs, |queue| queue.wait_goal_seconds),
+        )?;
+        self.gauges(
+            "leveret_queue_wait_predicted_seconds",
+            "How long a message that arrives in the queue now is expected to wait, in seconds.",
+            QUEUE_LABELS,
+            by_queue(programs, |queue| queue.wait_predicted_seconds),
+        )?;
+        self.gauges(
+            "leveret_queue_starved",
+            "1 while the queue misses its goal because one that comes before it takes what it would need.",
+            QUEUE_LABELS,
+            by_queue(programs, |queue| {
+                let is_consumed = queue.wait_goal_seconds.is_some();
+                is_consumed.then(|| f64::from(u8::from(queue.starved_by.is_some())))
+            }),
         )
     }
 
@@ -165,14 +205,20 @@ impl SnapshotCollector {
             counts(programs, |program| &program.decisions_by_direction),
         )?;
         self.gauges(
+            "leveret_scaling_processes_wanted",
+            "Processes that the engine would have if budgets were enough for all.",
+            &["program"],
+            seconds(|program| program.wanted.map(f64::from)),
+        )?;
+        self.gauges(
             "leveret_scaling_wait_goal_seconds",
-            "How long a message may wait, in seconds.",
+            "How long a message may wait, in seconds; of several queues, the shortest goal.",
             &["program"],
             seconds(|program| program.wait_goal_seconds),
         )?;
         self.gauges(
             "leveret_scaling_wait_predicted_seconds",
-            "How long a message that arrives now is expected to wait, in seconds.",
+            "How long a message that arrives now is expected to wait, in seconds, in the queue with that goal.",
             &["program"],
             seconds(|program| program.wait_predicted_seconds),
         )

@@ -49,6 +49,8 @@ mod tests {
 
     const SAMPLES: &str = r#"
 leveret_broker_up{broker="default"} 1
+leveret_budget_limit{budget="processes"} 64
+leveret_budget_used{budget="processes"} 5
 leveret_build_info{version="0.1.0"} 1
 leveret_config_error 0
 leveret_controller_restarts_total 0
@@ -75,9 +77,13 @@ leveret_queue_consumers{program="orders",broker="default",queue="orders"} 1
 leveret_queue_messages_ready{program="orders",broker="default",queue="orders"} 120
 leveret_queue_messages_unacknowledged{program="orders",broker="default",queue="orders"} 4
 leveret_queue_sample_age_seconds{program="orders",broker="default",queue="orders"} 0.4
+leveret_queue_starved{program="orders",broker="default",queue="orders"} 0
+leveret_queue_wait_goal_seconds{program="orders",broker="default",queue="orders"} 5
+leveret_queue_wait_predicted_seconds{program="orders",broker="default",queue="orders"} 6.5
 leveret_ready 1
 leveret_scaling_decisions_total{program="orders",direction="down"} 1
 leveret_scaling_decisions_total{program="orders",direction="up"} 3
+leveret_scaling_processes_wanted{program="orders"} 6
 leveret_scaling_wait_goal_seconds{program="orders"} 5
 leveret_scaling_wait_predicted_seconds{program="orders"} 6.5
 leveret_stop_duration_seconds_bucket{program="orders",le="1"} 1

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::core::time::Time;
+use crate::scaling::reason;
 
 /// One outcome of the engine: how many consumers there should be, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,10 @@ pub struct Decision {
     pub target: u32,
     /// How many the engine wanted before.
     pub before: u32,
+    /// How many it would be if there were enough of everything for all.
+    pub wanted: u32,
+    /// How many of the running ones are at work, where that is known.
+    pub busy: Option<u32>,
     /// What kept the target from being what the numbers alone ask for.
     pub limit: Limit,
     /// What is wrong with the data, where they hold the target.
@@ -21,8 +26,41 @@ pub struct Decision {
     pub inputs: Inputs,
     /// The moment at which time alone may change the outcome; absent when only a new fact can.
     pub review_at: Option<Time>,
-    /// How long a message that arrives now is expected to wait; absent where it cannot be said.
+    /// How long a message that arrives now is expected to wait; absent where it cannot be said. Of several queues, in the one
+    /// with the shortest goal.
     pub predicted_wait: Option<Duration>,
+    /// Where there are several queues: which one decided, and each of them in its order.
+    pub several: Option<OfSeveral>,
+}
+
+/// What a decision about several queues says of each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OfSeveral {
+    /// The name of the queue that decided.
+    pub decided_by: String,
+    /// In their order.
+    pub queues: Vec<OfQueue>,
+}
+
+/// What a decision about several queues says of one of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OfQueue {
+    /// Its name.
+    pub name: String,
+    /// The numbers of it alone.
+    pub inputs: Inputs,
+    /// How long a message that arrives in it now is expected to wait; absent where it cannot be said.
+    pub predicted_wait: Option<Duration>,
+    /// The queue that takes what it would need, where its goal is missed because of that.
+    pub starved_by: Option<String>,
+}
+
+impl Decision {
+    /// The same with fewer consumers, because there is not enough of something; `of` names it: `the budget of 64 processes`.
+    pub fn limited_to(self, target: u32, limit: Limit, of: &str) -> Self {
+        let reason = reason::limited(self.target, target, of);
+        Self { target, limit, reason, ..self }
+    }
 }
 
 /// What is wrong with the data of a decision.
@@ -52,8 +90,12 @@ pub enum Limit {
     Data,
     /// The window that must pass before a step down.
     Window,
+    /// The messages in a time that are allowed.
+    Rate,
     /// Something behind the consumers, with which more of them do no more.
     Downstream,
+    /// A budget that is shared with others.
+    Budget,
 }
 
 impl Limit {
@@ -65,7 +107,9 @@ impl Limit {
             Self::Max => "max",
             Self::Data => "data",
             Self::Window => "window",
+            Self::Rate => "rate",
             Self::Downstream => "downstream",
+            Self::Budget => "budget",
         }
     }
 }

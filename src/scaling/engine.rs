@@ -2,7 +2,8 @@
 //!
 //! Missing data come before everything: a failed or late reading, and 0 ready with 0 consumers where the same processes
 //! have been seen consuming, hold the present number. A queue that does not exist holds too, and keeps one to declare it.
-//! With good data the policy decides.
+//! With good data the policy decides. Of several queues, one without good data keeps the number from falling, and the others
+//! may still raise it.
 //!
 //! The window before a step down is `clamp(2(L + S), 8 s, 30 s)` in the balanced profile: about the cost of a start, so that keeping a consumer
 //! for nothing and starting one too many cost the same (ski rental: at most twice the best that can be done).
@@ -14,108 +15,103 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::core::time::Time;
-use crate::scaling::decision::{Decision, Inputs, Limit};
-use crate::scaling::estimate::{Arrivals, Interval, Startup};
-use crate::scaling::flow::Flow;
-use crate::scaling::input::{Detail, Fleet, Goal, Learned, Observation};
-use crate::scaling::need::{self, Need, State};
+use crate::scaling::decision::{Decision, Inputs, Limit, OfQueue, OfSeveral};
+use crate::scaling::effect::Bounded;
+use crate::scaling::estimate::Startup;
+use crate::scaling::input::{Fleet, Floor, Goal, Learned, Observation, Order, QueueGoal};
+use crate::scaling::need::{self, Ahead, Need, State};
 use crate::scaling::policy::{self, Outcome, Situation};
-use crate::scaling::polling::Polling;
+use crate::scaling::rate::Allowed;
 use crate::scaling::reason::{self, Cause, Figures};
-use crate::scaling::service::{BusyInterval, Service};
+use crate::scaling::several::{One, Several};
 use crate::scaling::silence::Silence;
-use crate::scaling::stuck::Stuck;
+use crate::scaling::track::{LONG_EMPTY_MOST_SECONDS, Reading, Sample, Track, View};
 use crate::scaling::window::Window;
 
-/// A reading that is older than this many intervals is missing data: two may be lost to a slow broker.
-const STALE_INTERVALS: u32 = 3;
 /// The least window before a step down: a shorter one would chase noise.
 const WINDOW_LEAST_SECONDS: f64 = 8.0;
 /// The same where it is known who is idle: as often as brokers renew what they tell. The work per message counts up to
 /// so much there.
 const WINDOW_LEAST_KNOWN_SECONDS: f64 = 5.0;
 const WINDOW_WORK_MOST_SECONDS: f64 = 10.0;
-/// How long the queue has to be empty before the flow is taken to have fallen: twice the time in which a queue near its
-/// capacity forgets, which goes with the work per message; no longer than a person would wait for it.
-const LONG_EMPTY_MOST_SECONDS: f64 = 300.0;
-/// So many readings in a row without a fall are no chance.
-const STUCK_INTERVALS: u32 = 10;
-/// Readings that are kept until the next decision; more only come where nobody asks for decisions.
+/// Readings of a queue that are kept until the next decision; more only come where nobody asks for decisions.
 const PENDING_MOST: usize = 16;
-const VANISHED: &str = "the queue shows no consumers although ours are running";
 
 /// The engine of one program.
 #[derive(Clone, Debug)]
 pub struct Engine {
+    /// With the shortest wait of all queues, and the least that holds at present.
     goal: Goal,
-    arrivals: Arrivals,
-    /// Used by decisions. What the newest reading taught counts from the next reading on, so that within one reading
-    /// more messages never mean fewer consumers.
-    service: Service,
-    service_next: Service,
+    /// The least where no floor holds.
+    least: u32,
+    floor: Option<Floor>,
+    /// The most messages a second that all consumers together may take.
+    rate: Option<f64>,
+    /// The queues in their order, one at least.
+    tracks: Vec<Track>,
+    /// Their names, where there are several.
+    names: Vec<String>,
+    order: Order,
     startup: Startup,
-    flow: Flow,
-    polling: Polling,
-    pending: VecDeque<Observation>,
-    reading: Reading,
-    last: Option<Sample>,
-    /// Consumers at work at the last good reading.
-    working: f64,
-    onset: f64,
-    /// Begin of the unbroken row of good readings.
-    fresh_since: Option<Time>,
-    /// Begin of the unbroken row of good readings with nothing ready.
-    empty_since: Option<Time>,
+    pending: VecDeque<(usize, Observation)>,
     window: Window,
-    /// The fewest messages that waited within half of the planned wait, as the most by which they fell short.
-    short_of_waiting: Window,
     stepped_down_at: Option<Time>,
     silence: Silence,
-    stuck: Stuck,
     target: Option<u32>,
 }
 
-/// A good reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sample {
-    pub(super) at: Time,
-    pub(super) ready: u64,
-    pub(super) consumers: u64,
-}
-
-/// What the newest reading said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    None,
-    Good(Sample),
-    NoQueue,
-    Missing(&'static str),
+/// What all queues together ask for.
+#[derive(Debug)]
+struct Asked {
+    state: State,
+    need: Need,
+    /// The queue that asks for most.
+    by: usize,
+    /// Messages that wait in it, and what has to be done before the last of them is begun.
+    ready: u64,
+    ahead: Ahead,
+    /// What each of several asks for.
+    needs: Vec<Need>,
 }
 
 impl Engine {
-    /// An engine that begins with what was learned before.
+    /// An engine for one queue that begins with what was learned before.
     pub fn new(goal: Goal, learned: Learned) -> Self {
-        let service = Service::new(learned.service_seconds);
+        Self::with(goal, vec![Track::new(goal, learned)], learned.startup_seconds)
+    }
+
+    /// An engine for several queues, one at least, with what was learned of each before, and of a start. The wait of `goal`
+    /// does not count.
+    pub fn of_several(
+        goal: Goal,
+        queues: Vec<QueueGoal>,
+        order: Order,
+        learned: &[Learned],
+        startup_seconds: Option<f64>,
+    ) -> Self {
+        let learned = learned.iter().copied().chain(std::iter::repeat(Learned::default()));
+        let tracks = queues.iter().zip(learned);
+        let tracks =
+            tracks.map(|(queue, learned)| Track::new(Goal { wait: queue.wait, ..goal }, learned)).collect();
+        let mut engine = Self::with(goal, tracks, startup_seconds);
+        engine.set_goals(goal, queues, order);
+        engine
+    }
+
+    fn with(goal: Goal, tracks: Vec<Track>, startup_seconds: Option<f64>) -> Self {
         Self {
             goal,
-            arrivals: Arrivals::default(),
-            service_next: service.clone(),
-            service,
-            startup: Startup::new(learned.startup_seconds),
-            flow: Flow::default(),
-            polling: Polling::new(learned.polling),
+            least: goal.min,
+            floor: None,
+            rate: None,
+            tracks,
+            names: Vec::new(),
+            order: Order::default(),
+            startup: Startup::new(startup_seconds),
             pending: VecDeque::new(),
-            reading: Reading::None,
-            last: None,
-            working: 0.0,
-            onset: 0.0,
-            fresh_since: None,
-            empty_since: None,
             window: Window::default(),
-            short_of_waiting: Window::default(),
             stepped_down_at: None,
             silence: Silence::default(),
-            stuck: Stuck::default(),
             target: None,
         }
     }
@@ -123,14 +119,56 @@ impl Engine {
     /// A new goal, after a reload. What was learned stays; the next decision lies within the new bounds.
     pub fn set_goal(&mut self, goal: Goal) {
         self.goal = goal;
+        self.least = goal.min;
+        self.set_floor(self.floor.clone());
+        self.tracks.iter_mut().for_each(|track| track.goal = goal);
     }
 
-    /// Takes a reading. It counts from the next decision on, which tells the fleet that it is to be seen with.
+    /// The same for several queues, which are those that there were before.
+    pub fn set_goals(&mut self, goal: Goal, queues: Vec<QueueGoal>, order: Order) {
+        let wait = queues.iter().map(|queue| queue.wait).min().unwrap_or(goal.wait);
+        self.goal = Goal { wait, ..goal };
+        self.least = goal.min;
+        self.set_floor(self.floor.clone());
+        self.order = order;
+        for (track, queue) in self.tracks.iter_mut().zip(&queues) {
+            track.goal = Goal { wait: queue.wait, ..goal };
+        }
+        self.names = queues.into_iter().map(|queue| queue.name).collect();
+    }
+
+    /// The least that holds at present, of all servers together.
+    pub fn least(&self) -> u32 {
+        self.goal.min
+    }
+
+    /// The least that holds for a while, in place of that of the goal where it is higher.
+    pub fn set_floor(&mut self, floor: Option<Floor>) {
+        self.goal.min =
+            floor.as_ref().map_or(self.least, |floor| self.least.max(floor.min.min(self.goal.max)));
+        self.floor = floor;
+    }
+
+    /// The most messages an hour that all consumers together may take.
+    pub fn set_rate(&mut self, messages_per_hour: Option<u64>) {
+        self.rate = messages_per_hour.map(|messages| messages as f64 / 3_600.0);
+    }
+
+    /// Takes a reading of the only queue, or the first one. It counts from the next decision on, which tells the fleet that
+    /// it is to be seen with.
     pub fn observe(&mut self, observation: Observation) {
-        if self.pending.len() == PENDING_MOST {
+        self.observe_queue(0, observation);
+    }
+
+    /// Takes a reading of a queue, by its place from 0. One that does not exist is not listened to.
+    pub fn observe_queue(&mut self, queue: usize, observation: Observation) {
+        if queue >= self.tracks.len() {
+            return;
+        }
+        if self.pending.len() == PENDING_MOST * self.tracks.len() {
             self.pending.pop_front();
         }
-        self.pending.push_back(observation);
+        self.pending.push_back((queue, observation));
     }
 
     /// A consumer consumes, `took` after it was ordered.
@@ -140,20 +178,20 @@ impl Engine {
 
     /// How many consumers there should be. `now` must not lie before an earlier call's.
     pub fn decide(&mut self, fleet: &Fleet, now: Time) -> Decision {
-        while let Some(observation) = self.pending.pop_front() {
-            self.absorb(observation, fleet);
+        while let Some((queue, observation)) = self.pending.pop_front() {
+            self.absorb(queue, observation, fleet, now);
         }
         let before = self.target.unwrap_or_else(|| fleet.live());
         let bounded = policy::bounded(before, &self.goal);
-        let state = self.state(now);
-        let need = need::compute(&state, &self.goal, fleet, now);
-        let outcome = self.outcome(bounded, need, &state, fleet, now);
+        let asked = self.asked(fleet, now);
+        let outcome = self.outcome(bounded, &asked, fleet, now);
+        let outcome = self.by_floor(before, outcome);
         if outcome.target < bounded {
             self.stepped_down_at = Some(now);
         }
         self.silence.note(bounded, outcome.target, now);
         self.target = Some(outcome.target);
-        self.decision(before, need, &outcome, &state, fleet, now)
+        self.decision(before, &asked, &outcome, fleet, now)
     }
 
     /// Goes on from a number that was set past the engine: by an operator's hold that has ended, or before a restart. From
@@ -162,12 +200,18 @@ impl Engine {
         self.target = Some(target);
     }
 
-    /// What a restart should not forget.
+    /// What a restart should not forget, of the only queue or the first one.
     pub fn learned(&self) -> Learned {
+        self.learned_of(0)
+    }
+
+    /// What a restart should not forget of a queue, by its place.
+    pub fn learned_of(&self, queue: usize) -> Learned {
+        let track = self.tracks.get(queue);
         Learned {
-            service_seconds: self.service_next.is_learned().then(|| self.service_next.seconds()),
+            service_seconds: track.and_then(Track::learned_service),
             startup_seconds: self.startup.learned(),
-            polling: self.polling.is_recognised(),
+            polling: track.is_some_and(|track| track.polling.is_recognised()),
         }
     }
 
@@ -176,209 +220,203 @@ impl Engine {
         Duration::from_secs_f64(self.startup.seconds())
     }
 
-    /// Whether the queue's workers poll and are never visible as consumers.
-    pub fn is_polling(&self) -> bool {
-        self.polling.is_recognised()
+    /// Whether the workers of a queue, by its place, poll and are never visible as consumers.
+    pub fn is_polling(&self, queue: usize) -> bool {
+        self.tracks.get(queue).is_some_and(|track| track.polling.is_recognised())
     }
 
-    fn absorb(&mut self, observation: Observation, fleet: &Fleet) {
-        match observation {
-            Observation::Sample { at, ready, consumers } => {
-                self.absorb_sample(Sample { at, ready, consumers }, fleet);
-            }
-            Observation::Detail(detail) => self.absorb_detail(detail, fleet),
-            Observation::NoQueue { at: _ } => self.interrupt(Reading::NoQueue),
-            Observation::Lost { at: _, why } => self.interrupt(Reading::Missing(why)),
+    fn absorb(&mut self, queue: usize, observation: Observation, fleet: &Fleet, now: Time) {
+        let startup = self.startup();
+        let mut view = View { fleet, startup, share: 1.0, elsewhere: 0 };
+        if self.tracks.len() > 1 {
+            let consumers = f64::from(fleet.running);
+            let at_work = self.several(&self.ones(now), fleet, now).at_work(consumers);
+            view.share = if fleet.running == 0 { 1.0 } else { (at_work[queue] / consumers).clamp(0.0, 1.0) };
+            let others = self.tracks.iter().enumerate().filter(|(other, _)| *other != queue);
+            let held = others.filter_map(|(_, track)| track.flow.unacknowledged());
+            view.elsewhere = held.fold(0, u64::saturating_add);
         }
+        self.tracks[queue].absorb(observation, &view);
     }
 
-    fn absorb_sample(&mut self, sample: Sample, fleet: &Fleet) {
-        if self.last.is_some_and(|last| sample.at <= last.at) {
-            return;
+    fn asked(&self, fleet: &Fleet, now: Time) -> Asked {
+        if let [track] = self.tracks.as_slice() {
+            let state = track.state(self.startup(), now);
+            let need = need::compute(&state, &self.goal, fleet, now);
+            return Asked { state, need, by: 0, ready: state.ready, ahead: state.ahead(), needs: Vec::new() };
         }
-        if self.polling.contradicts(&sample, fleet) {
-            self.interrupt(Reading::Missing(VANISHED));
-            return;
-        }
-        let working = self.working_consumers(&sample, fleet);
-        let neighbour = self
-            .last
-            .filter(|last| self.fresh_since.is_some() && sample.at.since(last.at) <= self.stale_after());
-        match neighbour {
-            Some(previous) => self.learn(previous, sample, working, fleet),
-            None => {
-                self.interrupt(Reading::None);
-                self.fresh_since = Some(sample.at);
-            }
-        }
-        self.polling.note(&sample);
-        self.empty_since = (sample.ready == 0).then(|| self.empty_since.unwrap_or(sample.at));
-        self.working = working;
-        let short = u32::MAX - u32::try_from(sample.ready).unwrap_or(u32::MAX);
-        self.short_of_waiting.record(sample.at, short, self.patience() / 2);
-        self.last = Some(sample);
-        self.reading = Reading::Good(sample);
-    }
-
-    /// What it tells is taken over by the estimates that do without, so that they can go on from there.
-    fn absorb_detail(&mut self, detail: Detail, fleet: &Fleet) {
-        if let Reading::Missing(_) = self.reading {
-            // A broker whose depth is not to be believed is not to be believed about the rest.
-            self.flow.interrupt();
-            return;
-        }
-        let believed = (self.arrivals.slow(), self.service.planned_seconds());
-        self.flow.observe(detail, f64::from(fleet.running), believed, self.startup());
-        if let Some((arrivals, service)) = self.flow.known() {
-            self.arrivals.adopt(arrivals);
-            self.service_next.adopt(service, self.flow.has_seen_work());
-            self.service = self.service_next.clone();
+        let ones = self.ones(now);
+        let several = self.several(&ones, fleet, now);
+        let needs = several.needs();
+        let by = (0..needs.len()).rev().max_by_key(|&index| needs[index].total()).unwrap_or(0);
+        Asked {
+            state: several.together(),
+            need: needs[by],
+            by,
+            ready: ones[by].state.ready,
+            ahead: several.ahead(by),
+            needs,
         }
     }
 
-    /// Breaks the row of good readings.
-    fn interrupt(&mut self, reading: Reading) {
-        self.reading = reading;
-        self.fresh_since = None;
-        self.empty_since = None;
-        self.stuck.interrupt();
-        self.service_next.end_phase();
+    /// What is known of each queue. Of one that cannot be read, its usual flow; of one that does not exist, nothing.
+    fn ones(&self, now: Time) -> Vec<One> {
+        let startup = self.startup();
+        let one = |track: &Track| {
+            let state = track.state(startup, now);
+            let state = match (self.trouble_of(track, now), track.reading) {
+                (None, _) => state,
+                (Some(_), Reading::NoQueue) => {
+                    State { ready: 0, waiting_long: 0, arrivals_slow: 0.0, arrivals_fast: 0.0, ..state }
+                }
+                (Some(_), Reading::None | Reading::Good(_) | Reading::Missing(_)) => {
+                    State { ready: 0, waiting_long: 0, ..state }
+                }
+            };
+            One { goal: track.goal, state }
+        };
+        self.tracks.iter().map(one).collect()
     }
 
-    /// Consumers that work: those of ours that run, as far as the queue shows as many. One process may hold several
-    /// consumers, and others may consume too: work is counted by our process, the rest shows as fewer arrivals.
-    fn working_consumers(&self, sample: &Sample, fleet: &Fleet) -> f64 {
-        let running = f64::from(fleet.running);
-        if self.polling.is_recognised() || sample.consumers == 0 {
-            running
-        } else {
-            running.min(sample.consumers as f64)
-        }
-    }
-
-    fn learn(&mut self, previous: Sample, sample: Sample, working: f64, fleet: &Fleet) {
-        let seconds = sample.at.since(previous.at).as_secs_f64();
-        let consumers = (self.working + working) / 2.0;
-        self.service = self.service_next.clone();
-        let usual_arrivals = self.arrivals.slow();
-        let ready_before = surely_waiting(&previous, self.working);
-        let ready_after = surely_waiting(&sample, working);
-        self.arrivals.observe(&Interval {
-            seconds,
-            ready_before,
-            ready_after,
-            capacity: consumers / self.service.planned_seconds(),
-            long_empty: self.long_empty(sample.at),
-        });
-        // Those that are new each took a message without having done one.
-        let taken = (working - self.working).max(0.0);
-        let slope = (ready_after - ready_before + taken) / seconds;
-        self.stuck.note(sample.at, ready_after, working);
-        if ready_before > 0.0 {
-            self.service_next.observe_fall(
-                consumers * seconds,
-                ready_before - ready_after - taken,
-                ready_after == 0.0,
-            );
-        }
-        let is_busy = ready_before > 0.0 && ready_after > 0.0;
-        // Where it is known there is nothing to infer.
-        if is_busy && !self.flow.is_fresh(sample.at) {
-            self.service_next.observe(&BusyInterval {
-                seconds,
-                ready_before,
-                slope,
-                consumers,
-                consumers_changed: (working - self.working).abs(),
-                usual_arrivals,
-                onset: self.onset,
-            });
-        } else {
-            self.onset = slope.max(0.0);
-            self.service_next.end_phase();
-        }
-        self.polling.weigh(&previous, &sample, fleet);
-    }
-
-    fn state(&self, now: Time) -> State {
-        let unacknowledged = self.flow.unacknowledged().filter(|_| self.flow.is_fresh(now));
-        State {
-            ready: self.last.map_or(0, |sample| sample.ready),
-            arrivals_slow: self.arrivals.slow(),
-            arrivals_fast: self.arrivals.fast(),
-            service: self.service.planned_seconds(),
-            startup: self.startup.seconds(),
-            unacknowledged,
-            stuck: self.is_stuck(),
-            waiting_long: u64::from(u32::MAX - self.short_of_waiting.peak()),
-        }
-    }
-
-    /// Whether nothing moves and nothing is known that would explain it.
-    fn is_stuck(&self) -> bool {
-        let patience = self.patience().max(self.goal.interval * STUCK_INTERVALS);
-        let is_known = self.service.is_learned() || self.flow.known().is_some();
-        !is_known && self.last.is_some_and(|sample| self.stuck.is_overdue(sample.at, patience))
-    }
-
-    /// How long a message may wait before one more consumer is to be ordered for it.
-    fn patience(&self) -> Duration {
-        let planned = self.goal.wait.mul_f64(self.goal.profile.tuning().planned_share);
-        planned.saturating_sub(self.startup() + self.goal.interval)
+    fn several<'a>(&self, queues: &'a [One], fleet: &'a Fleet, now: Time) -> Several<'a> {
+        Several { queues, order: self.order, fleet, now }
     }
 
     /// How many of the fleet are at work, where that is known.
     pub(super) fn busy(&self, fleet: &Fleet, now: Time) -> Option<u32> {
-        let told = self.flow.busy().filter(|_| self.flow.is_fresh(now));
-        told.map(|busy| busy.min(fleet.running))
+        let told = self.tracks.iter().map(|track| track.busy(now));
+        let all = told.sum::<Option<u32>>()?;
+        Some(all.min(fleet.running))
     }
 
-    fn outcome(&mut self, before: u32, need: Need, state: &State, fleet: &Fleet, now: Time) -> Outcome {
-        let last = self.last.map(|sample| now.since(sample.at));
-        let held = |cause| Outcome { target: before, limit: Limit::Data, cause };
-        match self.reading {
-            Reading::None => held(Cause::NotRead),
-            Reading::Missing(why) => held(Cause::Missing { why, last }),
-            Reading::NoQueue => {
-                let target = before.max(1).min(self.goal.max);
-                Outcome { target, limit: Limit::Data, cause: Cause::NoQueue }
+    /// Why a queue cannot be gone by.
+    fn trouble_of(&self, track: &Track, now: Time) -> Option<Cause> {
+        match track.reading {
+            Reading::None => Some(Cause::NotRead),
+            Reading::Missing(why) => {
+                Some(Cause::Missing { why, last: track.last.map(|sample| now.since(sample.at)) })
             }
-            Reading::Good(sample) if now.since(sample.at) > self.stale_after() => {
-                held(Cause::Stale { last: now.since(sample.at) })
+            Reading::NoQueue => Some(Cause::NoQueue),
+            Reading::Good(sample) if now.since(sample.at) > track.stale_after() => {
+                Some(Cause::Stale { last: now.since(sample.at) })
             }
-            Reading::Good(sample) => {
-                let busy = self.busy(fleet, now);
-                let length = self.window_length(busy.is_some());
-                self.window.record(now, policy::load(&self.goal, state, need), length);
-                let situation = Situation {
-                    goal: &self.goal,
-                    state,
-                    fleet,
-                    now,
-                    read_at: sample.at,
-                    before,
-                    need,
-                    peak: self.window.peak(),
-                    empty_since: self.empty_since,
-                    window_ends: match busy {
-                        Some(_) => self.window_ends_for_idle(before, now),
-                        None => self.window_ends(state, before, now),
-                    },
-                    busy,
-                    bounded: self.flow.bound().filter(|_| busy.is_some()),
-                    silence_ends: self.empty_since.unwrap_or(now) + self.silence.length().max(length),
-                };
-                situation.outcome()
-            }
+            Reading::Good(_) => None,
         }
     }
 
-    /// When a step down from `before` may come, if the queue stays empty and every reading good.
+    /// The first queue that cannot be gone by, and why.
+    fn trouble(&self, now: Time) -> Option<(usize, Cause)> {
+        let of = |(index, track)| self.trouble_of(track, now).map(|cause| (index, cause));
+        self.tracks.iter().enumerate().find_map(of)
+    }
+
+    fn outcome(&mut self, before: u32, asked: &Asked, fleet: &Fleet, now: Time) -> Outcome {
+        let trouble = self.trouble(now);
+        if trouble.is_some() && self.tracks.len() == 1 {
+            return self.held(before, trouble);
+        }
+        let busy = self.busy(fleet, now);
+        let length = self.window_length(busy.is_some());
+        self.window.record(now, policy::load(&self.goal, &asked.state, asked.need), length);
+        let empty_since = self.all_since(|track| track.empty_since);
+        let situation = Situation {
+            goal: &self.goal,
+            state: &asked.state,
+            fleet,
+            now,
+            read_at: self.read_at(now),
+            before,
+            need: asked.need,
+            ready: asked.ready,
+            ahead: asked.ahead,
+            peak: self.window.peak(),
+            empty_since,
+            window_ends: match busy {
+                Some(_) => self.window_ends_for_idle(before, now),
+                None => self.window_ends(&asked.state, before, now),
+            },
+            busy,
+            bounded: self.bounded(asked).filter(|_| busy.is_some()),
+            allowed: self.allowed(),
+            silence_ends: empty_since.unwrap_or(now) + self.silence.length().max(length),
+        };
+        match trouble {
+            None => situation.outcome(),
+            Some(_) => situation.rise().unwrap_or_else(|| self.held(before, trouble)),
+        }
+    }
+
+    /// The present number, and one at the least where somebody has to declare a queue.
+    fn held(&self, before: u32, trouble: Option<(usize, Cause)>) -> Outcome {
+        let is_missing = |track: &Track| track.reading == Reading::NoQueue;
+        let declares = self.tracks.iter().any(is_missing);
+        let target = if declares { before.max(1).min(self.goal.max) } else { before };
+        let cause = trouble.map_or(Cause::NotRead, |(_, cause)| cause);
+        Outcome { target, limit: Limit::Data, cause }
+    }
+
+    /// Where a floor is what holds the number, it is told.
+    fn by_floor(&self, before: u32, outcome: Outcome) -> Outcome {
+        let Some(floor) = self.floor.as_ref().filter(|floor| floor.min > self.least) else { return outcome };
+        let raises = outcome.limit == Limit::Data && before < self.goal.min;
+        if raises || outcome.cause == Cause::Minimum {
+            let cause = Cause::Floor { until: floor.until.clone() };
+            return Outcome { limit: Limit::Min, cause, ..outcome };
+        }
+        outcome
+    }
+
+    /// What the rate allows, where there is one.
+    fn allowed(&self) -> Option<Allowed> {
+        let rate = self.rate?;
+        let arrivals: f64 = self.tracks.iter().map(|track| track.arrivals.slow()).sum();
+        let seconds = |track: &Track| track.service.seconds();
+        // Of several queues by what arrives in each; the quickest where nothing does, so that the rate is kept.
+        let service = if arrivals > 0.0 {
+            self.tracks.iter().map(|track| track.arrivals.slow() * seconds(track)).sum::<f64>() / arrivals
+        } else {
+            self.tracks.iter().map(seconds).fold(f64::INFINITY, f64::min)
+        };
+        let is_learned = self.tracks.iter().all(|track| track.service.is_learned());
+        Some(Allowed::new(rate, service, is_learned, self.goal.min))
+    }
+
+    /// When the oldest of the newest readings was made.
+    fn read_at(&self, now: Time) -> Time {
+        let read_at = |track: &Track| match track.reading {
+            Reading::Good(sample) => Some(sample.at),
+            Reading::None | Reading::NoQueue | Reading::Missing(_) => None,
+        };
+        self.tracks.iter().filter_map(read_at).min().unwrap_or(now)
+    }
+
+    /// Since when something is so of all queues.
+    fn all_since(&self, since: impl Fn(&Track) -> Option<Time>) -> Option<Time> {
+        let all = self.tracks.iter().map(since).collect::<Option<Vec<Time>>>()?;
+        all.into_iter().max()
+    }
+
+    /// How many are of use, where more were found not to be, for the queue that asks for most: beside those that others need.
+    fn bounded(&self, asked: &Asked) -> Option<Bounded> {
+        let bounded = self.tracks[asked.by].flow.bound()?;
+        let others = self.tracks.iter().enumerate().filter(|(index, _)| *index != asked.by);
+        let load = |track: &Track| track.arrivals.slow() * track.service.planned_seconds();
+        let beside = others.map(|(_, track)| load(track)).sum::<f64>().ceil() as u32;
+        let more = |count: u32| count.saturating_add(beside);
+        Some(Bounded { useful: more(bounded.useful), tried: bounded.tried.map(more), ..bounded })
+    }
+
+    /// The longest work per message, in seconds.
+    fn longest_service(&self) -> f64 {
+        self.tracks.iter().map(|track| track.service.planned_seconds()).fold(0.0, f64::max)
+    }
+
+    /// When a step down from `before` may come, if the queues stay empty and every reading good.
     fn window_ends(&self, state: &State, before: u32, now: Time) -> Time {
         let length = self.window_length(false);
-        let empty = self.empty_since.unwrap_or(now) + length;
+        let empty = self.all_since(|track| track.empty_since).unwrap_or(now) + length;
         // A flow that the half cannot do shows as soon as those that are left are busy.
-        let service = Duration::from_secs_f64(self.service.planned_seconds());
+        let service = Duration::from_secs_f64(self.longest_service());
         let least = if need::starts_quickly(state, &self.goal) { length / 4 } else { length / 2 };
         let next = (service * 2).clamp(least, length);
         let stepped = self.stepped_down_at.map_or(empty, |at| at + next);
@@ -389,23 +427,15 @@ impl Engine {
     /// The same where it is known who is idle: messages may wait meanwhile, if fewer can do them.
     fn window_ends_for_idle(&self, before: u32, now: Time) -> Time {
         let length = self.window_length(true);
-        let fresh = self.fresh_since.unwrap_or(now) + length;
+        let fresh = self.all_since(|track| track.fresh_since).unwrap_or(now) + length;
         fresh.max(self.window.falls_to(before.saturating_sub(1), length).unwrap_or(fresh))
-    }
-
-    /// The time after which an empty queue tells that the flow has fallen, in seconds, where that has passed.
-    fn long_empty(&self, now: Time) -> Option<f64> {
-        let seconds = 2.0 * (self.startup.seconds() + self.service.planned_seconds());
-        let seconds = seconds.clamp(WINDOW_LEAST_SECONDS, LONG_EMPTY_MOST_SECONDS);
-        let empty = now.since(self.empty_since?).as_secs_f64();
-        (empty >= seconds).then_some(seconds)
     }
 
     /// Where nobody knows who is idle, a message more is what it takes to see that nobody is needed. Where that is known,
     /// a start is to be weighed, and little beside it.
     fn window_length(&self, is_known: bool) -> Duration {
         let tuning = self.goal.profile.tuning();
-        let service = self.service.planned_seconds();
+        let service = self.longest_service();
         let seen = if is_known { service.min(WINDOW_WORK_MOST_SECONDS) } else { service };
         let seconds = tuning.window_factor * (self.startup.seconds() + seen);
         let (least, most) = if is_known {
@@ -417,70 +447,138 @@ impl Engine {
         Duration::from_secs_f64(seconds.clamp(least, most))
     }
 
-    fn stale_after(&self) -> Duration {
-        self.goal.interval * STALE_INTERVALS
+    /// When time alone may change the outcome: when a reading grows too old.
+    fn review_at(&self, now: Time) -> Option<Time> {
+        let stale_at = self.tracks.iter().filter_map(Track::stale_at).filter(|&at| at > now).min()?;
+        let flow = self.tracks.iter().filter_map(|track| track.flow.stale_at()).filter(|&at| at > now);
+        Some(flow.fold(stale_at, Time::min))
     }
 
-    fn decision(
+    fn decision(&self, before: u32, asked: &Asked, outcome: &Outcome, fleet: &Fleet, now: Time) -> Decision {
+        let target = outcome.target;
+        let several = (self.tracks.len() > 1).then(|| self.of_several_queues(asked, target, fleet, now));
+        let trouble = self.trouble(now);
+        let is_good = self.tracks.iter().any(|track| track.stale_at().is_some_and(|at| at > now));
+        let predicted_wait = match &several {
+            None => need::expected_wait(&asked.state, fleet, target, now).filter(|_| is_good),
+            Some(several) => self.shortest().and_then(|index| several.queues[index].predicted_wait),
+        };
+        Decision {
+            target,
+            before,
+            wanted: target,
+            busy: self.busy(fleet, now),
+            limit: outcome.limit,
+            trouble: outcome
+                .cause
+                .trouble()
+                .or_else(|| trouble.as_ref().and_then(|(_, cause)| cause.trouble())),
+            reason: self.sentence(
+                asked,
+                outcome,
+                several.as_ref(),
+                trouble.map_or(asked.by, |(index, _)| index),
+            ),
+            inputs: self.inputs(asked, now),
+            review_at: self.review_at(now),
+            predicted_wait,
+            several,
+        }
+    }
+
+    /// The queue with the shortest goal.
+    fn shortest(&self) -> Option<usize> {
+        (0..self.tracks.len()).min_by_key(|&index| self.tracks[index].goal.wait)
+    }
+
+    /// `troubled` is the queue that a cause about data is about.
+    fn sentence(
         &self,
-        before: u32,
-        need: Need,
+        asked: &Asked,
         outcome: &Outcome,
-        state: &State,
-        fleet: &Fleet,
-        now: Time,
-    ) -> Decision {
-        let starts_too_slowly = need::starts_too_slowly(state.startup, &self.goal);
+        several: Option<&OfSeveral>,
+        troubled: usize,
+    ) -> String {
+        let of = if outcome.limit == Limit::Data { troubled } else { asked.by };
+        let track = &self.tracks[of];
+        let service = track.service.planned_seconds();
+        let starved = several
+            .iter()
+            .flat_map(|several| &several.queues)
+            .find_map(|queue| queue.starved_by.as_deref().map(|by| (queue.name.as_str(), by)));
         let figures = Figures {
             target: outcome.target,
             max: self.goal.max,
-            goal: self.goal.wait,
-            arrivals: state.arrivals_slow,
-            service: Duration::from_secs_f64(state.service),
-            service_learned: self.service.is_learned(),
+            goal: track.goal.wait,
+            arrivals: track.arrivals.slow(),
+            service: Duration::from_secs_f64(service),
+            service_learned: track.service.is_learned(),
             startup: self.startup(),
-            starts_too_slowly,
-            polling: self.polling.is_recognised(),
+            starts_too_slowly: need::starts_too_slowly(self.startup.seconds(), &track.goal),
+            polling: self.tracks.iter().any(|track| track.polling.is_recognised()),
+            queue: self.names.get(of).map(String::as_str).filter(|_| self.tracks.len() > 1),
+            starved,
         };
-        let known = self.arrivals.are_known();
-        let sample_age = self.last.map(|sample| now.since(sample.at));
-        let stale_at = match self.reading {
-            Reading::Good(sample) => Some(sample.at + self.stale_after() + Duration::from_micros(1)),
-            Reading::None | Reading::NoQueue | Reading::Missing(_) => None,
-        }
-        .filter(|&at| at > now);
-        let review_at = stale_at.map(|at| match self.flow.stale_at().filter(|&flow| flow > now) {
-            Some(flow) => at.min(flow),
-            None => at,
-        });
-        Decision {
-            target: outcome.target,
-            before,
-            limit: outcome.limit,
-            trouble: outcome.cause.trouble(),
-            reason: reason::sentence(&outcome.cause, &figures),
-            inputs: Inputs {
-                ready: self.last.map(|sample| sample.ready),
-                consumers: self.last.map(|sample| sample.consumers),
-                sample_age,
-                arrivals_per_second: known.then_some(state.arrivals_slow),
-                arrivals_per_second_fast: known.then_some(state.arrivals_fast),
-                service_seconds: state.service,
-                service_learned: self.service.is_learned(),
-                startup_seconds: state.startup,
-                steady: need.steady,
-                drain: need.drain,
-                window_peak: self.window.peak(),
-            },
-            review_at,
-            predicted_wait: stale_at.and_then(|_| need::expected_wait(state, fleet, outcome.target, now)),
-        }
+        reason::sentence(&outcome.cause, &figures)
+    }
+
+    fn of_several_queues(&self, asked: &Asked, target: u32, fleet: &Fleet, now: Time) -> OfSeveral {
+        let ones = self.ones(now);
+        let several = self.several(&ones, fleet, now);
+        let name = |index: usize| self.names.get(index).cloned().unwrap_or_default();
+        let queue = |(index, track): (usize, &Track)| {
+            let is_good = self.trouble_of(track, now).is_none();
+            OfQueue {
+                name: name(index),
+                inputs: inputs_of(track, &ones[index].state, asked.needs[index], now),
+                predicted_wait: several.expected_wait(index, target).filter(|_| is_good),
+                starved_by: several.starved_by(index, target).map(name),
+            }
+        };
+        OfSeveral { decided_by: name(asked.by), queues: self.tracks.iter().enumerate().map(queue).collect() }
+    }
+
+    fn inputs(&self, asked: &Asked, now: Time) -> Inputs {
+        let inputs = match self.tracks.as_slice() {
+            [track] => inputs_of(track, &asked.state, asked.need, now),
+            tracks => {
+                let samples = || tracks.iter().map(|track| track.last);
+                Inputs {
+                    ready: samples()
+                        .map(|last| last.map(|sample| sample.ready))
+                        .reduce(|sum, ready| Some(sum?.saturating_add(ready?)))
+                        .flatten(),
+                    consumers: samples().map(|last| last.map(|sample| sample.consumers)).min().flatten(),
+                    sample_age: samples().flatten().map(|sample: Sample| now.since(sample.at)).max(),
+                    arrivals_per_second: Some(asked.state.arrivals_slow),
+                    arrivals_per_second_fast: Some(asked.state.arrivals_fast),
+                    service_seconds: asked.state.service,
+                    service_learned: tracks.iter().all(|track| track.service.is_learned()),
+                    startup_seconds: asked.state.startup,
+                    steady: asked.needs.iter().map(|need| need.steady).max().unwrap_or(0),
+                    drain: asked.needs.iter().map(|need| need.drain).max().unwrap_or(0),
+                    window_peak: 0,
+                }
+            }
+        };
+        Inputs { window_peak: self.window.peak(), ..inputs }
     }
 }
 
-/// Messages that wait because every consumer is busy. One that is not shown may be idle and about to look, so as many
-/// messages as there are such consumers prove nothing.
-fn surely_waiting(sample: &Sample, working: f64) -> f64 {
-    let idle = if sample.consumers == 0 { working } else { 0.0 };
-    (sample.ready as f64 - idle).max(0.0)
+/// The numbers of one queue.
+fn inputs_of(track: &Track, state: &State, need: Need, now: Time) -> Inputs {
+    let known = track.arrivals.are_known();
+    Inputs {
+        ready: track.last.map(|sample| sample.ready),
+        consumers: track.last.map(|sample| sample.consumers),
+        sample_age: track.last.map(|sample| now.since(sample.at)),
+        arrivals_per_second: known.then_some(state.arrivals_slow),
+        arrivals_per_second_fast: known.then_some(state.arrivals_fast),
+        service_seconds: state.service,
+        service_learned: track.service.is_learned(),
+        startup_seconds: state.startup,
+        steady: need.steady,
+        drain: need.drain,
+        window_peak: 0,
+    }
 }

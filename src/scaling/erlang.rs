@@ -15,6 +15,12 @@ const LARGE_MARGIN: f64 = 2.7;
 ///
 /// It is 0 only where there is no load at all.
 pub fn consumers_needed(load: f64, service: f64, wait: f64, tolerance: f64, limit: u32) -> u32 {
+    needed(load, tolerance, limit, |consumers| (load - consumers) * wait / service)
+}
+
+/// The same where messages that wait go down by another law than that of one queue in its order: `decay` is the exponent, 0
+/// or less, with so many consumers.
+pub(super) fn needed(load: f64, tolerance: f64, limit: u32, decay: impl Fn(f64) -> f64) -> u32 {
     if !load.is_finite() || load > f64::from(limit) {
         return limit.saturating_add(1);
     }
@@ -29,11 +35,10 @@ pub fn consumers_needed(load: f64, service: f64, wait: f64, tolerance: f64, limi
     for count in 1..=limit {
         let consumers = f64::from(count);
         blocking = load * blocking / (consumers + load * blocking);
-        let spare = consumers - load;
-        if spare <= 0.0 {
+        if consumers <= load {
             continue;
         }
-        if queueing(blocking, load, consumers) * (-spare * wait / service).exp() <= tolerance {
+        if queueing(blocking, load, consumers) * decay(consumers).exp() <= tolerance {
             return count;
         }
     }

@@ -22,6 +22,35 @@ pub struct Goal {
     pub profile: Profile,
 }
 
+/// The fewest consumers for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Floor {
+    /// How many.
+    pub min: u32,
+    /// Until when, for a sentence: `18:00 Europe/Berlin`.
+    pub until: String,
+}
+
+/// One of the queues that the same consumers work for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueGoal {
+    /// Its name, for sentences.
+    pub name: String,
+    /// How long a message in it may wait before a consumer begins it.
+    pub wait: Duration,
+}
+
+/// How consumers take from several queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// From the first one that has a message.
+    #[default]
+    Strict,
+    /// From each in turn.
+    Fair,
+}
+
 /// One reading of the queue, or the lack of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observation {

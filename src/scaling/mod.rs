@@ -8,6 +8,7 @@
 //! Terms, in seconds and messages per second: `T` the goal, `S` the work per message, `L` the start-up of a consumer,
 //! `R` messages ready, `c` consumers, `a = arrivals x S` the offered load, that is, how many are busy on average.
 
+pub mod budget;
 pub mod decision;
 mod effect;
 pub mod engine;
@@ -19,10 +20,13 @@ mod need;
 mod policy;
 mod polling;
 pub mod profile;
+mod rate;
 mod reason;
 pub mod service;
+mod several;
 mod silence;
 mod stuck;
+mod track;
 mod window;
 
 pub use engine::Engine;
@@ -31,3 +35,5 @@ pub use engine::Engine;
 mod properties;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_several;

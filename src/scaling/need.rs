@@ -37,6 +37,27 @@ pub(super) struct State {
     pub(super) waiting_long: u64,
 }
 
+impl State {
+    /// Consumers that are busy on average.
+    pub(super) fn load(&self) -> f64 {
+        self.arrivals_slow * self.service
+    }
+
+    /// What has to be done before the last message that waits is begun.
+    pub(super) fn ahead(&self) -> Ahead {
+        Ahead { seconds: self.ready as f64 * self.service, taken: 0.0 }
+    }
+}
+
+/// What has to be done before a message is begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Ahead {
+    /// Consumer-seconds of work.
+    pub(super) seconds: f64,
+    /// Consumers that are busy with what comes first and still arrives.
+    pub(super) taken: f64,
+}
+
 /// The two counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Need {
@@ -59,24 +80,28 @@ pub(super) fn compute(state: &State, goal: &Goal, fleet: &Fleet, now: Time) -> N
 
 /// Whether a start takes longer than the planned wait, so that only consumers that already run can keep the goal.
 pub(super) fn starts_too_slowly(startup: f64, goal: &Goal) -> bool {
-    startup >= goal.profile.tuning().planned_share * goal.wait.as_secs_f64()
+    startup >= planned(goal)
 }
 
 /// Whether a consumer that is missing is there well before its messages have waited too long.
 pub(super) fn starts_quickly(state: &State, goal: &Goal) -> bool {
-    let planned = goal.profile.tuning().planned_share * goal.wait.as_secs_f64();
-    2.0 * (state.startup + goal.interval.as_secs_f64()) < planned
+    2.0 * (state.startup + goal.interval.as_secs_f64()) < planned(goal)
+}
+
+/// The share of messages that may wait longer than planned.
+pub(super) fn tolerance(startup: f64, goal: &Goal) -> f64 {
+    let tolerance = goal.profile.tuning().tolerance;
+    if starts_too_slowly(startup, goal) { tolerance.min(TOLERANCE_SLOW_START) } else { tolerance }
+}
+
+/// How long a message is planned to wait at most, in seconds.
+pub(super) fn planned(goal: &Goal) -> f64 {
+    goal.profile.tuning().planned_share * goal.wait.as_secs_f64()
 }
 
 fn steady(state: &State, goal: &Goal) -> u32 {
-    let tuning = goal.profile.tuning();
-    let tolerance = if starts_too_slowly(state.startup, goal) {
-        tuning.tolerance.min(TOLERANCE_SLOW_START)
-    } else {
-        tuning.tolerance
-    };
-    let planned = tuning.planned_share * goal.wait.as_secs_f64();
-    let load = state.arrivals_slow * state.service;
+    let (planned, tolerance) = (planned(goal), tolerance(state.startup, goal));
+    let load = state.load();
     let needed = erlang::consumers_needed(load, state.service, planned, tolerance, goal.max);
     match state.unacknowledged {
         Some(unacknowledged) if starts_for_each(state, planned, goal) => {
@@ -89,7 +114,7 @@ fn steady(state: &State, goal: &Goal) -> u32 {
 
 /// Whether a consumer can be started for each message in time, and at a small part of its work: then nobody need wait idle
 /// for a message that may come.
-fn starts_for_each(state: &State, planned: f64, goal: &Goal) -> bool {
+pub(super) fn starts_for_each(state: &State, planned: f64, goal: &Goal) -> bool {
     state.startup + goal.interval.as_secs_f64() < planned && state.service >= LONG_WORK * state.startup
 }
 
@@ -97,15 +122,29 @@ fn drain(state: &State, goal: &Goal, fleet: &Fleet, now: Time) -> u32 {
     if state.ready == 0 {
         return 0;
     }
+    let left = (state.ready as f64 + arriving_until_up(state)
+        - worked_until_up(state, fleet, now) / state.service)
+        .max(0.0);
+    ((left * state.service / time_to_drain(state, goal)).ceil() as u32).clamp(1, one_for_each(state, fleet))
+}
+
+/// The time that is left for a backlog once a consumer that is ordered now is up, in seconds.
+pub(super) fn time_to_drain(state: &State, goal: &Goal) -> f64 {
     let tuning = goal.profile.tuning();
     let wait = goal.wait.as_secs_f64();
     let share = if state.startup < wait / 2.0 { tuning.drain_share } else { tuning.drain_share_slow_start };
-    let time = (tuning.planned_share * wait - state.startup).max(share * wait).max(DRAIN_LEAST_SECONDS);
-    let arrivals = state.arrivals_slow.max(state.arrivals_fast) * state.startup;
-    let worked = f64::from(fleet.running) * state.startup
-        + fleet.starting.iter().map(|&at| now.since(at).as_secs_f64().min(state.startup)).sum::<f64>();
-    let left = (state.ready as f64 + arrivals - worked / state.service).max(0.0);
-    ((left * state.service / time).ceil() as u32).clamp(1, one_for_each(state, fleet))
+    (tuning.planned_share * wait - state.startup).max(share * wait).max(DRAIN_LEAST_SECONDS)
+}
+
+/// Messages that arrive until a consumer that is ordered now is up.
+pub(super) fn arriving_until_up(state: &State) -> f64 {
+    state.arrivals_slow.max(state.arrivals_fast) * state.startup
+}
+
+/// Consumer-seconds that are worked until then.
+pub(super) fn worked_until_up(state: &State, fleet: &Fleet, now: Time) -> f64 {
+    f64::from(fleet.running) * state.startup
+        + fleet.starting.iter().map(|&at| now.since(at).as_secs_f64().min(state.startup)).sum::<f64>()
 }
 
 /// One for each message that waits, beside those that are busy. Messages wait.
@@ -114,34 +153,39 @@ fn one_for_each(state: &State, fleet: &Fleet) -> u32 {
 }
 
 /// How long from now until the last message that waits is begun; absent where nobody will begin it.
-pub(super) fn until_begun(state: &State, fleet: &Fleet, target: u32, now: Time) -> Option<Duration> {
-    seconds_until_begun(state, fleet, target, now)
+pub(super) fn until_begun(
+    ahead: &Ahead,
+    startup: f64,
+    fleet: &Fleet,
+    target: u32,
+    now: Time,
+) -> Option<Duration> {
+    seconds_until_begun(ahead, startup, fleet, target, now)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
 /// How long a message that arrives now is expected to wait: for those before it, or, where none are, the mean wait of a
 /// random flow, `C(c, a) S / (c - a)`. Absent where nobody will begin it.
 pub(super) fn expected_wait(state: &State, fleet: &Fleet, target: u32, now: Time) -> Option<Duration> {
-    let load = state.arrivals_slow * state.service;
+    let load = state.load();
     let spare = f64::from(fleet.running) - load;
     if state.ready > 0 || spare <= 0.0 {
-        return until_begun(state, fleet, target, now);
+        return until_begun(&state.ahead(), state.startup, fleet, target, now);
     }
     let mean = erlang::probability_of_waiting(load, fleet.running) * state.service / spare;
     Duration::try_from_secs_f64(mean).ok()
 }
 
-/// When the work of `ready` messages is taken up, in seconds from now, by those who run, those who start, and those who
+/// When all the work that is ahead is taken up, in seconds from now, by those who run, those who start, and those who
 /// are ordered now; absent where there is nobody.
-fn seconds_until_begun(state: &State, fleet: &Fleet, target: u32, now: Time) -> Option<f64> {
-    let starting =
-        fleet.starting.iter().map(|&at| ((state.startup - now.since(at).as_secs_f64()).max(0.0), 1));
+fn seconds_until_begun(ahead: &Ahead, startup: f64, fleet: &Fleet, target: u32, now: Time) -> Option<f64> {
+    let starting = fleet.starting.iter().map(|&at| ((startup - now.since(at).as_secs_f64()).max(0.0), 1));
     let groups = std::iter::once((0.0, fleet.running))
         .chain(starting)
-        .chain(std::iter::once((state.startup, target.saturating_sub(fleet.live()))));
+        .chain(std::iter::once((startup, target.saturating_sub(fleet.live()))));
     // `starting` is oldest first, so the moments rise. Work done until t by those who began: the sum of (t - begin).
-    let work = state.ready as f64 * state.service;
-    let mut workers = 0.0;
+    let work = ahead.seconds;
+    let mut workers = -ahead.taken;
     let mut sum_of_begins = 0.0;
     let mut done_at = None;
     for (begin, count) in groups.filter(|&(_, count)| count > 0) {
@@ -150,7 +194,7 @@ fn seconds_until_begun(state: &State, fleet: &Fleet, target: u32, now: Time) -> 
         }
         workers += f64::from(count);
         sum_of_begins += begin * f64::from(count);
-        done_at = Some((work + sum_of_begins) / workers);
+        done_at = (workers > 0.0).then(|| (work + sum_of_begins) / workers);
     }
     done_at
 }
@@ -250,8 +294,8 @@ mod tests {
         let fleet = Fleet { running: 1, starting: vec![Time::from_millis(9_500)], ..Fleet::default() };
         let work = State { startup: 1.0, service: 1.0, ..state(3) };
         // One from 0, one from 0.5, one from 1.0: 3 = 3t - 1.5.
-        let begun = seconds_until_begun(&work, &fleet, 3, now).expect("somebody works");
+        let begun = seconds_until_begun(&work.ahead(), 1.0, &fleet, 3, now).expect("somebody works");
         assert!((begun - 1.5).abs() < 1e-9, "{begun}");
-        assert_eq!(seconds_until_begun(&work, &Fleet::default(), 0, now), None);
+        assert_eq!(seconds_until_begun(&work.ahead(), 1.0, &Fleet::default(), 0, now), None);
     }
 }

@@ -12,7 +12,8 @@ use crate::core::time::Time;
 use crate::scaling::decision::Limit;
 use crate::scaling::effect::Bounded;
 use crate::scaling::input::{Fleet, Goal};
-use crate::scaling::need::{self, Need, State};
+use crate::scaling::need::{self, Ahead, Need, State};
+use crate::scaling::rate::Allowed;
 use crate::scaling::reason::Cause;
 
 /// A target and why.
@@ -35,6 +36,9 @@ pub(super) struct Situation<'a> {
     /// The present target, within the goal's bounds.
     pub(super) before: u32,
     pub(super) need: Need,
+    /// Messages that wait in the queue that asks for most, and what has to be done before the last of them is begun.
+    pub(super) ready: u64,
+    pub(super) ahead: Ahead,
     /// The highest load within the window.
     pub(super) peak: u32,
     /// How long the queue has been empty; absent while messages wait.
@@ -45,6 +49,8 @@ pub(super) struct Situation<'a> {
     pub(super) busy: Option<u32>,
     /// How many are of use, where more were found not to be.
     pub(super) bounded: Option<Bounded>,
+    /// How many a rate allows, where there is one.
+    pub(super) allowed: Option<Allowed>,
     /// When the last consumer may be stopped.
     pub(super) silence_ends: Time,
 }
@@ -64,10 +70,13 @@ pub(super) fn bounded(count: u32, goal: &Goal) -> u32 {
 
 impl Situation<'_> {
     pub(super) fn outcome(&self) -> Outcome {
-        let wanted = self.wanted();
-        if wanted > self.before {
-            return self.useful(wanted).unwrap_or_else(|| self.up(wanted));
+        if let Some(allowed) = self.allowed.filter(|allowed| self.before > allowed.most) {
+            return self.at_rate(allowed.consumers, &allowed);
         }
+        if let Some(rise) = self.rise() {
+            return rise;
+        }
+        let wanted = self.wanted();
         let gap = f64::from(self.before - wanted);
         let negligible =
             gap <= self.goal.profile.tuning().deadband * f64::from(self.before) && wanted > self.goal.min;
@@ -87,6 +96,30 @@ impl Situation<'_> {
             Some(busy) => self.down_to_busy(self.peak.max(wanted), busy),
             None => self.down(self.peak.max(wanted)),
         }
+    }
+
+    /// The way up, where more are wanted.
+    pub(super) fn rise(&self) -> Option<Outcome> {
+        let wanted = self.wanted();
+        if wanted <= self.before {
+            return None;
+        }
+        if let Some(allowed) = self.allowed.filter(|allowed| wanted > allowed.consumers.max(self.before)) {
+            let most = allowed.consumers.max(self.before);
+            let useful = self.useful(most).filter(|outcome| outcome.target < most);
+            return Some(useful.unwrap_or_else(|| self.at_rate(most, &allowed)));
+        }
+        Some(self.useful(wanted).unwrap_or_else(|| self.up(wanted)))
+    }
+
+    /// As many as a rate allows.
+    fn at_rate(&self, target: u32, allowed: &Allowed) -> Outcome {
+        let outcome = if target > self.before { self.up(target) } else { self.at(target) };
+        if outcome.target < target {
+            return outcome;
+        }
+        let Allowed { rate, service, .. } = *allowed;
+        Outcome { target, limit: Limit::Rate, cause: Cause::Rate { rate, service } }
     }
 
     /// The load, with the rules about zero: from zero only a message wakes, and the last one stays for a silence.
@@ -149,8 +182,8 @@ impl Situation<'_> {
     }
 
     fn explain(&self, target: u32) -> (Limit, Cause) {
-        let ready = self.state.ready;
-        let begun_in = need::until_begun(self.state, self.fleet, target, self.now);
+        let ready = self.ready;
+        let begun_in = need::until_begun(&self.ahead, self.state.startup, self.fleet, target, self.now);
         let total = self.need.total();
         let backlog = ready > 0 && self.need.drain >= self.need.steady;
         if total > self.goal.max {
@@ -161,10 +194,10 @@ impl Situation<'_> {
         if target == 0 {
             return (Limit::None, Cause::Asleep);
         }
-        if self.goal.min == 0 && target == 1 && ready == 0 && total <= 1 {
+        if self.goal.min == 0 && target == 1 && self.state.ready == 0 && total <= 1 {
             return (Limit::Window, Cause::LastOne { left: self.silence_ends.since(self.now) });
         }
-        if total < self.goal.min || (target == self.goal.min && ready == 0 && total <= 1) {
+        if total < self.goal.min || (target == self.goal.min && self.state.ready == 0 && total <= 1) {
             return (Limit::Min, Cause::Minimum);
         }
         (Limit::None, if backlog { Cause::Backlog { ready, begun_in } } else { Cause::Flow })

@@ -5,8 +5,8 @@
 //! is not to be trusted: a quorum queue without a leader says 0 ready and 0 consumers.
 
 use crate::core::time::Time;
-use crate::scaling::engine::Sample;
 use crate::scaling::input::Fleet;
+use crate::scaling::track::Sample;
 
 /// Falls of the depth without a visible consumer before workers are taken to poll: one may be a purge, or a restart.
 const EVIDENCE: u32 = 3;

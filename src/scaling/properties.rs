@@ -143,7 +143,7 @@ impl History {
             self.engine.observe_started(Duration::from_millis(took));
         }
         let fleet = self.fleet(moment);
-        let polling_before = self.engine.is_polling();
+        let polling_before = self.engine.is_polling(0);
         let consumers = u64::from(fleet.running);
         let observation = match moment.told {
             Told::Ready(ready) => Some(Observation::Sample { at: self.now, ready, consumers }),

@@ -98,6 +98,18 @@ pub(super) enum Cause {
         /// Whether a few more are tried now.
         tried: bool,
     },
+    /// No more may run than do the messages that are allowed.
+    Rate {
+        /// Messages a second.
+        rate: f64,
+        /// What one takes.
+        service: Duration,
+    },
+    /// So little is to do that a floor decides.
+    Floor {
+        /// Until when it holds.
+        until: String,
+    },
     /// So little is to do that the minimum decides.
     Minimum,
     /// None are needed, and none run.
@@ -129,6 +141,8 @@ impl Cause {
             | Self::Idle { .. }
             | Self::Busy { .. }
             | Self::Downstream { .. }
+            | Self::Rate { .. }
+            | Self::Floor { .. }
             | Self::Minimum
             | Self::Asleep
             | Self::LastOne { .. } => None,
@@ -138,7 +152,7 @@ impl Cause {
 
 /// The numbers that sentences quote.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Figures {
+pub(super) struct Figures<'a> {
     pub(super) target: u32,
     pub(super) max: u32,
     pub(super) goal: Duration,
@@ -148,10 +162,71 @@ pub(super) struct Figures {
     pub(super) startup: Duration,
     pub(super) starts_too_slowly: bool,
     pub(super) polling: bool,
+    /// Of several queues, the one that the numbers are of.
+    pub(super) queue: Option<&'a str>,
+    /// A queue that is starved, and the one that takes what it would need.
+    pub(super) starved: Option<(&'a str, &'a str)>,
 }
 
 /// The sentence. It reads well alone, and after `1 -> 13: ` or `stays at 4: `: it repeats neither.
-pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
+pub(super) fn sentence(cause: &Cause, figures: &Figures<'_>) -> String {
+    let sentence = match figures.queue {
+        None => of_one(cause, figures),
+        Some(queue) => of_several(cause, figures, queue),
+    };
+    match figures.starved {
+        None => sentence,
+        Some((starved, by)) => {
+            format!(
+                "{sentence}; \"{starved}\" is starved by \"{by}\", which comes first and takes what it would need"
+            )
+        }
+    }
+}
+
+/// Where there are several: what is about one of them names it.
+fn of_several(cause: &Cause, figures: &Figures<'_>, queue: &str) -> String {
+    match cause {
+        Cause::NotRead => format!("\"{queue}\" has not been read yet: none is stopped before it is"),
+        Cause::Missing { why, last: Some(last) } => {
+            format!("\"{queue}\": {why}, last reading {} ago; {NONE_IS_STOPPED}", human(*last))
+        }
+        Cause::Missing { why, last: None } => {
+            format!("\"{queue}\": {why}, no reading yet; {NONE_IS_STOPPED}")
+        }
+        Cause::Stale { last } => format!("no reading of \"{queue}\" for {}; {NONE_IS_STOPPED}", human(*last)),
+        Cause::NoQueue => {
+            let (are_kept, they) = kept(figures.target);
+            format!(
+                "\"{queue}\" does not exist: {} {are_kept} so that {they} can declare it",
+                consumers(figures.target)
+            )
+        }
+        Cause::Backlog { .. }
+        | Cause::BacklogAtMaximum { .. }
+        | Cause::Flow
+        | Cause::FlowAtMaximum
+        | Cause::Downstream { .. } => format!("\"{queue}\" decides: {}", of_one(cause, figures)),
+        Cause::Draining { .. }
+        | Cause::Waiting { .. }
+        | Cause::Window { .. }
+        | Cause::Down { .. }
+        | Cause::Surplus { .. }
+        | Cause::Idle { .. }
+        | Cause::Busy { .. }
+        | Cause::Rate { .. }
+        | Cause::Floor { .. }
+        | Cause::Minimum
+        | Cause::Asleep
+        | Cause::LastOne { .. } => of_one(cause, figures),
+    }
+}
+
+fn of_one(cause: &Cause, figures: &Figures<'_>) -> String {
+    let (queue_is, has_been, it_stays) = match figures.queue {
+        None => ("the queue is", "the queue has been", "it stays"),
+        Some(_) => ("all queues are", "all queues have been", "they stay"),
+    };
     let target = figures.target;
     let goal = human(figures.goal);
     match cause {
@@ -164,7 +239,7 @@ pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
         Cause::Missing { why, last: None } => format!("{why}, no reading yet; {UNTIL_READ}"),
         Cause::Stale { last } => format!("no reading of the queue for {}; {UNTIL_READ}", human(*last)),
         Cause::NoQueue => {
-            let (are_kept, they) = if target == 1 { ("is kept", "it") } else { ("are kept", "they") };
+            let (are_kept, they) = kept(target);
             format!(
                 "the queue does not exist: {} {are_kept} so that {they} can declare it",
                 consumers(target)
@@ -209,12 +284,12 @@ pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
             consumers(target)
         ),
         Cause::Waiting { ready } => format!(
-            "fewer consumers would do, but {} {} and none is stopped before the queue is empty",
+            "fewer consumers would do, but {} {} and none is stopped before {queue_is} empty",
             messages(*ready),
             if *ready == 1 { "waits" } else { "wait" }
         ),
         Cause::Window { left } => format!(
-            "the queue is empty; if it stays so for another {}, fewer consumers run{}",
+            "{queue_is} empty; if {it_stays} so for another {}, fewer consumers run{}",
             human(whole(*left)),
             polling(figures)
         ),
@@ -222,12 +297,12 @@ pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
             let enough = enough(*to);
             let stopped = if *to < target {
                 let stop = from.saturating_sub(target);
-                format!(": {stop} {} now, more if it stays empty", if stop == 1 { "stops" } else { "stop" })
+                format!(": {stop} {} now, more if {it_stays} empty", if stop == 1 { "stops" } else { "stop" })
             } else {
                 String::new()
             };
             let polling = polling(figures);
-            format!("the queue has been empty for {} and {enough}{stopped}{polling}", human(whole(*empty)))
+            format!("{has_been} empty for {} and {enough}{stopped}{polling}", human(whole(*empty)))
         }
         Cause::Surplus { left } => format!(
             "fewer consumers would do; if that stays so for another {}, idle ones stop",
@@ -250,11 +325,23 @@ pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
                  what they use is at its limit, {then}"
             )
         }
+        Cause::Rate { rate, service } => {
+            let do_them = if target == 1 { "does" } else { "do" };
+            format!(
+                "{} are allowed by the rate, which {} {do_them} at about {} each: no more run",
+                per_second(*rate),
+                consumers(target),
+                rounded(*service)
+            )
+        }
+        Cause::Floor { until } => {
+            format!("a floor holds: at least {} until {until}", consumers(target))
+        }
         Cause::Minimum => format!("little to do: the minimum of {} is enough", consumers(target)),
-        Cause::Asleep => "the queue is empty: no consumer runs until a message arrives".to_owned(),
+        Cause::Asleep => format!("{queue_is} empty: no consumer runs until a message arrives"),
         Cause::LastOne { left } => {
             format!(
-                "the queue is empty; if it stays so for another {}, the last consumer stops",
+                "{queue_is} empty; if {it_stays} so for another {}, the last consumer stops",
                 human(whole(*left))
             )
         }
@@ -263,6 +350,12 @@ pub(super) fn sentence(cause: &Cause, figures: &Figures) -> String {
 
 /// What missing data means.
 const UNTIL_READ: &str = "no consumer is added or stopped until the queue can be read";
+/// The same of one of several queues.
+const NONE_IS_STOPPED: &str = "none is stopped until it can be read";
+
+fn kept(target: u32) -> (&'static str, &'static str) {
+    if target == 1 { ("is kept", "it") } else { ("are kept", "they") }
+}
 
 fn enough(count: u32) -> String {
     match count {
@@ -272,7 +365,7 @@ fn enough(count: u32) -> String {
     }
 }
 
-fn waiting(ready: u64, figures: &Figures) -> String {
+fn waiting(ready: u64, figures: &Figures<'_>) -> String {
     let service = service(figures);
     if ready == 1 {
         format!("1 message waits and takes about {service}")
@@ -281,7 +374,7 @@ fn waiting(ready: u64, figures: &Figures) -> String {
     }
 }
 
-fn begin_within(ready: u64, begun_in: Option<Duration>, figures: &Figures) -> String {
+fn begin_within(ready: u64, begun_in: Option<Duration>, figures: &Figures<'_>) -> String {
     let goal = human(figures.goal);
     let what = if ready == 1 { "it" } else { "the last of them" };
     let singular = figures.target == 1;
@@ -298,11 +391,11 @@ fn begin_within(ready: u64, begun_in: Option<Duration>, figures: &Figures) -> St
     }
 }
 
-fn arriving(figures: &Figures) -> String {
+fn arriving(figures: &Figures<'_>) -> String {
     format!("about {} arrive and each takes about {}", per_second(figures.arrivals), service(figures))
 }
 
-fn slow_start(figures: &Figures) -> String {
+fn slow_start(figures: &Figures<'_>) -> String {
     if figures.starts_too_slowly {
         format!(
             "; a start takes {}, too long for the goal of {}: only consumers that already run can keep it",
@@ -314,11 +407,11 @@ fn slow_start(figures: &Figures) -> String {
     }
 }
 
-fn polling(figures: &Figures) -> &'static str {
+fn polling(figures: &Figures<'_>) -> &'static str {
     if figures.polling { " (the workers poll: the queue never shows them as consumers)" } else { "" }
 }
 
-fn service(figures: &Figures) -> String {
+fn service(figures: &Figures<'_>) -> String {
     let assumed = if figures.service_learned { "" } else { " (assumed)" };
     format!("{}{assumed}", rounded(figures.service))
 }
@@ -331,6 +424,13 @@ fn rounded(duration: Duration) -> String {
 /// A duration in whole seconds, rounded up.
 fn whole(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
+}
+
+/// The sentence where `of`, as in `the budget of 64 processes`, leaves fewer than are needed.
+pub(super) fn limited(needed: u32, left: u32, of: &str) -> String {
+    let are_needed = if needed == 1 { "is needed" } else { "are needed" };
+    let leaves = if left == 0 { "none".to_owned() } else { left.to_string() };
+    format!("{} {are_needed}, and {of}, which is shared, leaves {leaves}", consumers(needed))
 }
 
 fn consumers(count: u32) -> String {
@@ -357,7 +457,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn figures(target: u32) -> Figures {
+    fn figures(target: u32) -> Figures<'static> {
         Figures {
             target,
             max: 20,
@@ -368,6 +468,8 @@ mod tests {
             startup: Duration::from_millis(300),
             starts_too_slowly: false,
             polling: false,
+            queue: None,
+            starved: None,
         }
     }
 
@@ -505,6 +607,21 @@ mod tests {
                 76,
                 "more consumers do not help: 100 messages a second are done, as many as 22 would do; what they use is at its limit, a few more are tried now",
             ),
+            (
+                Cause::Rate { rate: 10.0, service: Duration::from_millis(500) },
+                5,
+                "10 messages a second are allowed by the rate, which 5 consumers do at about 500ms each: no more run",
+            ),
+            (
+                Cause::Rate { rate: 0.05, service: Duration::from_secs(20) },
+                1,
+                "3.0 messages a minute are allowed by the rate, which 1 consumer does at about 20s each: no more run",
+            ),
+            (
+                Cause::Floor { until: "18:00 Europe/Berlin".to_owned() },
+                8,
+                "a floor holds: at least 8 consumers until 18:00 Europe/Berlin",
+            ),
             (Cause::Minimum, 1, "little to do: the minimum of 1 consumer is enough"),
             (Cause::Minimum, 3, "little to do: the minimum of 3 consumers is enough"),
             (Cause::Asleep, 0, "the queue is empty: no consumer runs until a message arrives"),
@@ -517,6 +634,56 @@ mod tests {
         for (cause, target, text) in cases {
             assert_eq!(sentence(&cause, &figures(target)), text);
         }
+    }
+
+    #[test]
+    fn of_several_queues_the_one_that_a_sentence_is_about_is_named() {
+        let several = |target| Figures { queue: Some("low"), ..figures(target) };
+        let cases = [
+            (Cause::NotRead, "\"low\" has not been read yet: none is stopped before it is"),
+            (
+                Cause::Missing { why: "the broker is unreachable", last: Some(12 * SECOND) },
+                "\"low\": the broker is unreachable, last reading 12s ago; none is stopped until it can be read",
+            ),
+            (
+                Cause::Missing { why: "the broker is unreachable", last: None },
+                "\"low\": the broker is unreachable, no reading yet; none is stopped until it can be read",
+            ),
+            (
+                Cause::Stale { last: 3 * SECOND },
+                "no reading of \"low\" for 3s; none is stopped until it can be read",
+            ),
+            (Cause::NoQueue, "\"low\" does not exist: 7 consumers are kept so that they can declare it"),
+            (
+                Cause::Backlog { ready: 267, begun_in: Some(SECOND) },
+                "\"low\" decides: 267 messages wait and each takes about 50ms: 7 consumers begin the last of them within 1s, the goal is 2s",
+            ),
+            (
+                Cause::Flow,
+                "\"low\" decides: about 12 messages a second arrive and each takes about 50ms: 7 consumers begin them within the goal of 2s",
+            ),
+            (
+                Cause::Waiting { ready: 2 },
+                "fewer consumers would do, but 2 messages wait and none is stopped before all queues are empty",
+            ),
+            (
+                Cause::Window { left: 13 * SECOND },
+                "all queues are empty; if they stay so for another 13s, fewer consumers run",
+            ),
+            (
+                Cause::Down { empty: 20 * SECOND, from: 13, to: 1 },
+                "all queues have been empty for 20s and 1 consumer is enough: 6 stop now, more if they stay empty",
+            ),
+            (Cause::Asleep, "all queues are empty: no consumer runs until a message arrives"),
+        ];
+        for (cause, text) in cases {
+            assert_eq!(sentence(&cause, &several(7)), text);
+        }
+        let starved = Figures { starved: Some(("low", "high")), ..several(7) };
+        assert_eq!(
+            sentence(&Cause::Minimum, &starved),
+            "little to do: the minimum of 7 consumers is enough; \"low\" is starved by \"high\", which comes first and takes what it would need"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::decision::{Decision, Limit};
-use super::input::{Detail, Fleet, Goal, Learned, Observation};
+use super::input::{Detail, Fleet, Floor, Goal, Learned, Observation};
 use super::profile::Profile;
 use crate::core::time::Time;
 
@@ -211,7 +211,7 @@ fn polling_workers_are_recognised_said_and_scaled_in() {
     for left in [2_000, 1_600, 1_200, 800, 400] {
         bench.read(left);
     }
-    assert!(bench.engine.is_polling() && bench.engine.learned().polling);
+    assert!(bench.engine.is_polling(0) && bench.engine.learned().polling);
     let decision = bench.read(0);
     assert!(decision.reason.contains("the workers poll"), "{}", decision.reason);
     assert_eq!(bench.quiet(75).last(), Some(&1));
@@ -396,4 +396,72 @@ fn a_broker_that_stops_telling_more_leaves_the_engine_with_what_it_learned() {
     let after = bench.read(0);
     let (known, left) = (before.inputs, after.inputs);
     assert!((known.service_seconds / left.service_seconds - 1.0).abs() < 0.4, "{known:?} {left:?}");
+}
+
+#[test]
+fn a_floor_holds_while_it_lasts_and_what_is_above_the_need_then_goes_as_ever() {
+    let mut bench = Bench::new(GOAL, LEARNED, 1);
+    bench.quiet(3);
+    let floor = |min| Some(Floor { min, until: "18:00 Europe/Berlin".to_owned() });
+    bench.engine.set_floor(floor(8));
+    let decision = bench.read(0);
+    assert_eq!((decision.target, decision.limit), (8, Limit::Min));
+    assert_eq!(decision.reason, "a floor holds: at least 8 consumers until 18:00 Europe/Berlin");
+    assert!(bench.quiet(120).iter().all(|&target| target == 8));
+    assert_eq!(bench.read(2_000).target, 20, "what is needed goes beyond it");
+    assert_eq!(bench.quiet(120).last(), Some(&8));
+    bench.engine.set_goal(Goal { max: 6, ..GOAL });
+    assert_eq!(bench.read(0).target, 6, "never above the maximum");
+    bench.engine.set_floor(None);
+    let targets = bench.quiet(120);
+    assert!(targets[..7].iter().all(|&target| target == 6), "{targets:?}");
+    assert_eq!(targets.last(), Some(&1));
+}
+
+#[test]
+fn a_floor_counts_without_readings_as_well() {
+    let mut bench = Bench::new(GOAL, LEARNED, 2);
+    bench.lost();
+    bench.engine.set_floor(Some(Floor { min: 8, until: "18:00 UTC".to_owned() }));
+    let raised = bench.lost();
+    assert_eq!((raised.target, raised.limit), (8, Limit::Min), "{raised:?}");
+    assert!(raised.trouble.is_some());
+    bench.engine.set_floor(None);
+    for _ in 0..60 {
+        assert_eq!(bench.lost().target, 8, "nobody is stopped without readings");
+    }
+}
+
+#[test]
+fn no_more_run_than_do_the_messages_that_the_rate_allows() {
+    let half_a_second = Learned { service_seconds: Some(0.5), ..LEARNED };
+    let mut bench = Bench::new(GOAL, half_a_second, 1);
+    bench.engine.set_rate(Some(36_000));
+    bench.quiet(3);
+    let decision = bench.read(2_000);
+    assert_eq!((decision.target, decision.limit), (5, Limit::Rate), "{decision:?}");
+    assert_eq!(
+        decision.reason,
+        "10 messages a second are allowed by the rate, which 5 consumers do at about 500ms each: no more run"
+    );
+    for second in 1..60 {
+        let target = bench.read(2_000 - 10 * second).target;
+        assert!((4..=6).contains(&target), "{target} after {second} s");
+    }
+    let mut bench = Bench::new(Goal { min: 8, ..GOAL }, half_a_second, 8);
+    bench.engine.set_rate(Some(36_000));
+    bench.quiet(3);
+    assert_eq!(bench.read(2_000).target, 8, "the minimum runs");
+}
+
+#[test]
+fn a_number_that_is_far_above_the_rate_falls_at_once_where_the_work_is_known() {
+    let fall = |learned| {
+        let mut bench = Bench::new(GOAL, learned, 20);
+        bench.engine.set_rate(Some(36_000));
+        bench.read(50)
+    };
+    let decision = fall(Learned { service_seconds: Some(0.5), ..LEARNED });
+    assert_eq!((decision.target, decision.limit), (5, Limit::Rate), "{decision:?}");
+    assert_eq!(fall(Learned { service_seconds: None, ..LEARNED }).target, 20, "it is only assumed");
 }

@@ -24,4 +24,6 @@ pub mod workload;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod several;
+#[cfg(test)]
 mod tests;

@@ -29,6 +29,7 @@ pub struct Own {
     interval: Duration,
     target: u32,
     review_at: Option<Time>,
+    decided: Option<Decision>,
 }
 
 impl Own {
@@ -37,7 +38,7 @@ impl Own {
         let Scenario { wait, min, max, interval, .. } = *scenario;
         let goal = Goal { wait, min, max, interval, profile };
         let engine = Engine::new(goal, learned);
-        Self { engine, signals, told_at: None, interval, target: min, review_at: None }
+        Self { engine, signals, told_at: None, interval, target: min, review_at: None, decided: None }
     }
 
     /// The whole decision; absent where nothing came of the broker, so that nobody was asked.
@@ -55,6 +56,7 @@ impl Own {
         let decision = self.engine.decide(&fleet(tick), tick.now);
         self.target = decision.target;
         self.review_at = decision.review_at;
+        self.decided = Some(decision.clone());
         Some(decision)
     }
 
@@ -86,6 +88,14 @@ impl Policy for Own {
 
     fn observe_started(&mut self, took: Duration) {
         self.engine.observe_started(took);
+    }
+
+    fn decided(&self) -> Option<&Decision> {
+        self.decided.as_ref()
+    }
+
+    fn limit_to(&mut self, target: u32) {
+        self.engine.resume_at(target);
     }
 
     fn review_at(&self) -> Option<Time> {

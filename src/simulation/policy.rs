@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::core::time::Time;
+use crate::scaling::decision::Decision;
 use crate::simulation::queue::Consumers;
 
 /// An autoscaler. It is asked at its rhythm and answers with a number of consumers.
@@ -29,6 +30,15 @@ pub trait Policy: Debug {
 
     /// A consumer consumes, `took` after it was ordered.
     fn observe_started(&mut self, _took: Duration) {}
+
+    /// What it asks for where a budget is shared, and its newest decision; a policy that knows of no budgets has none, and
+    /// takes what is there when it wants it.
+    fn decided(&self) -> Option<&Decision> {
+        None
+    }
+
+    /// It was given fewer than it asked for.
+    fn limit_to(&mut self, _target: u32) {}
 
     /// A moment at which it wants to be asked beside its rhythm.
     fn review_at(&self) -> Option<Time> {

@@ -17,6 +17,8 @@ pub struct Report {
     pub wait_max: f64,
     /// The share of messages that waited longer than the goal, 0 to 1.
     pub over_goal: f64,
+    /// The same of the queue where it is the largest.
+    pub worst_queue_over_goal: f64,
     /// Consumers times seconds, those that start and those that finish included.
     pub consumer_seconds: f64,
     /// Seconds of work that consumers did.

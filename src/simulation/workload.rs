@@ -23,6 +23,19 @@ pub struct Workload {
     pub downstream: Option<u32>,
     /// What goes wrong with readings, and when.
     pub faults: Vec<Fault>,
+    /// The queues that it is made of, where there are several; `messages` are those of all of them then.
+    pub queues: Vec<Lane>,
+    /// The most consumers of all queues together, those that are finishing included; absent where there is no limit.
+    pub budget: Option<u32>,
+}
+
+/// One of several queues.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// What arrives there.
+    pub workload: Workload,
+    /// Higher ones come first.
+    pub priority: i32,
 }
 
 /// How long messages take.
@@ -66,6 +79,12 @@ impl Workload {
         self.messages.sort_by(|left, right| left.arrival.total_cmp(&right.arrival));
         self.length = self.length.max(other.length);
         self
+    }
+
+    /// Several queues whose consumers share a budget.
+    pub fn on_one_budget(queues: Vec<Lane>, budget: u32) -> Self {
+        let all = queues.iter().fold(Self::default(), |all, lane| all.and(lane.workload.clone()));
+        Self { queues, budget: Some(budget), ..all }
     }
 
     /// How many times longer work takes while so many consumers work.

@@ -22,6 +22,9 @@ use crate::core::spec::CgroupSpec;
 /// Where Leveret itself goes if it has to make room.
 const SELF: &str = "leveret.self";
 
+/// How often a group is made anew that vanished before it was entered.
+const ATTEMPTS: u32 = 8;
+
 /// The longest line of ancestors that is followed.
 const ANCESTORS_MAX: usize = 64;
 
@@ -57,6 +60,17 @@ pub fn of_life(base: &Path, keeper: i32, name: &str, incarnation: u64) -> PathBu
 /// # Errors
 /// The group cannot be made or entered.
 pub fn join(life: &Path, spec: &CgroupSpec, keeper: i32) -> io::Result<()> {
+    let mut attempt = 1;
+    loop {
+        match join_once(life, spec, keeper) {
+            // The life before may have ended this moment, and have taken the group of the program with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
+fn join_once(life: &Path, spec: &CgroupSpec, keeper: i32) -> io::Result<()> {
     let program = life.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let base = program.parent().ok_or(io::ErrorKind::InvalidInput)?;
     make(program)?;

@@ -6,6 +6,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod env_file;
 pub mod lock;
+pub mod memory;
 pub mod notify;
 pub mod pid_file;
 pub mod process;

@@ -8,6 +8,7 @@ use super::holders::{Holder, Holders};
 use crate::amqp::fact::{BrokerState, Reading};
 use crate::amqp::survey::{Consumer, Kinds, Survey};
 use crate::config::settings::Settings;
+use crate::core::ids::processes_in;
 use crate::core::spec::{ProgramSpec, ScaleSpec};
 use crate::core::time::human;
 use crate::core::words::counted;
@@ -32,8 +33,8 @@ pub(super) struct Finding {
     pub(super) text: String,
 }
 
-/// Everything that stands against a configuration, brokers first.
-pub(super) fn findings(settings: &Settings, surveys: &Surveys, holders: &Holders) -> Vec<Finding> {
+/// Everything that stands against a configuration, brokers first. Without `holders` nothing is said of whose consumers are.
+pub(super) fn findings(settings: &Settings, surveys: &Surveys, holders: Option<&Holders>) -> Vec<Finding> {
     let mut found = Vec::new();
     for broker in &settings.brokers {
         let Some(survey) = surveys.get(&broker.name) else { continue };
@@ -48,21 +49,28 @@ pub(super) fn findings(settings: &Settings, surveys: &Surveys, holders: &Holders
     for program in &settings.programs {
         let Some(scale) = program.scale() else { continue };
         let Some(survey) = surveys.get(&scale.broker) else { continue };
-        let texts = of_queue(scale, survey).into_iter().chain(match &survey.kinds {
-            Some(Ok(kinds)) => of_kinds(program, scale, kinds, settings, holders),
-            Some(Err(_)) | None => Vec::new(),
-        });
-        let subject = || program.name.to_string();
-        found.extend(texts.map(|text| Finding { subject: subject(), text }));
+        let mut texts: Vec<String> =
+            scale.read().filter_map(|queue| of_queue(scale, queue, survey)).collect();
+        if let Some(Ok(kinds)) = &survey.kinds {
+            for (queue, _) in scale.queues() {
+                let of_kinds = of_kinds(program, (&scale.broker, queue), kinds, settings, holders);
+                // What is of the program is the same for each of its queues.
+                texts.extend(of_kinds.into_iter().filter(|text| !texts.contains(text)).collect::<Vec<_>>());
+            }
+        }
+        found.extend(texts.into_iter().map(|text| Finding { subject: program.name.to_string(), text }));
     }
     found
 }
 
 /// What the queue itself says.
-fn of_queue(scale: &ScaleSpec, survey: &Survey) -> Option<String> {
-    let queue = format!("queue \"{}\"", scale.queue);
-    match survey.readings.get(&scale.queue)? {
+fn of_queue(scale: &ScaleSpec, name: &str, survey: &Survey) -> Option<String> {
+    let queue = format!("queue \"{name}\"");
+    match survey.readings.get(name)? {
         Reading::Depth { .. } | Reading::Unreachable => None,
+        Reading::Missing if scale.place_of(name).is_none() => {
+            Some(format!("{queue} is not there, and nothing is to be observed"))
+        }
         Reading::Missing => Some(format!(
             "{queue} is not there; declare it, or let the workers do so, of which one is started for that"
         )),
@@ -79,33 +87,32 @@ fn of_queue(scale: &ScaleSpec, survey: &Survey) -> Option<String> {
 /// What the management API says of the queue and its consumers.
 fn of_kinds(
     program: &ProgramSpec,
-    scale: &ScaleSpec,
+    (broker, queue): (&str, &str),
     kinds: &Kinds,
     settings: &Settings,
-    holders: &Holders,
+    holders: Option<&Holders>,
 ) -> Vec<String> {
     let mut found = Vec::new();
-    let kind = kinds.queues.get(&scale.queue).copied().unwrap_or_default();
+    let kind = kinds.queues.get(queue).copied().unwrap_or_default();
     if let Some(trap) = kind.trap {
         found.push(format!(
-            "{}, so its depth is shown and not answered with more consumers (queue \"{}\")",
-            trap.words(),
-            scale.queue
+            "{}, so its depth is shown and not answered with more consumers (queue \"{queue}\")",
+            trap.words()
         ));
     }
-    if kinds.queues.contains_key(&scale.queue) {
+    if kinds.queues.contains_key(queue) {
         found.extend(held_too_long(program, kind.held_most, kinds.version.as_deref()));
     }
     let consumers: Vec<&Consumer> =
-        kinds.consumers.iter().filter(|consumer| consumer.queue == scale.queue).collect();
+        kinds.consumers.iter().filter(|consumer| consumer.queue == queue).collect();
     found.extend(taking(&consumers));
     let ours: BTreeSet<&str> = settings
         .programs
         .iter()
-        .filter(|other| other.scale().is_some_and(|of| of.queue == scale.queue && of.broker == scale.broker))
+        .filter(|other| other.scale().is_some_and(|of| of.broker == broker && of.place_of(queue).is_some()))
         .map(|other| other.name.as_str())
         .collect();
-    found.extend(strangers(&consumers, &ours, holders));
+    found.extend(holders.and_then(|holders| strangers(&consumers, &ours, holders)));
     found
 }
 
@@ -187,7 +194,7 @@ fn strangers(consumers: &[&Consumer], ours: &BTreeSet<&str>, holders: &Holders) 
 /// Who it is, unless it is one of ours.
 fn stranger(consumer: &Consumer, ours: &BTreeSet<&str>, holders: &Holders) -> Option<String> {
     let named = consumer.connection_name.as_deref();
-    if named.is_some_and(|name| ours.iter().any(|program| is_process_of(name, program))) {
+    if named.is_some_and(|name| processes_in(name).any(|process| ours.contains(process.program.as_str()))) {
         return None;
     }
     let peer = consumer.peer.map_or_else(|| "an unknown place".to_owned(), |peer| peer.to_string());
@@ -204,17 +211,6 @@ fn stranger(consumer: &Consumer, ours: &BTreeSet<&str>, holders: &Holders) -> Op
     })
 }
 
-/// Whether the name of a connection has a process of this program in it, as `orders:3`.
-fn is_process_of(name: &str, program: &str) -> bool {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    name.match_indices(program).any(|(at, _)| {
-        let before = name[..at].chars().next_back();
-        let after = &name[at + program.len()..];
-        let slot = after.strip_prefix(':').and_then(|rest| rest.chars().next());
-        !before.is_some_and(is_part) && slot.is_some_and(|c| c.is_ascii_digit())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -225,7 +221,7 @@ mod tests {
     use crate::cli::fixture;
     use crate::core::scenario::scaled;
     use crate::core::secret::Secret;
-    use crate::core::spec::BrokerSpec;
+    use crate::core::spec::{BrokerSpec, Kind, QueueSpec};
 
     fn settings() -> Settings {
         let mut orders = scaled("orders", 0, 5);
@@ -258,8 +254,25 @@ mod tests {
         let readings = BTreeMap::from([(queue(settings), reading)]);
         let survey = Survey { state: BrokerState::Connected, readings, kinds };
         let surveys = Surveys::from([(settings.brokers[0].name.clone(), survey)]);
-        let found = findings(settings, &surveys, &Holders::default());
+        let found = findings(settings, &surveys, Some(&Holders::default()));
         found.into_iter().map(|Finding { subject, text }| format!("{subject}: {text}")).collect()
+    }
+
+    #[test]
+    fn every_queue_of_a_program_is_looked_at_and_those_that_are_observed() {
+        let mut settings = settings();
+        if let Kind::Scaled(scale) = &mut settings.programs[0].kind {
+            scale.more = vec![QueueSpec { name: "low".to_owned(), wait: Duration::from_secs(60) }];
+            scale.observe = vec!["failed".to_owned()];
+        }
+        let readings = ["orders", "low", "failed"].map(|queue| (queue.to_owned(), Reading::Missing));
+        let survey = Survey { state: BrokerState::Connected, readings: readings.into(), kinds: None };
+        let surveys = Surveys::from([(settings.brokers[0].name.clone(), survey)]);
+        let found = findings(&settings, &surveys, Some(&Holders::default()));
+        let texts: Vec<&str> = found.iter().map(|found| found.text.as_str()).collect();
+        assert_eq!(texts.len(), 3, "{texts:?}");
+        assert!(texts[1].starts_with("queue \"low\" is not there; declare it"), "{texts:?}");
+        assert_eq!(texts[2], "queue \"failed\" is not there, and nothing is to be observed");
     }
 
     fn kinds(
@@ -307,7 +320,7 @@ mod tests {
         let state = BrokerState::Refused("the broker refuses the login of user shop".to_owned());
         let survey = Survey { state, readings: BTreeMap::new(), kinds: Some(Err("no API".to_owned())) };
         let name = settings.brokers[0].name.clone();
-        let found = findings(&settings, &Surveys::from([(name.clone(), survey)]), &Holders::default());
+        let found = findings(&settings, &Surveys::from([(name.clone(), survey)]), Some(&Holders::default()));
         let texts: Vec<_> = found.iter().map(|finding| finding.text.as_str()).collect();
         assert_eq!(texts, ["the broker refuses the login of user shop", "no API"]);
         assert!(found.iter().all(|finding| finding.subject == format!("broker {name}")));

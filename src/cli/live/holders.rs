@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 
 use crate::sys::process;
@@ -22,7 +23,7 @@ pub(super) enum Holder {
         pid: i32,
         /// Its program, if a Leveret started it or one of those that it descends from.
         program: Option<String>,
-        /// What it was started as, for people.
+        /// What it was started as, for people; without its arguments, of which one may be a password.
         command: String,
     },
     /// This machine, and nobody that can be looked at.
@@ -32,11 +33,12 @@ pub(super) enum Holder {
 }
 
 impl Holders {
-    /// As it is now. What cannot be read is not known.
-    pub(super) fn now() -> Self {
-        let connections = sockets::connections().unwrap_or_default();
-        let by_socket = sockets::holders().unwrap_or_default();
-        Self { connections, by_socket }
+    /// As it is now.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub(super) fn now() -> io::Result<Self> {
+        Ok(Self { connections: sockets::connections()?, by_socket: sockets::holders()? })
     }
 
     /// Who is at the end of a connection that a broker sees at this address.
@@ -44,8 +46,9 @@ impl Holders {
         let Some(socket) = self.connections.get(&peer) else { return Holder::Elsewhere };
         let Some(pid) = self.by_socket.get(socket).copied() else { return Holder::Unseen };
         let program = process::environ_value(pid, "LEVERET_PROGRAM").ok().flatten();
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command).trim_end_matches('\0').replace('\0', " ");
+        // One that has ended since has none.
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(words.split(|byte| *byte == 0).next().unwrap_or_default());
         Holder::Process {
             pid,
             program: program.and_then(|program| program.into_string().ok()),
@@ -67,7 +70,7 @@ mod tests {
     fn a_connection_is_that_of_the_process_that_holds_it() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let holders = Holders::now();
+        let holders = Holders::now().unwrap();
         let Holder::Process { pid, command, .. } = holders.of(stream.local_addr().unwrap()) else {
             panic!("it is ours");
         };

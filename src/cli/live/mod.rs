@@ -18,6 +18,7 @@ use crate::amqp::fact::BrokerState;
 use crate::amqp::survey::{Survey, survey};
 use crate::config::settings::Settings;
 use crate::core::words;
+use crate::sys::cause::plain;
 
 /// What every broker of the configuration tells, by its name.
 type Surveys = BTreeMap<String, Survey>;
@@ -41,7 +42,14 @@ pub(super) fn check(settings: &Settings, file: &Path, console: &mut Console<'_>)
             ))?;
         }
     }
-    let found = findings(settings, &surveys, &Holders::now());
+    let holders = Holders::now();
+    if let Err(error) = &holders {
+        console.note(format_args!(
+            "cannot tell whose the consumers are: /proc cannot be read: {}",
+            plain(error)
+        ));
+    }
+    let found = findings(settings, &surveys, holders.as_ref().ok());
     for Finding { subject, text } in &found {
         console.say(format_args!("{subject}: {text}"))?;
     }
@@ -61,7 +69,7 @@ async fn survey_all(settings: &Settings) -> Surveys {
             .programs
             .iter()
             .filter_map(|program| program.scale().filter(|scale| scale.broker == broker.name))
-            .map(|scale| scale.queue.clone())
+            .flat_map(|scale| scale.read().map(str::to_owned))
             .collect();
         (broker.name.clone(), survey(broker, &queues).await)
     });

@@ -15,7 +15,7 @@ pub(crate) struct SimulateArgs {
     /// A CSV file whose first line is arrival,service (seconds; service may be left out) or second,messages
     #[arg(value_name = "FILE", required_unless_present = "workload", conflicts_with = "workload")]
     pub(crate) file: Option<PathBuf>,
-    /// A built-in workload: step, ramp, burst, sine, long, retry-storm, slow-downstream, outage
+    /// A built-in workload: step, ramp, burst, sine, long, retry-storm, slow-downstream, outage, twenty-queues
     #[arg(long, value_name = "NAME", value_parser = str::parse::<Builtin>)]
     pub(crate) workload: Option<Builtin>,
     /// The goal: how long a message may wait; 10s, or what is usual for the built-in workload

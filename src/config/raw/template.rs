@@ -40,6 +40,7 @@ impl JsonSchema for Template {
 fn require_nothing(section: &mut Value) {
     if let Some(fields) = section.as_object_mut() {
         fields.remove("x-required");
+        fields.remove("x-required-without");
     }
     let alternatives = section.get_mut("anyOf").and_then(Value::as_array_mut);
     alternatives.into_iter().flatten().for_each(require_nothing);

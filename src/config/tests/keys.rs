@@ -42,6 +42,8 @@ runtime_dir: /run/x
 socket: {group: deploy, mode: 0660}
 probe_interval: 250ms
 shutdown_timeout: 2m
+budget: {processes: 64, memory: 8GiB}
+budgets: {mysql: 120}
 brokers:
   default: {host: rabbit, user: me, password: "${PASSWORD}", vhost: shop}
   other: {url: amqps://u:p@h/v, management: "https://m:q@h:15671/mq/"}
@@ -80,7 +82,8 @@ programs:
     command: for i in 1 2; do echo $${i}; done
     shell: true
     log: {path: stdout}
-    scale: {queue: orders, broker: other, wait: "${WAIT}", min: 0, max: "${MAX}", mode: dry-run, profile: calm}
+    scale: {queue: orders, broker: other, wait: "${WAIT}", min: 0, max: "${MAX}", mode: dry-run, profile: calm, priority: -3}
+    uses: {mysql: 2}
 "#,
     )]);
     let settings = load(&directory.path().join("shop.yaml"), &variables()).unwrap();
@@ -158,7 +161,10 @@ programs:
     let scale = orders.scale().unwrap();
     assert_eq!((scale.broker.as_str(), scale.queue.as_str()), ("other", "orders"));
     assert_eq!((scale.wait, scale.min, scale.max), (Duration::from_secs(5), 0, 30));
-    assert_eq!((scale.mode, scale.profile), (ScaleMode::DryRun, Profile::Calm));
+    assert_eq!((scale.mode, scale.profile, scale.priority), (ScaleMode::DryRun, Profile::Calm, -3));
+    assert_eq!(orders.uses, [("mysql".to_owned(), 2)].into());
+    let budgets: Vec<_> = settings.budgets.iter().map(|budget| (budget.of.as_str(), budget.limit)).collect();
+    assert_eq!(budgets, [("processes", 64), ("memory", 8 << 30), ("mysql", 120)]);
 }
 
 #[test]
@@ -166,6 +172,8 @@ fn the_defaults_in_the_schema_are_those_that_an_empty_file_gets() {
     let schema = schema::of::<raw::File>();
     let mut written = serde_json::Map::new();
     collect_defaults(&schema, &mut written);
+    // Where it is written, it limits memory, whatever else it says.
+    written.remove("budget");
     let program = &schema["properties"]["programs"]["additionalProperties"];
     let mut program_keys = serde_json::Map::new();
     collect_defaults(program, &mut program_keys);
@@ -198,6 +206,8 @@ fn the_defaults_in_the_schema_are_those_that_an_empty_file_gets() {
     }
     scheduled["schedule"].as_object_mut().unwrap().insert("cron".into(), "@daily".into());
     let scale = scaled["scale"].as_object_mut().unwrap();
+    // One server has no part of several.
+    scale.remove("share");
     for (key, value) in [("queue", "q".into()), ("wait", "1s".into()), ("max", 5.into())] {
         scale.insert(key.to_owned(), value);
     }

@@ -41,7 +41,7 @@ programs:
   orders:
     command: php worker.php
     numprocs: 4
-    uses: {mysql: 1}
+    listen: [tcp]
     scale: {queue: orders, wait: 5s, min: 3, max: 2}
   orders:
     restart: sometimes
@@ -62,11 +62,11 @@ error: unknown key `numprocs`; did you mean `processes`?
 6 |     numprocs: 4
   |     ^^^^^^^^ programs.orders.numprocs
 
-error: `uses` is not supported yet
+error: `listen` is not supported yet
  --> shop.yaml:7:5
   |
-7 |     uses: {mysql: 1}
-  |     ^^^^ programs.orders.uses
+7 |     listen: [tcp]
+  |     ^^^^^^ programs.orders.listen
 
 error: `min` is 3, which is more than `max`, 2
  --> shop.yaml:8:43
@@ -218,19 +218,53 @@ fn unknown_keys_get_the_nearest_known_one_or_the_one_that_others_call_so() {
 
 #[test]
 fn features_to_come_are_refused_and_never_silently_accepted() {
-    let found = wrong("programs:\n  a: {command: x, uses: {b: 1}}\n");
-    assert_eq!(found, ["2:19 programs.a.uses: `uses` is not supported yet"]);
-    for key in ["prefetch", "concurrency", "queues", "observe", "floors", "rate", "ordered", "share"] {
+    for key in ["prefetch", "concurrency"] {
         let found = wrong(&format!(
             "brokers: {{b: amqp://h}}\nprograms: {{a: {{command: x, scale: {{queue: q, wait: 1s, max: 2, {key}: 1}}}}}}\n"
         ));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].ends_with(&format!("`{key}` is not supported yet")), "{found:?}");
     }
-    for text in ["budget: {processes: 4}", "budgets: {a: 1}"] {
-        let found = wrong(text);
-        assert!(found.len() == 1 && found[0].ends_with("is not supported yet"), "{found:?}");
-    }
+}
+
+#[test]
+fn programs_that_are_sure_to_have_more_than_there_is_are_refused() {
+    let found = wrong(
+        "budget: {processes: 5}\nprograms:\n  a: {command: x, processes: 4}\n  b: {command: x}\n  \
+         c: {command: x, schedule: '@daily'}\n",
+    );
+    let said = "1:21 budget.processes: the programs need at least 6 processes (a 4, b 1, c 1), more than 5; raise it, or \
+                lower `min` or `processes` of programs";
+    assert_eq!(found, [said]);
+    let found = wrong("budgets: {mysql: 5}\nprograms: {a: {command: x, processes: 3, uses: {mysql: 2}}}\n");
+    assert!(
+        found.len() == 1 && found[0].contains("the programs need at least 6 mysql (a 6), more than 5"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn what_programs_use_must_be_a_budget_and_fit_into_it() {
+    let text = |uses: &str| {
+        format!("budgets: {{mysql: 5}}\nprograms: {{a: {{command: x, processes: 0, uses: {{{uses}}}}}}}\n")
+    };
+    let found = wrong(&text("mysq: 1"));
+    assert!(found[0].ends_with("there is no budget `mysq`; did you mean `mysql`?"), "{found:?}");
+    let found = wrong(&text("crm: 1"));
+    assert!(
+        found[0].ends_with("there is no budget `crm`; add `budgets: {crm: 100}` to the main file"),
+        "{found:?}"
+    );
+    let found = wrong(&text("mysql: 6"));
+    assert!(found[0].contains("one process uses 6, more than the whole budget of 5"), "{found:?}");
+    let found = wrong("budgets: {memory: 5}");
+    assert!(
+        found[0].ends_with("`memory` has a budget of its own; write `budget: {memory: ...}`"),
+        "{found:?}"
+    );
+    assert_eq!(wrong(&text("mysql: 0")).len(), 1);
+    assert_eq!(wrong("budget: {processes: 0}").len(), 1);
+    assert_eq!(wrong("budget: {memory: 0}").len(), 1);
 }
 
 #[test]

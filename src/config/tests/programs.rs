@@ -113,9 +113,9 @@ fn a_scale_needs_its_keys_and_a_broker() {
     assert_eq!(
         one("{b: amqp://h}", "{}"),
         [
+            "5:5 programs.a.scale.max: `scale` has no `max`; add it, as in `max: 20`",
             "5:5 programs.a.scale.queue: `scale` has no `queue`; add it, as in `queue: orders`",
             "5:5 programs.a.scale.wait: `scale` has no `wait`; add it, as in `wait: 5s`",
-            "5:5 programs.a.scale.max: `scale` has no `max`; add it, as in `max: 20`",
         ]
     );
     let whole = "{queue: q, wait: 1s, max: 5}";

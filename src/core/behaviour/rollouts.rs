@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::budget::{Budget, Resource};
 use crate::core::command::Command;
 use crate::core::event::{Edit, EditError};
 use crate::core::exit::ExitStatus;
@@ -176,7 +177,10 @@ fn a_canary_of_a_scaled_program_comes_in_addition_and_one_of_before_goes_for_it(
 
 #[test]
 fn where_there_is_no_room_the_canary_takes_the_place_of_another() {
-    for mut scene in [consumers(4), running(vec![service("web", 1)])] {
+    let budgets = vec![Budget { of: Resource::Processes, limit: 3 }];
+    let mut full = Scenario::within(vec![service("web", 3)], Limits { budgets, ..Limits::default() });
+    full.wait(60.0);
+    for mut scene in [consumers(4), running(vec![service("web", 1)]), full] {
         let name = scene.machine.world().order[0].to_string();
         let live = scene.live(&name);
         roll(&mut scene, &name, CANARY).unwrap();

@@ -1,13 +1,18 @@
 //! Scaled programs: who starts, who goes, and who is spared.
 
+use std::time::Duration;
+
 use super::set_engine_target;
-use crate::core::event::{Edit, Notice};
+use crate::core::event::{Edit, Fact, Notice};
 use crate::core::exit::ExitStatus;
 use crate::core::gap::Gap;
 use crate::core::ids::ProgramName;
 use crate::core::observed::BrokerHealth;
 use crate::core::plan::plan;
 use crate::core::scenario::{Scenario, scaled, service, target};
+use crate::core::schedule::Zone;
+use crate::core::share::Share;
+use crate::core::spec::{FloorSpec, Kind, ProgramSpec, ScaleSpec};
 
 #[test]
 fn no_more_scaled_processes_start_at_one_time_than_the_limit() {
@@ -121,4 +126,95 @@ fn a_burst_is_answered_by_the_reading_that_shows_it() {
     scene.wait(0.2);
     scene.sample("orders", 1_900, 5);
     assert_eq!(scene.live("orders"), 9, "those that the queue shows have started and make room for the next");
+}
+
+fn change(spec: &mut ProgramSpec, change: impl FnOnce(&mut ScaleSpec)) {
+    let Kind::Scaled(scale) = &mut spec.kind else { panic!("{spec:?}") };
+    change(scale);
+}
+
+#[test]
+fn a_floor_by_the_clock_starts_processes_at_its_moment_and_lets_them_go_after_it() {
+    let mut spec = scaled("orders", 1, 10);
+    let floor = FloorSpec {
+        cron: "0 8 * * *".parse().unwrap(),
+        timezone: Zone::named("Europe/Berlin").unwrap(),
+        lasts: Duration::from_secs(2 * 3_600),
+        min: 4,
+    };
+    change(&mut spec, |scale| scale.floors = vec![floor]);
+    let mut scene = Scenario::new(vec![spec]);
+    let target = |scene: &Scenario| {
+        let program = &scene.machine.world().programs[&ProgramName::new("orders").unwrap()];
+        program.scaler.as_ref().unwrap().target
+    };
+    scene.set_clock("2026-11-23T06:59:00Z");
+    scene.wait(30.0);
+    assert_eq!(scene.live("orders"), 1);
+    scene.wait(40.0);
+    assert_eq!(scene.live("orders"), 4, "it is eight in Berlin");
+    scene.wait(2.0 * 3_600.0);
+    assert_eq!(target(&scene), 4, "without a reading nobody goes");
+    for _ in 0..60 {
+        scene.sample("orders", 0, 4);
+        scene.wait(1.0);
+    }
+    assert_eq!(target(&scene), 1);
+}
+
+#[test]
+fn where_messages_have_an_order_none_starts_before_everything_of_the_one_before_has_ended() {
+    let next = |ordered| {
+        let mut spec = scaled("orders", 1, 1);
+        change(&mut spec, |scale| scale.ordered = ordered);
+        let mut scene = Scenario::new(vec![spec]);
+        scene.wait(100.0);
+        let (old, at) = (scene.incarnation("orders:0").unwrap(), scene.now);
+        scene.machine.observe(Fact::Exited { incarnation: old, status: ExitStatus::Code(0), left: 0, at });
+        scene.settle();
+        (scene, old)
+    };
+    assert_eq!(next(false).0.live("orders"), 1, "nothing is known of anything left");
+    let (mut scene, old) = next(true);
+    assert_eq!(scene.live("orders"), 0);
+    let waits =
+        "waits until everything of the process before it has ended, because messages are done in order";
+    assert_eq!(scene.gap("orders:0").as_deref(), Some(waits));
+    scene.left(old, 2);
+    scene.wait(3.0);
+    assert_eq!(scene.live("orders"), 0);
+    scene.left(old, 0);
+    assert_eq!(scene.live("orders"), 1);
+}
+
+#[test]
+fn several_servers_on_a_queue_each_run_their_part_of_the_same_number() {
+    let run = |part| {
+        let mut spec = scaled("orders", 0, 0);
+        let share = Share { part, of: 3, min: 1, max: 20 };
+        change(&mut spec, |scale| {
+            (scale.min, scale.max) = (share.part_of(1), share.part_of(20));
+            scale.share = Some(share);
+        });
+        let mut scene = Scenario::new(vec![spec]);
+        scene.sample("orders", 0, 1);
+        scene.wait(1.0);
+        scene.sample("orders", 2_000, 1);
+        let program = &scene.machine.world().programs[&ProgramName::new("orders").unwrap()];
+        let decision = program.scaler.as_ref().unwrap().decision.clone().unwrap();
+        let ran = (program.count(), decision.reason);
+        // The engine counts those of all servers, also when it goes on after a pause or a stop.
+        for (end, begin) in
+            [(Edit::Pause as fn(_) -> Edit, Edit::Resume as fn(_) -> Edit), (Edit::Stop, Edit::Start)]
+        {
+            scene.edit(end(target("orders"))).unwrap();
+            scene.edit(begin(target("orders"))).unwrap();
+            let program = &scene.machine.world().programs[&ProgramName::new("orders").unwrap()];
+            assert_eq!(program.count(), ran.0);
+        }
+        ran
+    };
+    let [first, second, third] = [1, 2, 3].map(run);
+    assert_eq!([first.0, second.0, third.0], [7, 7, 6], "{first:?}");
+    assert!(third.1.ends_with("; 6 of these 20 run here (part 3 of 3)"), "{third:?}");
 }

@@ -352,7 +352,7 @@ fn next_machine(scene: &Scenario, spec: ProgramSpec, same_processes: bool) -> Ma
     let json = serde_json::to_string(&scene.machine.memory()).unwrap();
     let mut next = Machine::new(Limits { seed: 9, ..Limits::default() });
     next.observe(Fact::Wall(scene.machine.world().wall.unwrap()));
-    next.configure(vec![spec], next.world().limits);
+    next.configure(vec![spec], next.world().limits.clone());
     next.recall(serde_json::from_str(&json).unwrap(), same_processes, scene.now);
     next.set_last_incarnation(scene.machine.world().last_incarnation);
     next

@@ -77,7 +77,6 @@ fn keep_what_lives(program: &mut Program) {
     let (Some(scaler), Some(scale)) = (&mut program.scaler, program.spec.scale()) else { return };
     let kept = live.min(scale.max);
     if scaler.target < kept {
-        scaler.target = kept;
-        scaler.engine.resume_at(kept);
+        scaler.resume_at(kept, scale);
     }
 }

@@ -2,11 +2,14 @@
 
 use super::{Machine, errands, schedules};
 use crate::core::auxiliary::{Auxiliary, AuxiliaryPhase, AuxiliaryResult};
+use crate::core::budget;
 use crate::core::event::Notice;
 use crate::core::observed::{Main, Phase, Slot, StopManners};
+use crate::core::schedule::Wall;
 use crate::core::spec::Kind;
 use crate::core::time::Time;
 use crate::core::world::{MANNERS_PROVEN, Program};
+use crate::scaling::budget::within;
 use crate::scaling::decision::{Decision, Limit};
 
 impl Machine {
@@ -30,10 +33,32 @@ impl Machine {
         let shutting_down = self.world.shutdown.is_some();
         let mut notices = Vec::new();
         let (wall, seed) = (self.world.wall, self.world.limits.seed);
-        for program in self.world.programs.values_mut() {
-            end_hold(program, now, &mut notices);
-            finish_startups(program, now);
-            ask_engine(program, now, shutting_down, &mut notices);
+        let decisions: Vec<Option<Decision>> = self
+            .world
+            .programs
+            .values_mut()
+            .map(|program| {
+                end_hold(program, now, &mut notices);
+                finish_startups(program, now);
+                ask_engine(program, wall, now, shutting_down)
+            })
+            .collect();
+        let grants =
+            if shutting_down { Vec::new() } else { budget::shares(&mut self.world, &decisions, now) };
+        let budgets = &self.world.limits.budgets;
+        let mut grants = grants.into_iter();
+        for (program, decision) in self.world.programs.values_mut().zip(decisions) {
+            let grant = grants.next();
+            let short_of = grant.and_then(|grant| Some((grant, budgets.get(grant.short_of?)?)));
+            if let Some(decision) = decision {
+                let decision = match short_of {
+                    Some((grant, budget)) => {
+                        within(decision, grant, program.standing, program.live(), now, &budget.words())
+                    }
+                    None => decision,
+                };
+                follow(program, decision, &mut notices);
+            }
             note_surplus(program, now, shutting_down);
             schedules::advance(program, wall, (now, seed), shutting_down, &mut notices);
             errands::advance(program, self.world.shutdown, &mut notices);
@@ -91,9 +116,8 @@ fn end_hold(program: &mut Program, now: Time, notices: &mut Vec<Notice>) {
 pub(in crate::core) fn release_hold(program: &mut Program) {
     let held = program.count();
     program.wish.hold = None;
-    if let Some(scaler) = &mut program.scaler {
-        scaler.target = held;
-        scaler.engine.resume_at(held);
+    if let Some((scaler, scale)) = program.scaler.as_mut().zip(program.spec.scale()) {
+        scaler.resume_at(held, scale);
     }
 }
 
@@ -119,13 +143,31 @@ fn finish_startups(program: &mut Program, now: Time) {
     }
 }
 
-fn ask_engine(program: &mut Program, now: Time, shutting_down: bool, notices: &mut Vec<Notice>) {
+fn ask_engine(program: &mut Program, wall: Option<Wall>, now: Time, shutting_down: bool) -> Option<Decision> {
     if !program.follows_engine() || shutting_down {
-        return;
+        return None;
     }
     let fleet = program.fleet();
-    let Some(scaler) = &mut program.scaler else { return };
-    let decision = scaler.engine.decide(&fleet, now);
+    let (scaler, scale) = program.scaler.as_mut().zip(program.spec.scale())?;
+    let (floor, next) = scaler.floors.at(&scale.floors, wall, now);
+    scaler.engine.set_floor(floor);
+    let decision = match scale.share {
+        None => scaler.engine.decide(&fleet, now),
+        Some(share) => {
+            let all = share.fleet_of_all(fleet, scaler.consumers);
+            share.decision(scaler.engine.decide(&all, now))
+        }
+    };
+    let review_at = [decision.review_at, next].into_iter().flatten().min();
+    Some(Decision { review_at, ..decision })
+}
+
+fn follow(program: &mut Program, decision: Decision, notices: &mut Vec<Notice>) {
+    let Some((scaler, scale)) = program.scaler.as_mut().zip(program.spec.scale()) else { return };
+    if decision.target < decision.wanted {
+        // What it did not get it is to ask for anew, by what is needed then.
+        scaler.resume_engine_at(decision.target, scale);
+    }
     let before = scaler.decision.as_ref();
     let was_held = before.is_some_and(|before| before.limit == Limit::Data);
     let newly_held = decision.limit == Limit::Data && !was_held;

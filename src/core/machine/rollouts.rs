@@ -1,9 +1,10 @@
 //! How rolling restarts go on: canaries are chosen and prove themselves, failures halt, and those that are complete end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Machine;
+use crate::core::budget::Room;
 use crate::core::event::{Culprit, Notice};
 use crate::core::exit::ExitStatus;
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
@@ -24,9 +25,19 @@ impl Machine {
         if self.world.shutdown.is_some() || !self.world.programs.values().any(is_going) {
             return;
         }
+        let room = Room::of(&self.world);
+        let going = self.world.programs.values().filter(|program| is_going(program));
+        let with_room: BTreeSet<ProgramName> = going
+            .filter(|program| room.clone().take(program, program.alive()).is_none())
+            .map(|program| program.spec.name.clone())
+            .collect();
         for program in self.world.programs.values_mut().filter(|program| is_going(program)) {
             end_what_is_overtaken(program, now);
-            prove_canary(program, now);
+            let has_room = with_room.contains(&program.spec.name);
+            prove_canary(program, has_room, now);
+            if !has_room {
+                give_way_to_what_is_wanted(program);
+            }
         }
         let given_up: Vec<_> = self.world.programs.values().filter_map(given_up).collect();
         for (process, why) in given_up {
@@ -166,16 +177,32 @@ fn end_what_is_overtaken(program: &mut Program, now: Time) {
     finish(program, RolloutResult::Ended, why.to_owned(), now);
 }
 
-/// Chooses a canary where there is none that can be one, and notes since when it is ready.
-fn prove_canary(program: &mut Program, now: Time) {
+/// One in addition ends where a budget has no room for those that are to stay.
+fn give_way_to_what_is_wanted(program: &mut Program) {
+    let Some(Rollout { stage: Stage::Rolling, extra: Some(extra), .. }) = program.rollout() else { return };
+    let (extra, wanted) = (*extra, program.wanted(false).slots);
+    let waits = |number: u32| {
+        let phase = program.slots.get(&number).map(|slot| &slot.phase);
+        matches!(phase, None | Some(Phase::Empty | Phase::Backoff { .. }))
+    };
+    if wanted.iter().any(|number| number != extra && waits(number))
+        && let Some(rollout) = &mut program.wish.rollout
+    {
+        rollout.extra = None;
+    }
+}
+
+/// Chooses a canary where there is none that can be one, and notes since when it is ready. `has_room` says whether the
+/// budgets have room for one in addition.
+fn prove_canary(program: &mut Program, has_room: bool, now: Time) {
     let Some(Rollout { stage: Stage::Canary(before), extra, .. }) = program.wish.rollout.clone() else {
         return;
     };
     if before.passed {
         return;
     }
-    if !can_be_canary(program, before.slot, extra) {
-        let (slot, extra) = choose_canary(program);
+    if !can_be_canary(program, before.slot, extra, has_room) {
+        let (slot, extra) = choose_canary(program, has_room);
         let canary = Canary { slot, ready: None, passed: slot.is_none(), ..before };
         set_canary(program, canary, extra);
         return;
@@ -201,17 +228,17 @@ fn set_canary(program: &mut Program, canary: Canary, extra: Option<u32>) {
 }
 
 /// Whether the chosen one is one still: nobody stopped it, it is wanted, and there is room for it.
-fn can_be_canary(program: &Program, slot: Option<u32>, extra: Option<u32>) -> bool {
+fn can_be_canary(program: &Program, slot: Option<u32>, extra: Option<u32>, has_room: bool) -> bool {
     let Some(number) = slot.filter(|slot| !program.wish.stopped_slots.contains(slot)) else { return false };
     if extra != Some(number) {
         return program.wanted(false).slots.contains(number);
     }
     let lives = program.slots.get(&number).is_some_and(|slot| slot.phase.life().is_some());
-    lives || program.spec.scale().is_none_or(|scale| program.alive() < scale.max)
+    lives || has_room && program.spec.scale().is_none_or(|scale| program.alive() < scale.max)
 }
 
 /// One that is about to start anyway, else one in addition, else one that takes the place of another.
-fn choose_canary(program: &Program) -> (Option<u32>, Option<u32>) {
+fn choose_canary(program: &Program, has_room: bool) -> (Option<u32>, Option<u32>) {
     let mut without = program.clone();
     if let Some(rollout) = &mut without.wish.rollout {
         rollout.extra = None;
@@ -234,7 +261,7 @@ fn choose_canary(program: &Program) -> (Option<u32>, Option<u32>) {
     if standing.next.is_empty() {
         return (None, None);
     }
-    match room_for_one_more(&without) {
+    match room_for_one_more(&without).filter(|_| has_room) {
         Some(extra) => (Some(extra), Some(extra)),
         None => (standing.next.iter().find(|number| wanted.contains(**number)).copied(), None),
     }

@@ -51,10 +51,9 @@ impl Machine {
 
     pub(super) fn queue(&mut self, broker: &str, queue: &str, observation: Observation) {
         for program in self.world.programs.values_mut() {
-            let reads =
-                program.spec.scale().is_some_and(|scale| scale.broker == broker && scale.queue == queue);
-            if reads {
-                observe_queue(program, observation);
+            let scale = program.spec.scale().filter(|scale| scale.broker == broker);
+            if let Some(place) = scale.and_then(|scale| scale.place_of(queue)) {
+                observe_queue(program, place, observation);
             }
         }
     }
@@ -78,11 +77,15 @@ fn forgive(slot: &mut Slot, until: Time) {
     }
 }
 
-/// A rise of the visible consumers is the oldest starting ones having begun to consume.
-fn observe_queue(program: &mut Program, observation: Observation) {
+/// A rise of the visible consumers is the oldest starting ones having begun to consume. Where each consumes several queues, the
+/// first one shows it.
+fn observe_queue(program: &mut Program, place: usize, observation: Observation) {
     let Some(scaler) = &mut program.scaler else { return };
-    scaler.engine.observe(observation);
+    scaler.engine.observe_queue(place, observation);
     let Observation::Sample { at, consumers, .. } = observation else { return };
+    if place > 0 {
+        return;
+    }
     let before = scaler.consumers.replace(consumers);
     // Where the file says what tells, nothing else does.
     if program.spec.ready.is_some() {

@@ -264,7 +264,7 @@ impl Run {
     }
 
     fn reload_something(&mut self) -> Check {
-        let (mut programs, mut limits) = (self.programs.clone(), self.limits);
+        let (mut programs, mut limits) = (self.programs.clone(), self.limits.clone());
         let is_equal = self.dice.chance(0.3);
         if !is_equal {
             configuration::change(&mut programs, &mut self.dice);

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::dice::Dice;
+use crate::core::budget::{Budget, Resource};
 use crate::core::check::{Check, HealthSpec, Probe};
 use crate::core::hooks::{Hook, Hooks};
 use crate::core::ids::ProgramName;
 use crate::core::readiness::{ReadyBy, ReadySpec};
 use crate::core::schedule::Zone;
+use crate::core::share::Share;
 use crate::core::spec::{
-    Backoff, Dependency, Kind, LogSpec, Missed, OnCode, Overlap, ProgramSpec, RecycleSpec, RestartPolicy,
-    RunSpec, ScaleMode, ScaleSpec, ScheduleSpec, StopSpec, StopStep, StopTarget, Until,
+    Backoff, Dependency, FloorSpec, Kind, LogSpec, Missed, OnCode, Overlap, ProgramSpec, QueueSpec,
+    RecycleSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, ScheduleSpec, StopSpec, StopStep, StopTarget,
+    Until,
 };
 use crate::core::world::Limits;
+use crate::scaling::input::Order;
 use crate::scaling::profile::Profile;
 
 /// Names of programs.
@@ -28,6 +32,17 @@ pub(super) const PROJECTS: [&str; 2] = ["shop", "office"];
 pub(super) const MEMORY_LIMIT: u64 = 256 << 20;
 /// How old a process becomes that is recycled by its age.
 pub(super) const AGE_LIMIT: Duration = Duration::from_secs(600);
+/// What some programs use and of which there is only so much.
+const NAMED_BUDGET: &str = "mysql";
+
+/// How many a floor asks for.
+pub(super) const FLOOR: u32 = 3;
+
+/// How long a floor holds, from the first of every ten minutes on.
+pub(super) const FLOOR_LASTS: Duration = Duration::from_secs(240);
+
+/// Two messages a second.
+const RATE_PER_HOUR: u64 = 7_200;
 /// The longest stop timeout.
 pub(super) const TIMEOUT_MOST: Duration = Duration::from_secs(30);
 
@@ -85,7 +100,21 @@ pub(super) fn limits(dice: &mut Dice) -> Limits {
     let seed = u64::from(dice.below(1_000_000));
     // It follows from the seed, so that older seeds keep their worlds.
     let shutdown = seed.is_multiple_of(3).then(|| Duration::from_secs(seed % 60));
-    Limits { starting, probe_interval: Duration::from_secs(1), shutdown, seed }
+    Limits { starting, probe_interval: Duration::from_secs(1), shutdown, budgets: Vec::new(), seed }
+}
+
+/// Budgets that are just enough for what programs are sure to have, or for a little more. They follow from the rest, so
+/// that older seeds keep their programs.
+pub(super) fn budgets(programs: &[ProgramSpec], seed: u64) -> Vec<Budget> {
+    let budget = |of, more| {
+        let mut budget = Budget { of, limit: 0 };
+        let least = |spec: &ProgramSpec| budget.named_use_of(spec) * u64::from(spec.least());
+        budget.limit = programs.iter().map(least).sum::<u64>() + more;
+        budget
+    };
+    let processes = seed.is_multiple_of(2).then(|| budget(Resource::Processes, seed / 6 % 5));
+    let named = (seed % 3 < 2).then(|| budget(Resource::Named(NAMED_BUDGET.to_owned()), seed / 6 % 7));
+    processes.into_iter().chain(named).collect()
 }
 
 /// Changes one thing or a few.
@@ -109,6 +138,16 @@ fn set_codes(programs: &mut [ProgramSpec]) {
         program.codes = codes(program.restart, &program.backoff);
         program.recycle = recycle(&program.run);
         program.hooks = hooks(program);
+        let uses = match program.run.argv.last().map(String::as_str) {
+            Some("1") => 1,
+            Some("3") => 2,
+            Some(_) | None => 0,
+        };
+        program.uses = (uses > 0).then(|| (NAMED_BUDGET.to_owned(), uses)).into_iter().collect();
+        let name_length = program.name.as_str().len();
+        if let Kind::Scaled(scale) = &mut program.kind {
+            scale.priority = (name_length % 3) as i32;
+        }
     }
 }
 
@@ -149,6 +188,8 @@ fn alter(program: &mut ProgramSpec, dice: &mut Dice) {
             Kind::Scaled(scale) => {
                 let ScaleSpec { broker, queue, .. } = scale.clone();
                 *scale = ScaleSpec { broker, queue, ..self::scale(dice) };
+                (scale.more, scale.order) = further(&scale.queue, scale.max);
+                bound(scale);
             }
             Kind::Scheduled(schedule) => *schedule = self::schedule(dice),
         },
@@ -173,6 +214,7 @@ fn program(name: &str, dice: &mut Dice) -> ProgramSpec {
         ready: None,
         health: None,
         hooks: Hooks::default(),
+        uses: BTreeMap::new(),
     }
 }
 
@@ -202,15 +244,64 @@ fn schedule(dice: &mut Dice) -> ScheduleSpec {
 
 fn scale(dice: &mut Dice) -> ScaleSpec {
     let min = dice.below(3);
-    ScaleSpec {
-        broker: dice.pick(&BROKERS).to_owned(),
-        queue: dice.pick(&QUEUES).to_owned(),
+    let (broker, queue) = (dice.pick(&BROKERS).to_owned(), dice.pick(&QUEUES).to_owned());
+    let mut scale = ScaleSpec {
+        broker,
+        queue,
         wait: dice.pick(&[Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(60)]),
         min,
         max: (min + dice.below(7)).max(1),
         mode: if dice.chance(0.9) { ScaleMode::Auto } else { ScaleMode::DryRun },
         profile: Profile::default(),
+        more: Vec::new(),
+        order: Order::default(),
+        observe: Vec::new(),
+        priority: 0,
+        floors: Vec::new(),
+        rate_per_hour: None,
+        ordered: false,
+        share: None,
+    };
+    (scale.more, scale.order) = further(&scale.queue, scale.max);
+    bound(&mut scale);
+    scale
+}
+
+/// Some are bounded by more than a least and a most; which follows from the rest, so that older seeds keep their worlds.
+fn bound(scale: &mut ScaleSpec) {
+    // Some of those that are alone are so because messages have their order.
+    scale.ordered = scale.max <= 2 && scale.queue != QUEUES[0];
+    if scale.ordered {
+        (scale.min, scale.max) = (scale.min.min(1), 1);
     }
+    scale.rate_per_hour = (scale.wait == Duration::from_secs(60) && scale.max >= 4).then_some(RATE_PER_HOUR);
+    let is_short = scale.wait == Duration::from_secs(1);
+    scale.share = (is_short && scale.max >= 4 && scale.queue != QUEUES[0]).then(|| {
+        let share = Share { part: 1 + scale.min % 2, of: 2, min: 0, max: 0 };
+        Share { min: share.total_of(scale.min), max: share.total_of(scale.max), ..share }
+    });
+    let has_floor = scale.wait == Duration::from_secs(5) && scale.max >= FLOOR;
+    scale.floors = has_floor.then(floor).into_iter().collect();
+}
+
+/// Holds for the first minutes of every ten.
+fn floor() -> FloorSpec {
+    FloorSpec {
+        cron: "*/10 * * * *".parse().expect("a constant that is a schedule"),
+        timezone: Zone::named("UTC").expect("a zone"),
+        lasts: FLOOR_LASTS,
+        min: FLOOR,
+    }
+}
+
+/// Some consume others beside it; which follows from the rest, so that older seeds keep their worlds.
+fn further(queue: &str, max: u32) -> (Vec<QueueSpec>, Order) {
+    let others = QUEUES.iter().filter(|name| **name != queue).take(max as usize % 3);
+    let more = others.enumerate().map(|(place, name)| QueueSpec {
+        name: (*name).to_owned(),
+        wait: Duration::from_secs(2 + 30 * place as u64),
+    });
+    (more.collect(), if max.is_multiple_of(2) { Order::Fair } else { Order::Strict })
 }
 
 fn restart(dice: &mut Dice) -> RestartPolicy {

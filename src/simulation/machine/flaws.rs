@@ -44,6 +44,12 @@ pub(super) enum Flaw {
     ForgetsTheMinimum,
     /// It lets any number of scaled processes start at one time.
     IgnoresTheStartLimit,
+    /// It starts what there is no room for.
+    IgnoresTheBudgets,
+    /// It starts the next one before all of the one before has ended, where messages have their order.
+    IgnoresTheOrder,
+    /// It does not hold what holds by the clock.
+    IgnoresTheFloors,
     /// It kills what the keeper said is gone.
     SignalsTheGone,
     /// It asks again, at once, for what it has asked for.
@@ -140,7 +146,7 @@ pub(super) enum Flaw {
 
 impl Flaw {
     /// Each of them, with words that only the rule says that is to find it out.
-    pub(super) const ALL: [(Self, &'static str); 52] = [
+    pub(super) const ALL: [(Self, &'static str); 55] = [
         (Self::StartsBesideALife, "is started although its life"),
         (Self::OrdersTwice, "has two living processes"),
         (Self::UsesANumberAgain, "is ordered although lives up to"),
@@ -148,6 +154,9 @@ impl Flaw {
         (Self::MisreadsTheMaximum, " processes, "),
         (Self::ForgetsTheMinimum, "and its minimum is"),
         (Self::IgnoresTheStartLimit, "scaled processes are starting at one time"),
+        (Self::IgnoresTheBudgets, "is used of the budget of"),
+        (Self::IgnoresTheOrder, "has ended before it"),
+        (Self::IgnoresTheFloors, "and its floor is"),
         (Self::SignalsTheGone, "although the keeper said that nothing of"),
         (Self::AsksTwice, "is asked to end again"),
         (Self::KillsADrain, "is killed although nobody insisted on its end"),
@@ -211,7 +220,13 @@ impl Run {
         for program in &mut programs {
             match (flaw, &mut program.kind) {
                 (Flaw::MisreadsTheMaximum, Kind::Scaled(scale)) => scale.max += 2,
-                (Flaw::ForgetsTheMinimum, Kind::Scaled(scale)) => scale.min = 0,
+                (Flaw::ForgetsTheMinimum, Kind::Scaled(scale)) => {
+                    scale.min = 0;
+                    scale.share = None;
+                    scale.floors.clear();
+                }
+                (Flaw::IgnoresTheOrder, Kind::Scaled(scale)) => scale.ordered = false,
+                (Flaw::IgnoresTheFloors, Kind::Scaled(scale)) => scale.floors.clear(),
                 (Flaw::RecyclesTheSmall, _) => {
                     program.recycle.memory_bytes = program.recycle.memory_bytes.map(|bytes| bytes / 4);
                 }
@@ -245,7 +260,10 @@ impl Run {
     /// The limits as the machine understands them.
     pub(super) fn understood_limits(&self) -> Limits {
         static THROWS: AtomicU64 = AtomicU64::new(0);
-        let mut limits = self.limits;
+        let mut limits = self.limits.clone();
+        if self.has(Flaw::IgnoresTheBudgets) {
+            limits.budgets.clear();
+        }
         if self.has(Flaw::IgnoresTheStartLimit) {
             limits.starting = 1_000;
         }

@@ -119,6 +119,10 @@ impl Child {
         matches!(self.state, State::Ordered | State::Running { .. })
     }
 
+    pub(super) fn is_hook(&self) -> bool {
+        self.is_hook
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         match self.state {
             State::Ordered | State::Running { .. } => false,

@@ -12,7 +12,7 @@ use super::invariants;
 use super::keeper::{Keeper, State, incarnation_of};
 use super::looks::Looks;
 use super::queues::Brokers;
-use super::shadow::{Readings, Shadow};
+use super::shadow::Shadow;
 use crate::controller::executor::Executor;
 use crate::controller::takeover::{self, Before, Step};
 use crate::core::command::{Command, Plan};
@@ -21,7 +21,7 @@ use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
 use crate::core::observed::BrokerHealth;
 use crate::core::schedule::Wall;
-use crate::core::spec::ProgramSpec;
+use crate::core::spec::{ProgramSpec, ScaleSpec};
 use crate::core::time::Time;
 use crate::core::world::Limits;
 use crate::keeper::protocol::{self, Order};
@@ -97,7 +97,7 @@ impl Run {
             voices: Dice::new(!seed),
             looks: Looks::new(Dice::new(seed.rotate_left(32))),
             now,
-            machine: Machine::new(limits),
+            machine: Machine::new(limits.clone()),
             keeper: Keeper::new(100, now),
             brokers: Brokers::new(&mut dice),
             shadow: Shadow::default(),
@@ -124,6 +124,7 @@ impl Run {
             },
             dice,
         };
+        run.limits.budgets = configuration::budgets(&run.programs, seed);
         run.take_over();
         run
     }
@@ -363,21 +364,22 @@ impl Run {
         for (broker, health) in self.brokers.health.clone() {
             self.broker_fact(broker, health);
         }
-        let scales: Vec<_> = self.programs.iter().filter_map(|program| program.scale().cloned()).collect();
+        let of = |scale: &ScaleSpec| -> Vec<(String, String)> {
+            scale.read().map(|queue| (scale.broker.clone(), queue.to_owned())).collect()
+        };
+        let all: Vec<_> = self.programs.iter().filter_map(ProgramSpec::scale).flat_map(of).collect();
         let mut read = BTreeSet::new();
-        for scale in scales {
-            let key = (scale.broker.clone(), scale.queue.clone());
+        for key in all {
             if !read.insert(key.clone()) {
                 continue;
             }
             let consumers = self.consumers(&key.0, &key.1);
             let observation = self.brokers.read(&key.0, &key.1, consumers, self.now);
             for program in &self.programs {
-                let reads =
-                    program.scale().is_some_and(|scale| (&scale.broker, &scale.queue) == (&key.0, &key.1));
-                if reads {
-                    let readings = self.shadow.readings.entry(program.name.clone()).or_default();
-                    readings.note(observation);
+                let scale = program.scale().filter(|scale| scale.broker == key.0);
+                if scale.is_some_and(|scale| scale.place_of(&key.1).is_some()) {
+                    let of_program = self.shadow.readings.entry(program.name.clone()).or_default();
+                    of_program.entry(key.1.clone()).or_default().note(observation);
                 }
             }
             self.observe(Fact::Queue { broker: key.0, queue: key.1, observation });
@@ -389,7 +391,7 @@ impl Run {
         let reads = |process: &ProcessId| {
             let program = self.programs.iter().find(|program| program.name == process.program);
             let scale = program.and_then(ProgramSpec::scale);
-            scale.is_some_and(|scale| scale.broker == broker && scale.queue == queue)
+            scale.is_some_and(|scale| scale.broker == broker && scale.place_of(queue).is_some())
         };
         let consumes = |child: &&super::keeper::Child| {
             child.runs_since().is_some_and(|at| self.now.since(at) > Duration::from_millis(300))
@@ -464,15 +466,21 @@ impl Run {
 
     pub(super) fn reload(&mut self, programs: Vec<ProgramSpec>, limits: Limits) -> Check {
         let is_equal = programs == self.programs && limits == self.limits;
+        let budgets = if is_equal { limits.budgets } else { configuration::budgets(&programs, limits.seed) };
+        let limits = Limits { budgets, ..limits };
         self.shadow.configured(&programs, &self.keeper, self.now);
         self.shadow.errands.configured(&programs);
         for program in &programs {
             let before = self.programs.iter().find(|before| before.name == program.name);
-            let queue = |program: &ProgramSpec| {
-                program.scale().map(|scale| (scale.broker.clone(), scale.queue.clone()))
+            let queues = |program: &ProgramSpec| {
+                let scale = program.scale()?;
+                Some((
+                    scale.broker.clone(),
+                    scale.queues().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(),
+                ))
             };
-            if before.is_none_or(|before| queue(before) != queue(program)) {
-                self.shadow.readings.insert(program.name.clone(), Readings::default());
+            if before.is_none_or(|before| queues(before) != queues(program)) {
+                self.shadow.readings.remove(&program.name);
             }
         }
         // Other bounds are another goal.

@@ -27,9 +27,12 @@ pub(super) struct Shadow {
     pub(super) climbed: BTreeMap<Incarnation, u32>,
     /// Lives whose left-behind processes were asked to end.
     pub(super) asked_left: BTreeSet<Incarnation>,
-    pub(super) readings: BTreeMap<ProgramName, Readings>,
-    /// When the engine last raised a target.
+    /// By program and queue.
+    pub(super) readings: BTreeMap<ProgramName, BTreeMap<String, Readings>>,
+    /// When the engine last raised a target because more was needed than before.
     pub(super) raised: BTreeMap<ProgramName, Time>,
+    /// Programs that get less than they want because there is not enough for all.
+    pub(super) short: BTreeSet<ProgramName>,
     /// The newest rolling restart of each program, until somebody wants something else.
     pub(super) rollouts: BTreeMap<ProgramName, Rolled>,
     pub(super) preparations: Preparations,
@@ -75,7 +78,7 @@ pub(super) struct Insisted {
     pub(super) kill_from: Time,
 }
 
-/// The newest reading of a program's queue, and when its consumers were last seen.
+/// The newest reading of a queue of a program, and when its consumers were last seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Readings {
     pub(super) last: Option<Observation>,

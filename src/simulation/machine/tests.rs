@@ -10,7 +10,7 @@ use super::run::Run;
 const SEEDS: u64 = 300;
 
 /// How many actions a run has at least before it comes to rest; `LEVERET_SIMULATION_ACTIONS` asks for more.
-const ACTIONS: u32 = 300;
+const ACTIONS: u32 = 150;
 
 /// How many steps of the machine, each held against every rule, a run has at least before it comes to rest. An action is
 /// mostly several.
@@ -18,6 +18,9 @@ const STEPS: u64 = 2_000;
 
 /// How many seeds a soak runs before it says how far it is.
 const SEEDS_OF_A_LINE: usize = 20;
+
+/// How many actions a machine with a defect has at least to be found out in a run.
+const ACTIONS_TO_FIND_OUT: u32 = 300;
 
 /// How many seeds a machine with a defect has to be found out in; `LEVERET_SIMULATION_FLAW` asks for just one defect.
 const SEEDS_TO_FIND_OUT: u64 = 40;
@@ -161,7 +164,7 @@ fn every_rule_finds_out_the_machine_that_breaks_it() {
 fn find_out(flaw: Flaw, words: &str) -> Result<(), String> {
     let mut others = Vec::new();
     for seed in 0..SEEDS_TO_FIND_OUT {
-        match simulate(seed, ACTIONS, Some(flaw)) {
+        match simulate(seed, ACTIONS_TO_FIND_OUT, Some(flaw)) {
             Err(failure) if failure.sentence.contains(words) => return Ok(()),
             Err(failure) if others.len() < OTHERS_TOLD_OF_A_DEFECT => {
                 others.push(format!("  seed {seed}: {}", failure.sentence));

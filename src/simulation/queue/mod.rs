@@ -1,4 +1,4 @@
-//! One queue and its consumers in virtual time.
+//! A queue and its consumers in virtual time, or several whose consumers share a budget.
 //!
 //! The model: first in, first out. A consumer fetches up to `prefetch` messages, which wait in its hand where nobody else
 //! can have them, and works on one at a time. The broker gives messages to consumers with room in turn. A consumer
@@ -10,9 +10,11 @@
 mod consumers;
 mod record;
 mod scenario;
+mod shared;
 mod world;
 
 pub use consumers::Consumers;
 pub use record::{Moment, Run};
 pub use scenario::{Fault, FaultKind, Scenario};
+pub use shared::run_all;
 pub use world::run;

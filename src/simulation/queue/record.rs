@@ -17,6 +17,8 @@ pub struct Run {
     pub report: Report,
     /// One moment a second, where they were asked for.
     pub moments: Vec<Moment>,
+    /// The figures of each queue, where there are several.
+    pub queues: Vec<Report>,
 }
 
 /// How things stood at a second.
@@ -32,7 +34,7 @@ pub struct Moment {
     pub oldest: f64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Record {
     waits: Vec<f64>,
     report: Report,
@@ -111,6 +113,27 @@ impl Record {
         self.waits.len()
     }
 
+    /// What happened at another queue in the same run.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.waits.extend(other.waits);
+        self.consumer_micros += other.consumer_micros;
+        self.now = self.now.max(other.now);
+        let (own, of_other) = (&mut self.report, other.report);
+        own.busy_seconds += of_other.busy_seconds;
+        own.busy_stops += of_other.busy_stops;
+        own.reversals += of_other.reversals;
+        own.time_to_capacity = own.time_to_capacity.max(of_other.time_to_capacity);
+        own.most_consumers = own.most_consumers.max(of_other.most_consumers);
+        if let (Some(moments), Some(others)) = (&mut self.moments, other.moments) {
+            for (moment, other) in moments.iter_mut().zip(others) {
+                moment.ready += other.ready;
+                moment.running += other.running;
+                moment.consumers += other.consumers;
+                moment.oldest = moment.oldest.max(other.oldest);
+            }
+        }
+    }
+
     /// The run is over. `consumed` messages were, `starts` consumers were started, `left` are there.
     pub(super) fn finish(mut self, workload: &Workload, scenario: &Scenario, end: &End) -> Run {
         let goal = scenario.wait.as_secs_f64();
@@ -126,6 +149,7 @@ impl Record {
             wait_p99: wait(0.99),
             wait_max: wait(1.0),
             over_goal: over as f64 / messages.max(1) as f64,
+            worst_queue_over_goal: over as f64 / messages.max(1) as f64,
             consumer_seconds: self.consumer_micros as f64 / 1e6,
             least_consumer_seconds: workload.work().max(f64::from(scenario.min) * workload.length),
             seconds: self.now.as_seconds(),
@@ -133,12 +157,12 @@ impl Record {
             consumers_at_end: end.consumers,
             ..self.report
         };
-        Run { report, moments: self.moments.unwrap_or_default() }
+        Run { report, moments: self.moments.unwrap_or_default(), queues: Vec::new() }
     }
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct End {
     pub(super) consumed: usize,
     pub(super) starts: u32,

@@ -33,7 +33,7 @@ enum Event {
 
 /// What happens next. At the same moment in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Next {
+pub(super) enum Next {
     Arrival,
     Consumer,
     Second,
@@ -41,10 +41,10 @@ enum Next {
     Review,
 }
 
-struct World<'a> {
+pub(super) struct World<'a> {
     workload: &'a Workload,
     scenario: &'a Scenario,
-    policy: &'a mut dyn Policy,
+    pub(super) policy: &'a mut dyn Policy,
     rhythm: Rhythm,
     removal: Removal,
     random: Random,
@@ -56,11 +56,15 @@ struct World<'a> {
     ready: VecDeque<u32>,
     /// Consumers with room, in the order in which the broker gives to them.
     row: VecDeque<Id>,
-    consumers: Consumers,
+    pub(super) consumers: Consumers,
     statistics: Option<Statistics>,
     /// Whether the target or the set of consumers has changed since the supervisor looked.
-    changed: bool,
-    target: u32,
+    pub(super) changed: bool,
+    pub(super) target: u32,
+    /// How many more may be started.
+    pub(super) room: u32,
+    /// Whether those that are at work are asked to end where too few are idle.
+    pub(super) insists: bool,
     arrived: usize,
     consumed: usize,
     unacked: u64,
@@ -69,7 +73,7 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(
+    pub(super) fn new(
         workload: &'a Workload,
         scenario: &'a Scenario,
         policy: &'a mut dyn Policy,
@@ -93,6 +97,8 @@ impl<'a> World<'a> {
             statistics: None,
             changed: true,
             target: scenario.min,
+            room: u32::MAX,
+            insists: false,
             arrived: 0,
             consumed: 0,
             unacked: 0,
@@ -110,24 +116,34 @@ impl<'a> World<'a> {
             if self.is_over(at) {
                 break;
             }
-            self.record.pass_time(at, self.consumers.all());
-            self.now = at;
-            match next {
-                Next::Arrival => self.arrive(),
-                Next::Consumer => self.consumer_event(),
-                Next::Second => self.second(),
-                Next::Rhythm => {
-                    self.rhythm_at = self.now + self.rhythm.every;
-                    self.ask(Occasion::Rhythm);
-                }
-                Next::Review => self.ask(Occasion::Review),
-            }
-            self.check();
+            self.advance(at, next);
         }
         self.finish()
     }
 
-    fn next(&self) -> (Time, Next) {
+    /// Time passes until `at`, when something happens.
+    pub(super) fn advance(&mut self, at: Time, next: Next) {
+        self.pass_time(at);
+        match next {
+            Next::Arrival => self.arrive(),
+            Next::Consumer => self.consumer_event(),
+            Next::Second => self.second(),
+            Next::Rhythm => {
+                self.rhythm_at = self.now + self.rhythm.every;
+                self.ask(Occasion::Rhythm);
+            }
+            Next::Review => self.ask(Occasion::Review),
+        }
+        self.check();
+    }
+
+    /// Nothing happens here until `at`.
+    pub(super) fn pass_time(&mut self, at: Time) {
+        self.record.pass_time(at, self.consumers.all());
+        self.now = at;
+    }
+
+    pub(super) fn next(&self) -> (Time, Next) {
         let arrival = self.arrival().map(|message| (Time::from_seconds(message.arrival), Next::Arrival));
         let consumer = self.events.peek().map(|Reverse((at, _))| (*at, Next::Consumer));
         let review = self.policy.review_at().map(|at| (at.max(self.now), Next::Review));
@@ -143,7 +159,7 @@ impl<'a> World<'a> {
     }
 
     /// Over are runs with nothing left, and those that last too long.
-    fn is_over(&self, at: Time) -> bool {
+    pub(super) fn is_over(&self, at: Time) -> bool {
         let at = at.as_seconds();
         let all = self.consumed == self.workload.messages.len() && at > self.workload.length;
         (all && at > self.last_consumed + self.scenario.epilogue)
@@ -338,7 +354,7 @@ impl<'a> World<'a> {
     }
 
     /// Starts and stops consumers, within the start limit and the maximum.
-    fn supervise(&mut self) {
+    pub(super) fn supervise(&mut self) {
         let before = self.consumers.live();
         while self.consumers.live() > self.target && self.stop_one() {}
         if self.removal == Removal::IdleNow {
@@ -347,8 +363,10 @@ impl<'a> World<'a> {
         while self.consumers.live() < self.target
             && self.counted() < self.scenario.max
             && self.consumers.starting() < self.scenario.start_limit
+            && self.room > 0
         {
             self.start_one();
+            self.room -= 1;
         }
         let after = self.consumers.live();
         if after != before {
@@ -371,9 +389,12 @@ impl<'a> World<'a> {
 
     /// Whether there was one that may go.
     fn stop_one(&mut self) -> bool {
-        let Some((id, state)) = self.consumers.next_to_go(self.removal, &mut self.random) else {
-            return false;
+        let first = self.consumers.next_to_go(self.removal, &mut self.random);
+        let first = match first {
+            None if self.insists => self.consumers.next_to_go(Removal::Youngest, &mut self.random),
+            first => first,
         };
+        let Some((id, state)) = first else { return false };
         if state != State::Busy {
             self.consumers.set(id, State::Gone);
             return true;
@@ -399,7 +420,14 @@ impl<'a> World<'a> {
         debug_assert!(self.counted() <= self.scenario.max.max(self.scenario.min));
     }
 
-    fn finish(mut self) -> Run {
+    fn finish(self) -> Run {
+        let (workload, scenario) = (self.workload, self.scenario);
+        let (record, end) = self.into_record();
+        record.finish(workload, scenario, &end)
+    }
+
+    /// What was written down of it, and how it ended.
+    pub(super) fn into_record(mut self) -> (Record, End) {
         // What nobody has begun has waited until now, and will wait longer.
         let begun = self.record.messages_waited();
         debug_assert!(begun <= self.workload.messages.len(), "every message is begun once");
@@ -409,6 +437,6 @@ impl<'a> World<'a> {
         }
         let (starts, consumers) = (self.consumers.ever_started(), self.consumers.live());
         let end = End { consumed: self.consumed, starts, consumers };
-        self.record.finish(self.workload, self.scenario, &end)
+        (self.record, end)
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Daemon {
     pub(super) user: Option<u32>,
     /// None after a shutdown.
     keeper: Option<Child>,
+    /// Whom the killed keeper left.
+    orphaned_controller: Option<i32>,
 }
 
 impl Daemon {
@@ -115,6 +117,12 @@ impl Daemon {
             .stderr(self.output_file("leveret.err"))
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {LEVERET}: {error}"));
+        if let Some(controller) = self.orphaned_controller.take() {
+            // Until it has noticed that its keeper is gone it may answer, and go in the middle of the next answer.
+            wait_for("the end of the controller before", START_LIMIT, || {
+                Process::read(controller).is_none_or(|process| process.is_zombie()).then_some(())
+            });
+        }
         wait_for_state("the daemon to answer", START_LIMIT, || {
             if let Some(status) = command::exit_of(&mut keeper) {
                 panic!("the daemon ended at its start, {status}:\n{}", self.output());
@@ -310,6 +318,7 @@ impl Daemon {
 
     /// Kills the keeper. Its programs go on; [`Daemon::start_again`] takes them over.
     pub(crate) fn kill_keeper(&mut self) {
+        self.orphaned_controller = self.look_for_controller();
         proc::signal(self.keeper_pid(), Signal::KILL);
         let status = self.wait_exit();
         assert!(!status.success(), "{status}");
@@ -404,6 +413,7 @@ impl Daemon {
             wrapper_execs: false,
             user: None,
             keeper: None,
+            orphaned_controller: None,
         };
         daemon.write_config(yaml);
         daemon

@@ -3,7 +3,7 @@
 use super::{errands, looks, preparations, recycling, rollouts};
 use crate::core::command::Command;
 use crate::core::ids::{Incarnation, ProcessId};
-use crate::core::observed::{Phase, Slot, Stop, StopCause};
+use crate::core::observed::{Phase, Slot, Stop, StopCause, StopManners};
 use crate::core::readiness::Unfit;
 use crate::core::runs::Origin;
 use crate::core::spec::Until;
@@ -21,6 +21,7 @@ pub(in crate::simulation::machine) fn command(run: &mut Run, command: &Command) 
             no_start_beside_another_life(run, process)?;
             no_start_of_a_schedule_before_its_time(run, process)?;
             no_start_over_what_is_not_known_to_be_left(run, process)?;
+            no_start_out_of_order(run, process)?;
             no_start_before_what_it_needs(run, process)?;
             preparations::start(run, process, life.incarnation)?;
         }
@@ -196,6 +197,25 @@ fn no_start_over_what_is_not_known_to_be_left(run: &Run, process: &ProcessId) ->
     }
 }
 
+/// Where messages are done in order, everything of the process before has ended, whatever slot it was in.
+fn no_start_out_of_order(run: &Run, process: &ProcessId) -> Check {
+    let scale = run.spec(&process.program).and_then(|program| program.scale());
+    if !scale.is_some_and(|scale| scale.ordered) {
+        return Ok(());
+    }
+    let others = run.keeper.children.iter().filter(|(_, child)| {
+        !child.is_hook() && child.process.as_ref().is_some_and(|other| other.program == process.program)
+    });
+    let mut left =
+        others.filter(|(incarnation, child)| !child.is_gone() && !run.shadow.told_gone.contains(incarnation));
+    match left.next() {
+        Some((incarnation, _)) => {
+            Err(format!("{process} is started although not all of life {incarnation} has ended before it"))
+        }
+        None => Ok(()),
+    }
+}
+
 fn nothing_is_sent_to_the_gone(run: &Run, command: &Command) -> Check {
     let Some(incarnation) = incarnation(command) else { return Ok(()) };
     if run.shadow.told_gone.contains(&incarnation) {
@@ -241,7 +261,10 @@ fn nobody_busy_goes_while_another_could(run: &Run, process: &ProcessId, cause: S
         let child = slot.phase.life().and_then(|life| run.keeper.children.get(&life.incarnation));
         child.is_some_and(|child| child.heard.busy == Some(true))
     };
-    if !world.slot(process).is_some_and(is_busy) {
+    let Some(slot) = world.slot(process).filter(|slot| is_busy(slot)) else { return Ok(()) };
+    // One of before a rolling restart finishes what it holds, and goes before those that have just been started.
+    let is_rolled = slot.phase.life().is_some_and(|life| program.is_rolled_out_over(life));
+    if is_rolled && program.manners != StopManners::DiesOfIt {
         return Ok(());
     }
     // The canary of a rolling restart is what the others wait for.
@@ -249,6 +272,8 @@ fn nobody_busy_goes_while_another_could(run: &Run, process: &ProcessId, cause: S
     let could_go = |(number, slot): &(&u32, &Slot)| {
         matches!(slot.phase, Phase::Starting(..) | Phase::Running(..))
             && !is_busy(slot)
+            // Channels may tell of it what it does not say itself.
+            && slot.busy() != Some(true)
             && canary != Some(**number)
     };
     match program.slots.iter().find(could_go) {

@@ -2,10 +2,13 @@
 
 use super::errands;
 use super::steps::planning_again_gives_nothing;
+use crate::core::budget;
 use crate::core::configure::{Changes, Class};
 use crate::core::dependency;
+use crate::core::gap::Gap;
 use crate::core::ids::ProgramName;
 use crate::core::observed::{Phase, StopManners};
+use crate::core::plan::plan;
 use crate::core::spec::ProgramSpec;
 use crate::core::world::{Program, World};
 use crate::simulation::machine::keeper::Child;
@@ -52,7 +55,9 @@ pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
                 matches!(phase, Some(Phase::Running(..) | Phase::Exited { .. } | Phase::Failed { .. }));
             let waits = dependency::missing(run.machine.world(), program).is_some();
             let may_wait = matches!(phase, None | Some(Phase::Empty | Phase::Backoff { .. }));
-            if !(rests || waits && may_wait) {
+            // Whoever has what it is sure to have may wait for room for ever.
+            let has_no_room = program.alive() >= budget::guaranteed(program) && lacks_room(run, name, number);
+            if !(rests || (waits || has_no_room) && may_wait) {
                 return Err(format!("{name}:{number} is wanted and is {phase:?}"));
             }
         }
@@ -69,6 +74,13 @@ pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
         at_least_the_minimum(run, name, program)?;
     }
     Ok(())
+}
+
+fn lacks_room(run: &Run, name: &ProgramName, number: u32) -> bool {
+    let gaps = plan(run.machine.world(), run.now).gaps;
+    gaps.iter().any(|(program, slot, gap)| {
+        program == name && *slot == Some(number) && matches!(gap, Gap::Budget { .. })
+    })
 }
 
 /// Unless a program that is restarted together with it waits for another one that never comes.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{errands, looks, preparations, recycling, rollouts};
+use crate::core::budget;
 use crate::core::command::{Command, Plan};
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
@@ -23,6 +24,7 @@ pub(in crate::simulation::machine) fn after_step(run: &mut Run, plan: &Plan) -> 
     nobody_runs_who_has_not_said_so(run)?;
     the_maximum_holds(run, plan)?;
     the_start_limit_holds(run, plan)?;
+    the_budgets_hold(run, plan)?;
     planning_again_gives_nothing(run)?;
     a_wake_lies_ahead(run, plan)?;
     time_alone_changes_nothing_before_the_wake(run, plan)?;
@@ -107,15 +109,13 @@ fn the_maximum_holds(run: &Run, plan: &Plan) -> Check {
     Ok(())
 }
 
-fn the_start_limit_holds(run: &Run, plan: &Plan) -> Check {
-    let is_scaled = |process: &ProcessId| {
-        run.machine.world().programs.get(&process.program).is_some_and(|program| program.scaler.is_some())
-    };
-    // A start begins with its hook; one whose hook has succeeded goes on where a reload has lowered the limit since.
-    let begins = |command: &Command| match command {
-        Command::Prepare { process, .. } => is_scaled(process),
+/// The programs of which a process begins to start. A start begins with its hook; one whose hook has succeeded goes on
+/// where a reload has lowered a limit since.
+fn begun<'a>(run: &'a Run, plan: &'a Plan) -> impl Iterator<Item = &'a Program> {
+    let process = |command: &'a Command| match command {
+        Command::Prepare { process, .. } => Some(process),
         Command::Spawn { process, life } => {
-            is_scaled(process) && !run.shadow.preparations.was_prepared(life.incarnation)
+            (!run.shadow.preparations.was_prepared(life.incarnation)).then_some(process)
         }
         Command::EndPreparation { .. }
         | Command::RunHook { .. }
@@ -130,9 +130,14 @@ fn the_start_limit_holds(run: &Run, plan: &Plan) -> Check {
         | Command::Kill { .. }
         | Command::SpawnAuxiliary { .. }
         | Command::KillAuxiliary { .. }
-        | Command::KillStray { .. } => false,
+        | Command::KillStray { .. } => None,
     };
-    if !plan.commands.iter().any(begins) {
+    let processes = plan.commands.iter().filter_map(process);
+    processes.filter_map(|process| run.machine.world().programs.get(&process.program))
+}
+
+fn the_start_limit_holds(run: &Run, plan: &Plan) -> Check {
+    if !begun(run, plan).any(|program| program.scaler.is_some()) {
         return Ok(());
     }
     let programs = run.machine.world().programs.values().filter(|program| program.scaler.is_some());
@@ -140,6 +145,26 @@ fn the_start_limit_holds(run: &Run, plan: &Plan) -> Check {
     let limit = run.limits.starting;
     if starting > limit as usize {
         return Err(format!("{starting} scaled processes are starting at one time, {limit} at most"));
+    }
+    Ok(())
+}
+
+/// Nothing starts for which there is no room, whatever lives: those that finish their work, and those of programs that
+/// were removed.
+fn the_budgets_hold(run: &Run, plan: &Plan) -> Check {
+    let programs = &run.machine.world().programs;
+    for budget in &run.limits.budgets {
+        if !begun(run, plan).any(|program| budget.use_of(program) > 0) {
+            continue;
+        }
+        let living = run.keeper.children.values().filter(|child| child.lives());
+        let of = |child: &Child| {
+            programs.get(&child.process.as_ref()?.program).map(|program| budget.use_of(program))
+        };
+        let used = living.filter_map(of).sum::<u64>().max(budget::used(run.machine.world(), budget));
+        if used > budget.limit {
+            return Err(format!("{used} is used of {}", budget.words()));
+        }
     }
     Ok(())
 }
