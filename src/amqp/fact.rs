@@ -152,8 +152,11 @@ pub struct Channel {
     pub connection_name: Option<String>,
     /// Messages that were delivered on it and are not acknowledged; absent where the broker does not know yet.
     pub unacknowledged: Option<u64>,
-    /// Whether it has consumers that take messages without a limit (prefetch 0).
-    pub is_unlimited: bool,
+    /// Its consumers.
+    pub consumers: u32,
+    /// How many messages all of them together hold at the most; 0 is without a limit. Absent where there are none, or where the
+    /// broker does not say.
+    pub prefetch: Option<u32>,
 }
 
 /// Why the counters of a queue are not known.

@@ -70,6 +70,18 @@ pub(super) fn scaled(
             Some(Share { part, of, min, max })
         }
     };
+    if let (Some(prefetch @ 1..), Some(concurrency)) = (raw.prefetch, raw.concurrency)
+        && prefetch < concurrency
+    {
+        let message = format!(
+            "`prefetch` is {prefetch}, so a process never has {concurrency} messages to work on at once"
+        );
+        wrong(
+            &["scale", "prefetch"],
+            message,
+            Some(format!("raise it to {concurrency}, or lower `concurrency`")),
+        );
+    }
     let here = |count: u32| share.map_or(count, |share| share.part_of(count));
     let mut queues = queues?.into_iter();
     let first = queues.next()?;
@@ -89,6 +101,8 @@ pub(super) fn scaled(
         mode: raw.mode.unwrap_or(ScaleMode::Auto),
         profile: raw.profile.unwrap_or_default(),
         priority: raw.priority.unwrap_or_default(),
+        prefetch: raw.prefetch,
+        concurrency: raw.concurrency,
     })
 }
 

@@ -15,10 +15,11 @@ use super::control::Control;
 use crate::amqp::fact::{Channel, ManagementState};
 use crate::amqp::management::Names;
 use crate::core::event::Fact;
-use crate::core::ids::{Incarnation, ProcessId, processes_in};
+use crate::core::ids::{Incarnation, ProcessId, ProgramName, processes_in};
 use crate::core::readiness::Work;
 use crate::core::time::Time;
 use crate::core::world::Program;
+use crate::scaling::hands::Hands;
 use crate::sys::clock;
 use crate::sys::sockets::{self, Inode};
 
@@ -66,8 +67,8 @@ struct Known {
     held: BTreeMap<Incarnation, bool>,
     /// How often in a row it told of nobody who was looked for.
     fruitless: u32,
-    /// Those with consumers that take messages without a limit.
-    unlimited: BTreeSet<Incarnation>,
+    /// How those take messages who have consumers.
+    taken: BTreeMap<Incarnation, Hands>,
 }
 
 /// What was found out of the channels of one broker.
@@ -78,10 +79,18 @@ pub(super) struct Found {
     held: BTreeMap<Incarnation, bool>,
     /// All that were looked for.
     consumers: Vec<Incarnation>,
-    /// Those with consumers that take messages without a limit.
-    unlimited: BTreeSet<Incarnation>,
+    /// How those take messages who have consumers.
+    taken: BTreeMap<Incarnation, Hands>,
     /// Whether names of connections may tell more than ports.
     needs_names: bool,
+}
+
+impl Known {
+    /// How the processes of a program take messages.
+    fn of(&self, program: &Program) -> impl Iterator<Item = Hands> {
+        let lives = program.slots.values().filter_map(|slot| slot.phase.life());
+        lives.filter_map(|life| self.taken.get(&life.incarnation).copied())
+    }
 }
 
 impl Idleness {
@@ -101,13 +110,12 @@ impl Idleness {
 
     /// What each life's channels say now. `None` where it has none that are known.
     fn take_over(&mut self, found: &Found) -> Vec<(Incarnation, Option<Work>)> {
-        let (held, unlimited) = (found.held.clone(), found.unlimited.clone());
+        let (held, taken) = (found.held.clone(), found.taken.clone());
         let fruitless = match self.known.get(&found.broker) {
             _ if !held.is_empty() => 0,
             before => before.map_or(0, |before| before.fruitless) + 1,
         };
-        let before =
-            self.known.insert(found.broker.clone(), Known { at: found.at, held, fruitless, unlimited });
+        let before = self.known.insert(found.broker.clone(), Known { at: found.at, held, fruitless, taken });
         let was_idle = |incarnation: &Incarnation| {
             before.as_ref().and_then(|before| before.held.get(incarnation)) == Some(&false)
         };
@@ -122,10 +130,28 @@ impl Idleness {
     /// What a person should know of what a broker tells of the channels of a program, one sentence each.
     pub(super) fn remarks(&self, broker: &str, program: &Program) -> Vec<String> {
         let Some(known) = self.known.get(broker) else { return Vec::new() };
-        let lives = || program.slots.values().filter_map(|slot| slot.phase.life());
-        let is_unlimited = lives().any(|life| known.unlimited.contains(&life.incarnation));
+        let is_unlimited = known.of(program).any(|hands| hands.prefetch == 0);
         let unlimited = is_unlimited.then(|| UNLIMITED.to_owned());
         unlimited.into_iter().chain((!self.is_of_use(broker)).then(|| UNSEEN.to_owned())).collect()
+    }
+
+    /// How the processes of a program take messages, as its broker told last: those that take most, where they differ.
+    fn hands(&self, broker: &str, program: &Program) -> Option<Hands> {
+        let known = self.known.get(broker)?;
+        let is_one_queue = program.spec.scale().is_some_and(|scale| scale.more.is_empty());
+        let more = |one: Hands, other: Hands| Hands {
+            concurrency: one.concurrency.max(other.concurrency),
+            prefetch: if one.prefetch.min(other.prefetch) == 0 {
+                0
+            } else {
+                one.prefetch.max(other.prefetch)
+            },
+        };
+        let told = known.of(program).reduce(more)?;
+        // Which consumer of a process is for which of several queues is not told.
+        let is_known = is_one_queue || told.prefetch == 0;
+        let concurrency = if is_one_queue { told.concurrency } else { 1 };
+        Some(if is_known { Hands { concurrency, ..told } } else { Hands::default() })
     }
 
     /// Whether what a broker tells is of use.
@@ -184,6 +210,17 @@ impl Control {
         self.ask_for_channels(&found.broker);
         // The next controller asks again, so that there is nothing to write down.
         let (broker, tells) = (found.broker.clone(), self.idleness.is_of_use(&found.broker));
+        let programs = self.machine.world().programs.values().filter(|program| reads(program, &broker));
+        let told: Vec<(ProgramName, Hands)> = programs
+            .filter_map(|program| {
+                let hands = self.idleness.hands(&broker, program)?;
+                let before = program.scaler.as_ref().and_then(|scaler| scaler.hands_told);
+                (before != Some(hands)).then(|| (program.spec.name.clone(), hands))
+            })
+            .collect();
+        for (program, hands) in told {
+            self.machine.observe(Fact::Takes { program, hands });
+        }
         self.machine.observe(Fact::TellsWork { broker: broker.clone(), tells });
         self.machine.observe(Fact::AtWork { broker, read, at: found.at });
         self.look_for_channels();
@@ -250,7 +287,7 @@ fn put_together(
     let by_process: BTreeMap<&ProcessId, Incarnation> =
         consumers.iter().map(|consumer| (&consumer.process, consumer.incarnation)).collect();
     let mut held: BTreeMap<Incarnation, Option<bool>> = BTreeMap::new();
-    let mut unlimited = BTreeSet::new();
+    let mut taken: BTreeMap<Incarnation, Hands> = BTreeMap::new();
     let mut is_any_unowned = false;
     for channel in channels {
         let by_port = channel.peer.and_then(|peer| owners.get(&peer));
@@ -258,8 +295,9 @@ fn put_together(
         let named =
             || processes_in(channel.connection_name.as_deref()?).find_map(|process| by_process.get(&process));
         let Some(owner) = by_port.or_else(named) else { continue };
-        if channel.is_unlimited {
-            unlimited.insert(*owner);
+        if let Some(prefetch) = channel.prefetch {
+            let hands = Hands { concurrency: channel.consumers, prefetch };
+            taken.entry(*owner).and_modify(|before| *before = together(*before, hands)).or_insert(hands);
         }
         // One that holds nothing says nothing against another one that holds a message; one that is not known yet does.
         let held = held.entry(*owner).or_insert(Some(false));
@@ -276,9 +314,17 @@ fn put_together(
         at,
         held: held.into_iter().filter_map(|(incarnation, held)| Some((incarnation, held?))).collect(),
         consumers: consumers.iter().map(|consumer| consumer.incarnation).collect(),
-        unlimited,
+        taken,
         needs_names: is_any_unowned && is_any_lost,
     }
+}
+
+/// What two channels of one process take.
+fn together(one: Hands, other: Hands) -> Hands {
+    let concurrency = one.concurrency.saturating_add(other.concurrency);
+    let is_unlimited = one.prefetch == 0 || other.prefetch == 0;
+    let prefetch = if is_unlimited { 0 } else { one.prefetch.saturating_add(other.prefetch) };
+    Hands { concurrency, prefetch }
 }
 
 #[cfg(test)]
@@ -286,7 +332,6 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::core::ids::ProgramName;
 
     fn consumer(number: u32) -> Consumer {
         let process = ProcessId::new(ProgramName::new("orders").unwrap(), number);
@@ -295,7 +340,8 @@ mod tests {
 
     fn channel(peer: Option<&str>, name: Option<&str>, unacknowledged: Option<u64>) -> Channel {
         let peer = peer.map(|peer| peer.parse().unwrap());
-        Channel { peer, connection_name: name.map(str::to_owned), unacknowledged, is_unlimited: false }
+        let connection_name = name.map(str::to_owned);
+        Channel { peer, connection_name, unacknowledged, consumers: 1, prefetch: Some(5) }
     }
 
     fn found(channels: &[Channel], owned: &[(&str, u32)]) -> Found {
@@ -320,6 +366,11 @@ mod tests {
         ];
         let found = found(&channels, &owned);
         assert_eq!(found.held, [(Incarnation(0), true), (Incarnation(1), false)].into());
+        assert_eq!(
+            found.taken[&Incarnation(0)],
+            Hands { concurrency: 3, prefetch: 15 },
+            "it has three channels"
+        );
         assert!(!found.needs_names, "all were found by their ports");
     }
 
@@ -349,7 +400,7 @@ mod tests {
                 at,
                 held,
                 consumers,
-                unlimited: BTreeSet::new(),
+                taken: BTreeMap::new(),
                 needs_names: false,
             });
             read.into_iter().map(|(_, work)| work).collect::<Vec<_>>()
@@ -376,7 +427,7 @@ mod tests {
                 at,
                 held,
                 consumers,
-                unlimited: BTreeSet::new(),
+                taken: BTreeMap::new(),
                 needs_names: false,
             });
             idleness.is_of_use("mq")
@@ -391,12 +442,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let peer = stream.local_addr().unwrap();
-        let channel =
-            Channel { peer: Some(peer), connection_name: None, unacknowledged: Some(3), is_unlimited: true };
+        let channel = Channel { prefetch: Some(0), ..channel(Some(&peer.to_string()), None, Some(3)) };
         let own = Consumer { pid: std::process::id() as i32, ..consumer(0) };
         let found = look("mq".to_owned(), &[channel], &[own, consumer(1)], Time::from_millis(1));
         assert_eq!(found.held, [(Incarnation(0), true)].into());
-        assert_eq!(found.unlimited, [Incarnation(0)].into());
+        assert_eq!(found.taken, [(Incarnation(0), Hands { concurrency: 1, prefetch: 0 })].into());
         assert!(!found.needs_names, "whose channel it is is known");
     }
 }

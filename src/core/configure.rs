@@ -137,6 +137,7 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits) {
                 false => scaler.engine.set_goals(goal(scale, limits), queue_goals(scale), scale.order),
             }
             scaler.engine.set_rate(scale.rate_per_hour);
+            scaler.set_hands(scale);
             scaler.floors = Floors::default();
             scaler.target = scaler.target.clamp(scale.min, scale.max);
             if before.as_ref().and_then(|before| before.share) != scale.share {
@@ -144,6 +145,7 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits) {
             }
         }
         (Some(scale), past) => {
+            let told = past.as_ref().and_then(|past| past.hands_told);
             let learned = match (past, before) {
                 (Some(past), Some(before)) => {
                     LearnedOfQueues::of(&past.engine, &before).moved(&before, scale)
@@ -152,6 +154,8 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits) {
             };
             let running = program.live().clamp(scale.min, scale.max);
             let mut scaler = Scaler::new(scale, limits, &learned);
+            scaler.hands_told = told;
+            scaler.set_hands(scale);
             scaler.resume_at(running, scale);
             program.scaler = Some(scaler);
         }

@@ -279,6 +279,8 @@ fn scale(before: Option<&ScaleSpec>, after: Option<&ScaleSpec>, keys: &mut Keys)
         "scale.rate",
         "scale.ordered",
         "scale.share",
+        "scale.prefetch",
+        "scale.concurrency",
     ];
     let differ = before.zip(after).map(|(before, after)| {
         let ScaleSpec {
@@ -297,6 +299,8 @@ fn scale(before: Option<&ScaleSpec>, after: Option<&ScaleSpec>, keys: &mut Keys)
             mode,
             profile,
             priority,
+            prefetch,
+            concurrency,
         } = before;
         [
             *queue != after.queue,
@@ -314,6 +318,8 @@ fn scale(before: Option<&ScaleSpec>, after: Option<&ScaleSpec>, keys: &mut Keys)
             *rate_per_hour != after.rate_per_hour,
             *ordered != after.ordered,
             *share != after.share,
+            *prefetch != after.prefetch,
+            *concurrency != after.concurrency,
         ]
     });
     keys.add_section(names, differ);

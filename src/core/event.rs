@@ -14,6 +14,7 @@ use super::runs::Run;
 use super::schedule::Wall;
 use super::time::Time;
 use crate::scaling::decision::Decision;
+use crate::scaling::hands::Hands;
 use crate::scaling::input::Observation;
 
 /// A fact from outside. Each carries the life that it is about; facts about older lives change nothing.
@@ -116,6 +117,13 @@ pub enum Fact {
         broker: String,
         /// Whether it does.
         tells: bool,
+    },
+    /// How the processes of a program take messages, as their broker tells.
+    Takes {
+        /// The program's name.
+        program: ProgramName,
+        /// How each of them does.
+        hands: Hands,
     },
     /// What the channels of processes say of their work, as their broker tells; absent where that is not known, or not any
     /// more.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::spec::ScaleSpec;
 use super::world::{Limits, goal, queue_goals};
 use crate::scaling::engine::Engine;
+use crate::scaling::hands::Hands;
 use crate::scaling::input::{Goal, Learned};
 
 /// What was learned, by queue.
@@ -45,6 +46,7 @@ impl LearnedOfQueues {
         let goal = goal(scale, limits);
         let mut engine = self.engine_of_queues(scale, goal);
         engine.set_rate(scale.rate_per_hour);
+        engine.set_hands(Hands::new(scale.concurrency, scale.prefetch, None));
         engine
     }
 

@@ -96,6 +96,7 @@ impl Machine {
                 self.checked(incarnation, (purpose, &check), result, at);
             }
             Fact::TellsWork { broker, tells } => self.tells_work(broker, tells),
+            Fact::Takes { program, hands } => self.takes(&program, hands),
             Fact::AtWork { broker, read, at } => self.at_work(broker, read, at),
             Fact::Memory(read) => self.memory_was_read(read),
             Fact::LastWords { program, rollout, words } => self.last_words(&program, rollout, words),

@@ -63,6 +63,8 @@ pub(crate) fn scaled(name: &str, min: u32, max: u32) -> ProgramSpec {
         rate_per_hour: None,
         ordered: false,
         share: None,
+        prefetch: None,
+        concurrency: None,
     };
     ProgramSpec { kind: Kind::Scaled(scale), ..service(name, 0) }
 }

@@ -396,6 +396,12 @@ pub struct ScaleSpec {
     /// Who comes first where a budget is not enough for all: higher numbers.
     #[serde(default)]
     pub priority: i32,
+    /// How many messages a process takes before it has done them, where that is said; 0 is without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefetch: Option<u32>,
+    /// How many messages a process works on at once, where that is said; one at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
 }
 
 /// The fewest processes at certain times.

@@ -25,6 +25,7 @@ use super::time::Time;
 use crate::scaling::budget::Standing;
 use crate::scaling::decision::{DataTrouble, Decision};
 use crate::scaling::engine::Engine;
+use crate::scaling::hands::Hands;
 use crate::scaling::input::{Fleet, Goal, QueueGoal};
 
 /// How long a process is `starting` where nothing tells when it is of use.
@@ -192,6 +193,8 @@ pub struct Scaler {
     pub holds: u64,
     /// What holds by the clock.
     pub floors: Floors,
+    /// How its processes take messages, as the broker tells.
+    pub hands_told: Option<Hands>,
     /// What has been wrong with the data since they were last good: each kind is told once, however often they alternate.
     pub troubles_told: BTreeSet<DataTrouble>,
 }
@@ -208,6 +211,11 @@ impl Scaler {
         self.engine.resume_at(scale.share.map_or(count, |share| share.total_of(count)));
     }
 
+    /// How each process takes messages, by what is said and what was told.
+    pub fn set_hands(&mut self, scale: &ScaleSpec) {
+        self.engine.set_hands(Hands::new(scale.concurrency, scale.prefetch, self.hands_told));
+    }
+
     /// A scaler at its minimum, with what was learned of each queue.
     pub fn new(scale: &ScaleSpec, limits: &Limits, learned: &LearnedOfQueues) -> Self {
         let engine = learned.engine(scale, limits);
@@ -220,6 +228,7 @@ impl Scaler {
             downs: 0,
             holds: 0,
             floors: Floors::default(),
+            hands_told: None,
             troubles_told: BTreeSet::new(),
         }
     }

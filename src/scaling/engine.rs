@@ -18,6 +18,7 @@ use crate::core::time::Time;
 use crate::scaling::decision::{Decision, Inputs, Limit, OfQueue, OfSeveral};
 use crate::scaling::effect::Bounded;
 use crate::scaling::estimate::Startup;
+use crate::scaling::hands::Hands;
 use crate::scaling::input::{Fleet, Floor, Goal, Learned, Observation, Order, QueueGoal};
 use crate::scaling::need::{self, Ahead, Need, State};
 use crate::scaling::policy::{self, Outcome, Situation};
@@ -47,6 +48,7 @@ pub struct Engine {
     floor: Option<Floor>,
     /// The most messages a second that all consumers together may take.
     rate: Option<f64>,
+    hands: Hands,
     /// The queues in their order, one at least.
     tracks: Vec<Track>,
     /// Their names, where there are several.
@@ -104,6 +106,7 @@ impl Engine {
             least: goal.min,
             floor: None,
             rate: None,
+            hands: Hands::default(),
             tracks,
             names: Vec::new(),
             order: Order::default(),
@@ -152,6 +155,11 @@ impl Engine {
     /// The most messages an hour that all consumers together may take.
     pub fn set_rate(&mut self, messages_per_hour: Option<u64>) {
         self.rate = messages_per_hour.map(|messages| messages as f64 / 3_600.0);
+    }
+
+    /// How each consumer takes messages.
+    pub fn set_hands(&mut self, hands: Hands) {
+        self.hands = hands;
     }
 
     /// Takes a reading of the only queue, or the first one. It counts from the next decision on, which tells the fleet that
@@ -227,11 +235,11 @@ impl Engine {
 
     fn absorb(&mut self, queue: usize, observation: Observation, fleet: &Fleet, now: Time) {
         let startup = self.startup();
-        let mut view = View { fleet, startup, share: 1.0, elsewhere: 0 };
+        let mut view = View { fleet, startup, share: 1.0, hands: self.hands, elsewhere: 0 };
         if self.tracks.len() > 1 {
-            let consumers = f64::from(fleet.running);
-            let at_work = self.several(&self.ones(now), fleet, now).at_work(consumers);
-            view.share = if fleet.running == 0 { 1.0 } else { (at_work[queue] / consumers).clamp(0.0, 1.0) };
+            let places = f64::from(self.hands.places(fleet.running));
+            let at_work = self.several(&self.ones(now), &self.hands.fleet(fleet), now).at_work(places);
+            view.share = if fleet.running == 0 { 1.0 } else { (at_work[queue] / places).clamp(0.0, 1.0) };
             let others = self.tracks.iter().enumerate().filter(|(other, _)| *other != queue);
             let held = others.filter_map(|(_, track)| track.flow.unacknowledged());
             view.elsewhere = held.fold(0, u64::saturating_add);
@@ -240,21 +248,24 @@ impl Engine {
     }
 
     fn asked(&self, fleet: &Fleet, now: Time) -> Asked {
+        let hands = self.hands;
+        let places = hands.fleet(fleet);
         if let [track] = self.tracks.as_slice() {
-            let state = track.state(self.startup(), now);
-            let need = need::compute(&state, &self.goal, fleet, now);
-            return Asked { state, need, by: 0, ready: state.ready, ahead: state.ahead(), needs: Vec::new() };
+            let state = track.state(self.startup(), hands, now);
+            let need = hands.need(need::compute(&state, &hands.goal(self.goal), &places, now));
+            let (ready, ahead) = (state.ready, hands.ahead(state.ahead()));
+            return Asked { state, need, by: 0, ready, ahead, needs: Vec::new() };
         }
         let ones = self.ones(now);
-        let several = self.several(&ones, fleet, now);
-        let needs = several.needs();
+        let several = self.several(&ones, &places, now);
+        let needs: Vec<Need> = several.needs().into_iter().map(|need| hands.need(need)).collect();
         let by = (0..needs.len()).rev().max_by_key(|&index| needs[index].total()).unwrap_or(0);
         Asked {
             state: several.together(),
             need: needs[by],
             by,
             ready: ones[by].state.ready,
-            ahead: several.ahead(by),
+            ahead: hands.ahead(several.ahead(by)),
             needs,
         }
     }
@@ -263,7 +274,7 @@ impl Engine {
     fn ones(&self, now: Time) -> Vec<One> {
         let startup = self.startup();
         let one = |track: &Track| {
-            let state = track.state(startup, now);
+            let state = track.state(startup, self.hands, now);
             let state = match (self.trouble_of(track, now), track.reading) {
                 (None, _) => state,
                 (Some(_), Reading::NoQueue) => {
@@ -273,7 +284,7 @@ impl Engine {
                     State { ready: 0, waiting_long: 0, ..state }
                 }
             };
-            One { goal: track.goal, state }
+            One { goal: self.hands.goal(track.goal), state }
         };
         self.tracks.iter().map(one).collect()
     }
@@ -282,7 +293,7 @@ impl Engine {
         Several { queues, order: self.order, fleet, now }
     }
 
-    /// How many of the fleet are at work, where that is known.
+    /// How many of the fleet are at work, at the most, where that is known.
     pub(super) fn busy(&self, fleet: &Fleet, now: Time) -> Option<u32> {
         let told = self.tracks.iter().map(|track| track.busy(now));
         let all = told.sum::<Option<u32>>()?;
@@ -338,6 +349,7 @@ impl Engine {
             busy,
             bounded: self.bounded(asked).filter(|_| busy.is_some()),
             allowed: self.allowed(),
+            hides: self.hands.are_unlimited() && asked.state.unacknowledged != Some(0),
             silence_ends: empty_since.unwrap_or(now) + self.silence.length().max(length),
         };
         match trouble {
@@ -378,7 +390,7 @@ impl Engine {
             self.tracks.iter().map(seconds).fold(f64::INFINITY, f64::min)
         };
         let is_learned = self.tracks.iter().all(|track| track.service.is_learned());
-        Some(Allowed::new(rate, service, is_learned, self.goal.min))
+        Some(Allowed::new(rate, service, self.hands.concurrency, is_learned, self.goal.min))
     }
 
     /// When the oldest of the newest readings was made.
@@ -402,7 +414,7 @@ impl Engine {
         let others = self.tracks.iter().enumerate().filter(|(index, _)| *index != asked.by);
         let load = |track: &Track| track.arrivals.slow() * track.service.planned_seconds();
         let beside = others.map(|(_, track)| load(track)).sum::<f64>().ceil() as u32;
-        let more = |count: u32| count.saturating_add(beside);
+        let more = |places: u32| self.hands.consumers(places.saturating_add(beside));
         Some(Bounded { useful: more(bounded.useful), tried: bounded.tried.map(more), ..bounded })
     }
 
@@ -460,7 +472,10 @@ impl Engine {
         let trouble = self.trouble(now);
         let is_good = self.tracks.iter().any(|track| track.stale_at().is_some_and(|at| at > now));
         let predicted_wait = match &several {
-            None => need::expected_wait(&asked.state, fleet, target, now).filter(|_| is_good),
+            None => {
+                let (places, target) = (self.hands.fleet(fleet), self.hands.places(target));
+                need::expected_wait(&asked.state, &places, target, now).filter(|_| is_good)
+            }
             Some(several) => self.shortest().and_then(|index| several.queues[index].predicted_wait),
         };
         Decision {
@@ -516,6 +531,7 @@ impl Engine {
             startup: self.startup(),
             starts_too_slowly: need::starts_too_slowly(self.startup.seconds(), &track.goal),
             polling: self.tracks.iter().any(|track| track.polling.is_recognised()),
+            hands: (self.hands.prefetch, Duration::from_secs_f64(self.hands.seconds(service))),
             queue: self.names.get(of).map(String::as_str).filter(|_| self.tracks.len() > 1),
             starved,
         };
@@ -524,7 +540,9 @@ impl Engine {
 
     fn of_several_queues(&self, asked: &Asked, target: u32, fleet: &Fleet, now: Time) -> OfSeveral {
         let ones = self.ones(now);
-        let several = self.several(&ones, fleet, now);
+        let places = self.hands.fleet(fleet);
+        let several = self.several(&ones, &places, now);
+        let target = self.hands.places(target);
         let name = |index: usize| self.names.get(index).cloned().unwrap_or_default();
         let queue = |(index, track): (usize, &Track)| {
             let is_good = self.trouble_of(track, now).is_none();

@@ -45,6 +45,30 @@ pub(super) fn needed(load: f64, tolerance: f64, limit: u32, decay: impl Fn(f64) 
     limit.saturating_add(1)
 }
 
+/// The fewest consumers for which at most a share `tolerance` of the messages waits longer than `wait` seconds where each is a
+/// queue of its own, with an equal part of the load: `P(wait > t) = p exp(-(1 - p) t / S)` of an M/M/1 queue, `p = a / n`.
+/// `limit + 1` when more than `limit` are needed.
+pub(super) fn needed_apart(load: f64, service: f64, wait: f64, tolerance: f64, limit: u32) -> u32 {
+    if load <= 0.0 {
+        return 0;
+    }
+    let keeps = |count: u32| {
+        let part = load / f64::from(count);
+        part < 1.0 && part * ((part - 1.0) * wait / service).exp() <= tolerance
+    };
+    // Fewer never keep what more do not, so the first one is found by halving.
+    let (mut least, mut most) = (1, limit.saturating_add(1));
+    while least < most {
+        let middle = least + (most - least) / 2;
+        if keeps(middle) {
+            most = middle;
+        } else {
+            least = middle + 1;
+        }
+    }
+    least
+}
+
 /// The probability that a message finds all `consumers` busy: Erlang C; 1 when the load is as much as they can do.
 pub fn probability_of_waiting(load: f64, consumers: u32) -> f64 {
     if load >= f64::from(consumers) {
@@ -82,6 +106,15 @@ mod tests {
         let needed = consumers_needed(5_000.0, 1.0, 1.0, 0.05, 10_000);
         assert!((5_001..5_200).contains(&needed), "{needed}");
         assert!(probability_of_waiting(5_000.0, 5_100).is_finite());
+    }
+
+    #[test]
+    fn those_that_are_apart_need_more_than_those_that_share_a_queue() {
+        // p exp(-(1 - p) 10) <= 0.05: p = 0.75 gives 0.0616, p = 0.7 gives 0.0349.
+        assert_eq!(needed_apart(7.0, 1.0, 10.0, 0.05, 100), 10);
+        assert_eq!(needed_apart(7.5, 1.0, 10.0, 0.05, 10), 11, "more than there may be");
+        assert!(consumers_needed(7.0, 1.0, 10.0, 0.05, 100) < 10);
+        assert_eq!(needed_apart(0.0, 1.0, 10.0, 0.05, 100), 0);
     }
 
     #[test]

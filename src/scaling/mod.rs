@@ -15,6 +15,7 @@ pub mod engine;
 pub mod erlang;
 pub mod estimate;
 mod flow;
+pub mod hands;
 pub mod input;
 mod need;
 mod policy;
@@ -35,5 +36,7 @@ pub use engine::Engine;
 mod properties;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_hands;
 #[cfg(test)]
 mod tests_of_several;

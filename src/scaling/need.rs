@@ -18,6 +18,8 @@ use crate::scaling::input::{Fleet, Goal};
 const TOLERANCE_SLOW_START: f64 = 0.005;
 /// Work is long when it takes this many times a start.
 const LONG_WORK: f64 = 5.0;
+/// What hands hide is answered with up to so many times the consumers.
+const HANDS_WORTH: f64 = 2.0;
 /// The least time in which a backlog is to be drained: less than one reading cannot be steered.
 const DRAIN_LEAST_SECONDS: f64 = 0.5;
 
@@ -35,6 +37,8 @@ pub(super) struct State {
     pub(super) stuck: bool,
     /// Messages that have waited for half of the planned wait, as far as the depth tells.
     pub(super) waiting_long: u64,
+    /// How long a message may wait in the hands of a consumer before that begins it.
+    pub(super) in_hand: f64,
 }
 
 impl State {
@@ -101,8 +105,7 @@ pub(super) fn planned(goal: &Goal) -> f64 {
 
 fn steady(state: &State, goal: &Goal) -> u32 {
     let (planned, tolerance) = (planned(goal), tolerance(state.startup, goal));
-    let load = state.load();
-    let needed = erlang::consumers_needed(load, state.service, planned, tolerance, goal.max);
+    let needed = steady_beside_hands(state, planned, tolerance, goal.max);
     match state.unacknowledged {
         Some(unacknowledged) if starts_for_each(state, planned, goal) => {
             let in_system = state.waiting_long.saturating_add(unacknowledged).max(1);
@@ -110,6 +113,23 @@ fn steady(state: &State, goal: &Goal) -> u32 {
         }
         Some(_) | None => needed,
     }
+}
+
+/// The fewest for which at most a share `tolerance` of the messages waits longer than `planned` seconds, in the queue and in
+/// hands together. Two counts are enough, each by itself: one that leaves so much less time for the queue as a message may
+/// wait in a hand, and one that lets each consumer be a queue of its own, which is what hands that are large make of them.
+/// Where both ask for far more, only smaller hands help, and none is paid for in their place.
+fn steady_beside_hands(state: &State, planned: f64, tolerance: f64, most: u32) -> u32 {
+    let (load, service) = (state.load(), state.service);
+    let needed = |wait: f64| erlang::consumers_needed(load, service, wait, tolerance, most);
+    let least = needed(planned);
+    if state.in_hand <= 0.0 {
+        return least;
+    }
+    let apart = erlang::needed_apart(load, service, planned, tolerance, most);
+    let left = planned - state.in_hand;
+    let enough = if left > 0.0 { needed(left).min(apart) } else { apart };
+    if f64::from(enough) > HANDS_WORTH * f64::from(least) { least } else { enough.max(least) }
 }
 
 /// Whether a consumer can be started for each message in time, and at a small part of its work: then nobody need wait idle
@@ -133,7 +153,8 @@ pub(super) fn time_to_drain(state: &State, goal: &Goal) -> f64 {
     let tuning = goal.profile.tuning();
     let wait = goal.wait.as_secs_f64();
     let share = if state.startup < wait / 2.0 { tuning.drain_share } else { tuning.drain_share_slow_start };
-    (tuning.planned_share * wait - state.startup).max(share * wait).max(DRAIN_LEAST_SECONDS)
+    let time = (tuning.planned_share * wait - state.startup).max(share * wait);
+    (time - state.in_hand).max(time / HANDS_WORTH).max(DRAIN_LEAST_SECONDS)
 }
 
 /// Messages that arrive until a consumer that is ordered now is up.
@@ -170,7 +191,8 @@ pub(super) fn expected_wait(state: &State, fleet: &Fleet, target: u32, now: Time
     let load = state.load();
     let spare = f64::from(fleet.running) - load;
     if state.ready > 0 || spare <= 0.0 {
-        return until_begun(&state.ahead(), state.startup, fleet, target, now);
+        let taken = until_begun(&state.ahead(), state.startup, fleet, target, now)?;
+        return taken.checked_add(Duration::try_from_secs_f64(state.in_hand).ok()?);
     }
     let mean = erlang::probability_of_waiting(load, fleet.running) * state.service / spare;
     Duration::try_from_secs_f64(mean).ok()
@@ -224,6 +246,7 @@ mod tests {
             unacknowledged: None,
             stuck: false,
             waiting_long: ready,
+            in_hand: 0.0,
         }
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Situation<'a> {
     pub(super) bounded: Option<Bounded>,
     /// How many a rate allows, where there is one.
     pub(super) allowed: Option<Allowed>,
+    /// Whether consumers may hide messages in their hands, as many as there are.
+    pub(super) hides: bool,
     /// When the last consumer may be stopped.
     pub(super) silence_ends: Time,
 }
@@ -82,6 +84,9 @@ impl Situation<'_> {
             gap <= self.goal.profile.tuning().deadband * f64::from(self.before) && wanted > self.goal.min;
         if gap == 0.0 || negligible {
             return self.at(self.before);
+        }
+        if self.hides {
+            return Outcome { target: self.before, limit: Limit::Window, cause: Cause::Hidden };
         }
         if self.busy.is_none() && self.state.ready > 0 {
             let cause = Cause::Waiting { ready: self.state.ready };

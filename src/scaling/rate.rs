@@ -21,10 +21,10 @@ pub(super) struct Allowed {
 }
 
 impl Allowed {
-    /// By `rate` messages a second that take `service` seconds each; never fewer than `min`, nor than one. What is not learned makes
-    /// nobody go.
-    pub(super) fn new(rate: f64, service: f64, is_learned: bool, min: u32) -> Self {
-        let busy = rate * service;
+    /// By `rate` messages a second that take `service` seconds each, `concurrency` of them at once; never fewer than `min`, nor
+    /// than one. What is not learned makes nobody go.
+    pub(super) fn new(rate: f64, service: f64, concurrency: u32, is_learned: bool, min: u32) -> Self {
+        let busy = rate * service / f64::from(concurrency);
         let consumers = ((busy + INACCURACY).floor() as u32).max(1).max(min);
         let most = ((busy * WAVERS + INACCURACY).floor() as u32).max(consumers);
         let service = Duration::try_from_secs_f64(service).unwrap_or(Duration::MAX);
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     fn counts(rate: f64, service: f64, is_learned: bool, min: u32) -> (u32, u32) {
-        let allowed = Allowed::new(rate, service, is_learned, min);
+        let allowed = Allowed::new(rate, service, 1, is_learned, min);
         (allowed.consumers, allowed.most)
     }
 
@@ -49,6 +49,7 @@ mod tests {
         assert_eq!(counts(10.0, 0.001, true, 0), (1, 1));
         assert_eq!(counts(10.0, 0.001, true, 3), (3, 3), "the minimum runs");
         assert_eq!(counts(10.0, 0.5, false, 0), (5, u32::MAX), "an assumed time makes nobody go");
+        assert_eq!(Allowed::new(10.0, 0.5, 4, true, 0).consumers, 1, "four at once are eight a second");
         assert_eq!(counts(f64::INFINITY, 1.0, true, 0).0, u32::MAX);
     }
 }

@@ -70,6 +70,8 @@ pub(super) enum Cause {
         /// The count at the end of further steps.
         to: u32,
     },
+    /// Fewer would do, as far as it can be seen, and what consumers hold cannot.
+    Hidden,
     /// Fewer would do, some are idle, and the window has not passed.
     Surplus {
         /// What is left of it.
@@ -137,6 +139,7 @@ impl Cause {
             | Self::Waiting { .. }
             | Self::Window { .. }
             | Self::Down { .. }
+            | Self::Hidden
             | Self::Surplus { .. }
             | Self::Idle { .. }
             | Self::Busy { .. }
@@ -162,6 +165,8 @@ pub(super) struct Figures<'a> {
     pub(super) startup: Duration,
     pub(super) starts_too_slowly: bool,
     pub(super) polling: bool,
+    /// How many messages a consumer holds, and how long one may wait there.
+    pub(super) hands: (u32, Duration),
     /// Of several queues, the one that the numbers are of.
     pub(super) queue: Option<&'a str>,
     /// A queue that is starved, and the one that takes what it would need.
@@ -211,6 +216,7 @@ fn of_several(cause: &Cause, figures: &Figures<'_>, queue: &str) -> String {
         | Cause::Waiting { .. }
         | Cause::Window { .. }
         | Cause::Down { .. }
+        | Cause::Hidden
         | Cause::Surplus { .. }
         | Cause::Idle { .. }
         | Cause::Busy { .. }
@@ -304,6 +310,10 @@ fn of_one(cause: &Cause, figures: &Figures<'_>) -> String {
             let polling = polling(figures);
             format!("{has_been} empty for {} and {enough}{stopped}{polling}", human(whole(*empty)))
         }
+        Cause::Hidden => "fewer consumers would do as far as the queue shows, but they take messages without a limit \
+                          (prefetch 0), so what waits in their hands is not to be seen: none is stopped; a prefetch of 1, or a \
+                          few, is what helps"
+            .to_owned(),
         Cause::Surplus { left } => format!(
             "fewer consumers would do; if that stays so for another {}, idle ones stop",
             human(whole(*left))
@@ -403,8 +413,20 @@ fn slow_start(figures: &Figures<'_>) -> String {
             human(figures.goal)
         )
     } else {
-        String::new()
+        in_hands(figures)
     }
+}
+
+/// Where what a consumer takes ahead may wait there for more than half of the goal.
+fn in_hands(figures: &Figures<'_>) -> String {
+    let (prefetch, waits) = figures.hands;
+    if waits * 2 <= figures.goal {
+        return String::new();
+    }
+    format!(
+        "; each takes {prefetch} messages ahead, the last of which waits about {} in its hands: a smaller prefetch is what helps",
+        human(whole(waits))
+    )
 }
 
 fn polling(figures: &Figures<'_>) -> &'static str {
@@ -468,6 +490,7 @@ mod tests {
             startup: Duration::from_millis(300),
             starts_too_slowly: false,
             polling: false,
+            hands: (1, Duration::ZERO),
             queue: None,
             starved: None,
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::core::time::Time;
 use crate::scaling::estimate::{Arrivals, Interval};
 use crate::scaling::flow::Flow;
+use crate::scaling::hands::Hands;
 use crate::scaling::input::{Detail, Fleet, Goal, Learned, Observation};
 use crate::scaling::need::State;
 use crate::scaling::polling::Polling;
@@ -75,6 +76,8 @@ pub(super) struct View<'a> {
     pub(super) startup: Duration,
     /// The share of the consumers that is there for this queue, 0 to 1.
     pub(super) share: f64,
+    /// How consumers take messages.
+    pub(super) hands: Hands,
     /// Messages that are with consumers and of other queues.
     pub(super) elsewhere: u64,
 }
@@ -132,7 +135,7 @@ impl Track {
             self.interrupt(Reading::Missing(VANISHED));
             return;
         }
-        let there = self.consumers_there(&sample, view.fleet);
+        let there = self.places_there(&sample, view);
         let neighbour = self
             .last
             .filter(|last| self.fresh_since.is_some() && sample.at.since(last.at) <= self.stale_after());
@@ -162,7 +165,7 @@ impl Track {
         let believed = (self.arrivals.slow(), self.service.planned_seconds());
         // A consumer that holds messages of several queues works on one of them.
         let held = detail.unacknowledged.saturating_add(view.elsewhere).max(1) as f64;
-        let most = f64::from(view.fleet.running);
+        let most = f64::from(view.hands.places(view.fleet.running));
         let working =
             if view.elsewhere == 0 { most } else { most * (detail.unacknowledged as f64 / held).min(1.0) };
         self.flow.observe(detail, working, believed, view.startup);
@@ -182,15 +185,17 @@ impl Track {
         self.service_next.end_phase();
     }
 
-    /// Consumers that work: those of ours that run, as far as the queue shows as many. One process may hold several
-    /// consumers, and others may consume too: work is counted by our process, the rest shows as fewer arrivals.
-    fn consumers_there(&self, sample: &Sample, fleet: &Fleet) -> f64 {
-        let running = f64::from(fleet.running);
-        if self.polling.is_recognised() || sample.consumers == 0 {
+    /// Places in which messages are worked on: of those of our processes that run, as far as the queue shows as many
+    /// consumers. One process may hold several, and others may consume too: work is counted by our process, the rest shows as
+    /// fewer arrivals.
+    fn places_there(&self, sample: &Sample, view: &View<'_>) -> f64 {
+        let running = f64::from(view.fleet.running);
+        let there = if self.polling.is_recognised() || sample.consumers == 0 {
             running
         } else {
             running.min(sample.consumers as f64)
-        }
+        };
+        there * f64::from(view.hands.concurrency)
     }
 
     fn learn(&mut self, previous: Sample, sample: Sample, there: f64, view: &View<'_>) {
@@ -240,7 +245,7 @@ impl Track {
     }
 
     /// What the need is computed from.
-    pub(super) fn state(&self, startup: Duration, now: Time) -> State {
+    pub(super) fn state(&self, startup: Duration, hands: Hands, now: Time) -> State {
         let unacknowledged = self.flow.unacknowledged().filter(|_| self.flow.is_fresh(now));
         State {
             ready: self.last.map_or(0, |sample| sample.ready),
@@ -251,6 +256,7 @@ impl Track {
             unacknowledged,
             stuck: self.is_stuck(startup),
             waiting_long: u64::from(u32::MAX - self.short_of_waiting.peak()),
+            in_hand: hands.seconds(self.service.planned_seconds()),
         }
     }
 
@@ -267,7 +273,7 @@ impl Track {
         planned.saturating_sub(startup + self.goal.interval)
     }
 
-    /// How many of the fleet are at work for this queue, where that is known.
+    /// How many of the fleet are at work for this queue, at the most, where that is known.
     pub(super) fn busy(&self, now: Time) -> Option<u32> {
         self.flow.busy().filter(|_| self.flow.is_fresh(now))
     }

@@ -74,6 +74,12 @@ impl Trace {
         trace.check_length()
     }
 
+    /// A trace of rates: the second at which each begins, rising, and how many messages come until the next one does.
+    pub fn of_rates(rows: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        let rows = rows.into_iter().map(|(second, messages)| (second, Some(messages))).collect();
+        Self { rows, are_rates: true }
+    }
+
     fn check_length(mut self) -> Result<Self, CsvError> {
         self.rows.sort_by(|left, right| left.0.total_cmp(&right.0));
         // Moments since 1970 are as good as any; the first one is the begin.

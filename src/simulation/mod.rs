@@ -13,6 +13,7 @@ pub mod builtin;
 pub mod catalogue;
 pub mod comparison;
 pub mod csv;
+pub mod journal;
 pub mod own;
 pub mod policy;
 pub mod queue;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::core::time::Time;
 use crate::scaling::Engine;
 use crate::scaling::decision::Decision;
+use crate::scaling::hands::Hands;
 use crate::scaling::input::{Detail, Fleet, Goal, Learned, Observation};
 use crate::scaling::profile::Profile;
 use crate::simulation::policy::{Occasion, Policy, Reading, Removal, Rhythm, Statistics, Tick};
@@ -37,7 +38,8 @@ impl Own {
     pub fn new(scenario: &Scenario, learned: Learned, profile: Profile, signals: Signals) -> Self {
         let Scenario { wait, min, max, interval, .. } = *scenario;
         let goal = Goal { wait, min, max, interval, profile };
-        let engine = Engine::new(goal, learned);
+        let mut engine = Engine::new(goal, learned);
+        engine.set_hands(Hands::new(None, Some(scenario.prefetch), None));
         Self { engine, signals, told_at: None, interval, target: min, review_at: None, decided: None }
     }
 

@@ -41,17 +41,30 @@ fn all(channels: &Value, connections: &Value) -> Option<Vec<Channel>> {
     let names = connection_names(connections);
     let channel = |channel: &Value| {
         let connection = &channel["connection_details"];
+        let count = |key: &str| Some(u32::try_from(channel[key].as_u64()?).unwrap_or(u32::MAX));
+        let consumers = count("consumer_count").unwrap_or_default();
+        let each = count("prefetch_count").filter(|_| consumers > 0);
         let name = connection["name"].as_str().and_then(|name| names.get(name));
         Channel {
             peer: peer(connection),
             connection_name: name.map(|name| (*name).to_owned()),
             unacknowledged: channel["messages_unacknowledged"].as_u64(),
-            is_unlimited: channel["consumer_count"].as_u64() > Some(0)
-                && channel["prefetch_count"] == 0
-                && channel["global_prefetch_count"] == 0,
+            consumers,
+            prefetch: each.map(|each| {
+                held_at_most(consumers, each, count("global_prefetch_count").unwrap_or_default())
+            }),
         }
     };
     Some(list(channels)?.iter().map(channel).collect())
+}
+
+/// How many messages the consumers of a channel hold together, by the limit of each and that of the channel, where 0 is none.
+fn held_at_most(consumers: u32, each: u32, together: u32) -> u32 {
+    match (consumers.saturating_mul(each), together) {
+        (0, together) => together,
+        (all, 0) => all,
+        (all, together) => all.min(together),
+    }
 }
 
 /// The names that clients gave their connections, by those that the broker gives them.
@@ -106,7 +119,8 @@ mod tests {
             peer: peer.map(|peer| peer.parse().unwrap()),
             connection_name: name.map(str::to_owned),
             unacknowledged,
-            is_unlimited: false,
+            consumers: 0,
+            prefetch: None,
         };
         let expected = [
             told(Some("127.0.0.1:40000"), Some("shop orders:3"), Some(2)),
@@ -117,12 +131,15 @@ mod tests {
         assert_eq!(all(&json!({"items": channels}), &Value::Null).unwrap().len(), 3);
         assert_eq!(all(&json!({"error": "x"}), &Value::Null), None);
 
-        let is_unlimited = |consumers: u64, prefetch: u64, together: u64| {
+        let prefetch = |consumers: u64, prefetch: u64, together: u64| {
             let channel = json!({"consumer_count": consumers, "prefetch_count": prefetch,
                 "global_prefetch_count": together});
-            all(&json!([channel]), &Value::Null).unwrap()[0].is_unlimited
+            all(&json!([channel]), &Value::Null).unwrap()[0].prefetch
         };
-        assert!(is_unlimited(1, 0, 0));
-        assert!(!is_unlimited(0, 0, 0) && !is_unlimited(1, 1, 0) && !is_unlimited(1, 0, 10));
+        assert_eq!([prefetch(1, 0, 0), prefetch(0, 0, 0)], [Some(0), None]);
+        assert_eq!(
+            [prefetch(3, 2, 0), prefetch(3, 0, 10), prefetch(3, 20, 10)],
+            [Some(6), Some(10), Some(10)]
+        );
     }
 }

@@ -12,18 +12,22 @@ use crate::simulation::catalogue::PolicyName;
 /// Of `simulate`.
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArgs {
-    /// A CSV file whose first line is arrival,service (seconds; service may be left out) or second,messages
+    /// A CSV file whose first line is arrival,service (seconds; service may be left out) or second,messages; or the journal
+    /// of decisions of Leveret itself, decisions.jsonl in its state directory
     #[arg(value_name = "FILE", required_unless_present = "workload", conflicts_with = "workload")]
     pub(crate) file: Option<PathBuf>,
     /// A built-in workload: step, ramp, burst, sine, long, retry-storm, slow-downstream, outage, twenty-queues
     #[arg(long, value_name = "NAME", value_parser = str::parse::<Builtin>)]
     pub(crate) workload: Option<Builtin>,
+    /// Of a journal, the program; needed where there are several
+    #[arg(long, value_name = "NAME", conflicts_with = "workload")]
+    pub(crate) program: Option<String>,
     /// The goal: how long a message may wait; 10s, or what is usual for the built-in workload
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) wait: Option<Duration>,
-    /// From the order to start a consumer until it consumes; varies by a fifth
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "2s")]
-    pub(crate) startup: Duration,
+    /// From the order to start a consumer until it consumes; varies by a fifth. 2s, or what a journal says
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) startup: Option<Duration>,
     /// How long a message takes in the mean (log-normal), where the file does not say it
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) service: Option<Duration>,

@@ -19,6 +19,7 @@ use super::text::number;
 use crate::simulation::builtin::Builtin;
 use crate::simulation::comparison::{Outcome, compare};
 use crate::simulation::csv::Trace;
+use crate::simulation::journal;
 use crate::simulation::queue::Scenario;
 use crate::simulation::report::Report;
 use crate::simulation::workload::Workload;
@@ -42,18 +43,31 @@ const COLUMNS: [(&str, Align); 14] = [
     ("MOST", Align::Right),
 ];
 
+/// How long a start takes where nothing says it, in seconds.
+const STARTUP_SECONDS: f64 = 2.0;
+
 /// Where the messages come from.
 #[derive(Debug)]
 enum Source {
     Builtin(Builtin, f64),
     Trace(Trace, f64),
+    /// With what a start took.
+    Journal(Trace, f64, f64),
 }
 
 impl Source {
     fn workload(&self, seed: u64) -> Workload {
         match self {
             Self::Builtin(builtin, service) => builtin.workload(seed, *service),
-            Self::Trace(trace, service) => trace.workload(seed, *service),
+            Self::Trace(trace, service) | Self::Journal(trace, service, _) => trace.workload(seed, *service),
+        }
+    }
+
+    /// How long a start took, in seconds, where that is known.
+    fn startup(&self) -> Option<f64> {
+        match self {
+            Self::Builtin(..) | Self::Trace(..) => None,
+            Self::Journal(.., startup) => Some(*startup),
         }
     }
 }
@@ -64,7 +78,7 @@ impl Source {
 /// Wrong usage, a file with errors, or an output that is closed.
 pub(crate) fn simulate(arguments: &SimulateArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let (name, source) = source(arguments)?;
-    let scenario = scenario(arguments)?;
+    let scenario = scenario(arguments, source.startup())?;
     if arguments.advise {
         return advice::advise(&name, &source, &scenario, arguments, console);
     }
@@ -153,17 +167,26 @@ fn source(arguments: &SimulateArgs) -> Result<(String, Source), Failure> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::Usage(format!("cannot read {name}: {}", plain(&error))))?;
+    if file.extension().is_some_and(|extension| extension == "jsonl" || extension == "1") {
+        let recorded = journal::read(&text, arguments.program.as_deref())
+            .map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+        let service = service.or(recorded.service).ok_or_else(|| no_service(&name))?;
+        let name = format!("{name} ({})", recorded.program);
+        return Ok((name, Source::Journal(recorded.trace, service, recorded.startup)));
+    }
+    if arguments.program.is_some() {
+        let message = format!("--program is for a journal, decisions.jsonl, and {name} is none");
+        return Err(Failure::Usage(message));
+    }
     let trace = Trace::read(&text).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
     match service {
         Some(service) => Ok((name, Source::Trace(trace, service))),
-        None if trace.lacks_service() => Err(Failure::Usage(format!(
-            "{name} does not say how long messages take; add --service, as in --service 200ms"
-        ))),
+        None if trace.lacks_service() => Err(no_service(&name)),
         None => Ok((name, Source::Trace(trace, 0.0))),
     }
 }
 
-fn scenario(arguments: &SimulateArgs) -> Result<Scenario, Failure> {
+fn scenario(arguments: &SimulateArgs, startup: Option<f64>) -> Result<Scenario, Failure> {
     let SimulateArgs { min, max, prefetch, .. } = *arguments;
     if min > max {
         return Err(Failure::Usage(format!("--min {min} is more than --max {max}")));
@@ -171,7 +194,15 @@ fn scenario(arguments: &SimulateArgs) -> Result<Scenario, Failure> {
     let default = Scenario::default();
     let usual = arguments.workload.map_or(default.wait, Builtin::wait);
     let wait = arguments.wait.unwrap_or(usual);
-    Ok(Scenario { wait, startup: arguments.startup.as_secs_f64(), prefetch, min, max, ..default })
+    let given = arguments.startup.map(|startup| startup.as_secs_f64());
+    let startup = given.or(startup).unwrap_or(STARTUP_SECONDS);
+    Ok(Scenario { wait, startup, prefetch, min, max, ..default })
+}
+
+fn no_service(name: &str) -> Failure {
+    Failure::Usage(format!(
+        "{name} does not say how long messages take; add --service, as in --service 200ms"
+    ))
 }
 
 /// What was simulated.
@@ -292,6 +323,27 @@ mod tests {
         ] {
             assert!(results.iter().all(|result| result[key].is_number()), "{key}: {out}");
         }
+    }
+
+    #[test]
+    fn a_journal_says_what_arrived_how_long_it_took_and_what_a_start_takes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("decisions.jsonl");
+        let entry = |minute: u32, program: &str| {
+            format!(
+                "{{\"at\":\"2026-03-01T10:{minute:02}:00Z\",\"program\":\"{program}\",\"inputs\":{{\"arrivals_per_second\":10,\
+                 \"service_seconds\":0.25,\"service_learned\":1,\"startup_seconds\":4}}}}\n"
+            )
+        };
+        std::fs::write(&path, entry(0, "orders") + &entry(10, "orders") + &entry(5, "mails")).unwrap();
+        let path = path.display();
+        let (exit, out) = run(&format!("simulate {path} --program orders --policy balanced"));
+        assert_eq!(exit, Ok(Exit::Done));
+        assert!(out.contains("(orders): 6000 messages, goal 10s, start-up 4s"), "{out}");
+        let refused = |words: &str| run(&format!("simulate {words}")).0.unwrap_err();
+        assert!(refused(&path.to_string()).contains("choose one with --program: mails, orders"));
+        let (_kept, csv) = file("arrival,service\n1,1\n");
+        assert!(refused(&format!("{csv} --program orders")).contains("--program is for a journal"));
     }
 
     #[test]

@@ -116,7 +116,6 @@ pub(in crate::config) struct Floor {
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
     "x-required-without" = {"queues": ["queue", "wait"], "ordered": ["max"]},
-    "x-not-yet" = ["prefetch", "concurrency"],
     "x-renamed" = {"min_processes": "min", "max_processes": "max", "goal": "wait", "target_wait": "wait"}
 ))]
 pub(in crate::config) struct Scale {
@@ -171,4 +170,13 @@ pub(in crate::config) struct Scale {
     /// process. Those with the same number share in proportion to what they need.
     #[schemars(range(min = -100, max = 100), extend("default" = 0))]
     pub(in crate::config) priority: Option<i32>,
+    /// How many messages a process takes before it has done them, all its consumers together. What it has taken and not begun
+    /// waits in its hands, where no other process can begin it; 0 is without a limit, and nobody is stopped then while
+    /// messages may be there. Where `management` is known it is read, and else taken to be `concurrency`.
+    #[schemars(range(min = 0, max = 65535), extend("examples" = [1]))]
+    pub(in crate::config) prefetch: Option<u32>,
+    /// How many messages a process works on at once: its threads, or what it does asynchronously. Where `management` is known
+    /// it is the number of its consumers, and else 1.
+    #[schemars(range(min = 1, max = 1000), extend("examples" = [1]))]
+    pub(in crate::config) concurrency: Option<u32>,
 }

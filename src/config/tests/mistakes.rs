@@ -217,17 +217,6 @@ fn unknown_keys_get_the_nearest_known_one_or_the_one_that_others_call_so() {
 }
 
 #[test]
-fn features_to_come_are_refused_and_never_silently_accepted() {
-    for key in ["prefetch", "concurrency"] {
-        let found = wrong(&format!(
-            "brokers: {{b: amqp://h}}\nprograms: {{a: {{command: x, scale: {{queue: q, wait: 1s, max: 2, {key}: 1}}}}}}\n"
-        ));
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].ends_with(&format!("`{key}` is not supported yet")), "{found:?}");
-    }
-}
-
-#[test]
 fn programs_that_are_sure_to_have_more_than_there_is_are_refused() {
     let found = wrong(
         "budget: {processes: 5}\nprograms:\n  a: {command: x, processes: 4}\n  b: {command: x}\n  \

@@ -2,11 +2,12 @@
 
 use super::Machine;
 use crate::core::check::{Check, CheckFor};
-use crate::core::ids::{Incarnation, ProcessId};
+use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::observed::{Phase, Slot, Stop};
 use crate::core::readiness::{AtWork, Extension, ReadyBy, Voice, Work};
 use crate::core::time::Time;
 use crate::core::world::Program;
+use crate::scaling::hands::Hands;
 
 impl Machine {
     /// All that a process has said so far. A word that came late counts all the same.
@@ -34,6 +35,17 @@ impl Machine {
             self.world.work_told_at.entry(broker).or_default();
         } else {
             self.world.work_told_at.remove(&broker);
+        }
+    }
+
+    /// How the processes of a program take messages.
+    pub(super) fn takes(&mut self, program: &ProgramName, hands: Hands) {
+        let program = self.world.programs.get_mut(program);
+        if let Some((scaler, scale)) =
+            program.and_then(|program| program.scaler.as_mut().zip(program.spec.scale()))
+        {
+            scaler.hands_told = Some(hands);
+            scaler.set_hands(scale);
         }
     }
 

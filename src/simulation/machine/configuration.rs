@@ -261,6 +261,8 @@ fn scale(dice: &mut Dice) -> ScaleSpec {
         rate_per_hour: None,
         ordered: false,
         share: None,
+        prefetch: None,
+        concurrency: None,
     };
     (scale.more, scale.order) = further(&scale.queue, scale.max);
     bound(&mut scale);

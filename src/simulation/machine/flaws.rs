@@ -308,6 +308,7 @@ impl Run {
             | Fact::LastWords { .. }
             | Fact::AtWork { .. }
             | Fact::TellsWork { .. }
+            | Fact::Takes { .. }
             | Fact::Memory(_)
             | Fact::Wall(_)
             | Fact::Said { .. } => false,

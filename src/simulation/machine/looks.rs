@@ -9,6 +9,7 @@ use crate::core::command::Command;
 use crate::core::event::Fact;
 use crate::core::ids::{Incarnation, ProcessId};
 use crate::core::readiness::Work;
+use crate::scaling::hands::Hands;
 
 /// What a broker told of channels: whether it tells more, and what they hold.
 type Word = (bool, Vec<(Incarnation, Option<Work>)>);
@@ -110,6 +111,17 @@ impl Run {
         self.looks.channels = Some((self.looks.dice.chance(0.8), told));
     }
 
+    /// By its name, so that older seeds keep their worlds: some work on several messages at once, some take more, one all.
+    fn tell_how_messages_are_taken(&mut self) {
+        for program in self.programs.iter().map(|program| program.name.clone()).collect::<Vec<_>>() {
+            let number = program.as_str().bytes().map(u32::from).sum::<u32>();
+            let concurrency = if number % 3 == 0 { 4 } else { 1 };
+            let prefetch = [1, 10, 4, 0][(number % 4) as usize];
+            let hands = Hands::new(Some(concurrency), Some(prefetch), None);
+            self.observe(Fact::Takes { program, hands });
+        }
+    }
+
     /// A process that a command is to look at, now and then.
     pub(super) fn somebody_to_ask_about(&mut self) -> Option<(ProcessId, Incarnation)> {
         let running = self.keeper.children.iter().filter(|(_, child)| child.runs_since().is_some());
@@ -126,6 +138,7 @@ impl Run {
                 self.observe(Fact::TellsWork { broker: broker.clone(), tells });
                 self.observe(Fact::AtWork { broker, read: read.clone(), at: self.now });
             }
+            self.tell_how_messages_are_taken();
         }
         let starting = self.looks.at.iter().filter(|(_, looked)| looked.purpose == CheckFor::Ready);
         let starting: Vec<Incarnation> = starting.map(|(incarnation, _)| *incarnation).collect();
