@@ -38,6 +38,7 @@ mod scaling_budget;
 mod scaling_burst;
 mod scaling_hold;
 mod scaling_in;
+mod scaling_live;
 mod scaling_queues;
 mod schedules;
 mod service;

@@ -34,6 +34,9 @@ pub(crate) struct SimulateArgs {
     /// Messages that a consumer fetches in advance, the one that it works on included
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) prefetch: u32,
+    /// The most consumers that may be starting at one time; Leveret lets two for each core. Without it, as many as there are
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) start_limit: Option<u32>,
     /// The fewest consumers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) min: u32,

@@ -136,6 +136,7 @@ fn parameters(scenario: &Scenario, seeds: u32) -> Value {
         "wait_seconds": scenario.wait.as_secs_f64(),
         "startup_seconds": scenario.startup,
         "prefetch": scenario.prefetch,
+        "start_limit": (scenario.start_limit < u32::MAX).then_some(scenario.start_limit),
         "min": scenario.min,
         "max": scenario.max,
         "seeds": seeds,
@@ -196,7 +197,8 @@ fn scenario(arguments: &SimulateArgs, startup: Option<f64>) -> Result<Scenario, 
     let wait = arguments.wait.unwrap_or(usual);
     let given = arguments.startup.map(|startup| startup.as_secs_f64());
     let startup = given.or(startup).unwrap_or(STARTUP_SECONDS);
-    Ok(Scenario { wait, startup, prefetch, min, max, ..default })
+    let start_limit = arguments.start_limit.unwrap_or(default.start_limit);
+    Ok(Scenario { wait, startup, start_limit, prefetch, min, max, ..default })
 }
 
 fn no_service(name: &str) -> Failure {

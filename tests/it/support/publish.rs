@@ -112,6 +112,37 @@ pub(crate) fn publish(url: &str, queue: &str, numbers: Range<u32>) {
     });
 }
 
+/// Like [`publish`], message by message, each as long after the begin as `moments` says (rising); how long that takes may be half
+/// of the limit. Returns when each was sent, in milliseconds of the monotonic clock.
+pub(crate) fn publish_at(url: &str, queue: &str, moments: &[Duration]) -> Vec<u64> {
+    with_channel(url, async |channel| {
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("the broker confirms");
+        let begin = tokio::time::Instant::now();
+        let (mut waiting, mut sent) = (Vec::new(), Vec::new());
+        for (number, moment) in moments.iter().enumerate() {
+            // The pace is what is asked for, so this is no wait for a condition.
+            tokio::time::sleep_until(begin + *moment).await;
+            sent.push(clock::now().as_micros() / 1_000);
+            let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
+            let body = number.to_string();
+            let published = channel
+                .basic_publish(
+                    "".into(),
+                    queue.into(),
+                    BasicPublishOptions::default(),
+                    body.as_bytes(),
+                    properties,
+                )
+                .await;
+            waiting.push(published.expect("a message can be published"));
+        }
+        for confirm in waiting {
+            confirm.await.expect("the broker answers");
+        }
+        sent
+    })
+}
+
 /// What a passive declare says; None if there is no such queue.
 pub(crate) fn counts(url: &str, queue: &str) -> Option<QueueCounts> {
     with_channel(url, async |channel| {
