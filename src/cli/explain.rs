@@ -145,7 +145,10 @@ fn read(queue: &QueueView, is_one_of_several: bool) -> String {
         known("unacknowledged", queue.unacked),
         known(if queue.consumers == Some(1) { "consumer" } else { "consumers" }, queue.consumers),
         queue.polling.then(|| "its workers poll".to_owned()),
-        queue.observed.then(|| "only observed".to_owned()),
+        match queue.delayed_seconds {
+            Some(delay) => Some(format!("come back after {}", seconds(delay))),
+            None => queue.observed.then(|| "only observed".to_owned()),
+        },
         queue.age_seconds.map(|age| format!("read {} ago", seconds(age))),
         queue.wait_goal_seconds.filter(|_| is_one_of_several).map(|goal| {
             match queue.wait_predicted_seconds {
@@ -319,6 +322,12 @@ Recent changes
         assert_eq!(read(&low, false), "low at b: 50 ready, starved by high, which comes first");
         let failed = QueueView { observed: true, queue: "failed".to_owned(), wait_goal_seconds: None, ..low };
         assert!(read(&failed, true).starts_with("failed at b: 50 ready, only observed"));
+        let retry = QueueView { delayed_seconds: Some(30.0), ..failed };
+        assert!(
+            read(&retry, true).starts_with("failed at b: 50 ready, come back after 30s"),
+            "{}",
+            read(&retry, true)
+        );
         let decision = DecisionView {
             decided_by: Some("high".to_owned()),
             queues: vec![crate::controller::snapshot::DecisionOfQueueView {

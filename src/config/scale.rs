@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::durations;
 use super::raw;
 use super::suggestion::nearest;
 use crate::core::schedule::{Cron, Zone};
 use crate::core::share::Share;
-use crate::core::spec::{FloorSpec, QueueSpec, ScaleMode, ScaleSpec};
+use crate::core::spec::{DelayedSpec, FloorSpec, QueueSpec, ScaleMode, ScaleSpec};
 use crate::core::time::human;
 use crate::scaling::input::Order;
 use crate::sys::zone;
@@ -82,6 +83,7 @@ pub(super) fn scaled(
             Some(format!("raise it to {concurrency}, or lower `concurrency`")),
         );
     }
+    let delayed = delayed(raw, wrong);
     let here = |count: u32| share.map_or(count, |share| share.part_of(count));
     let mut queues = queues?.into_iter();
     let first = queues.next()?;
@@ -93,6 +95,7 @@ pub(super) fn scaled(
         order: raw.order.unwrap_or_default(),
         observe,
         floors: floors?,
+        delayed: delayed?,
         rate_per_hour: raw.rate,
         ordered,
         share,
@@ -145,6 +148,52 @@ fn queues(
         wrong(&["scale", "wait"], never(), hint());
     }
     Some(vec![QueueSpec { name: raw.queue.clone()?, wait: raw.wait? }])
+}
+
+/// The delayed queues, or nothing where it is not known how long messages stay in one.
+fn delayed(
+    raw: &raw::Scale,
+    wrong: &mut impl FnMut(&[&str], String, Option<String>),
+) -> Option<Vec<DelayedSpec>> {
+    let written = raw.delayed.as_deref().unwrap_or_default();
+    let mut wrong = |message: String, hint: Option<String>| wrong(&["scale", "delayed"], message, hint);
+    if !written.is_empty() && raw.queues.is_some() {
+        let message = "`delayed` is about one `queue`, and there are several".to_owned();
+        wrong(message, Some("leave it out, or give each queue a program of its own".to_owned()));
+    }
+    let names = || written.iter().filter_map(|delayed| delayed.queue.as_deref());
+    if let Some(twice) = twice(names()) {
+        wrong(format!("\"{twice}\" is there twice"), None);
+    }
+    let elsewhere = |name: &&str| {
+        raw.queue.as_deref() == Some(*name) || raw.observe.iter().flatten().any(|observed| observed == name)
+    };
+    if let Some(name) = names().find(elsewhere) {
+        wrong(format!("\"{name}\" is consumed or observed, and cannot be delayed as well"), None);
+    }
+    let mut delayed = Vec::new();
+    for raw in written {
+        let queue = raw.queue.clone()?;
+        match raw.after.or_else(|| after_in_name(&queue)) {
+            Some(after) if after.is_zero() => wrong("`after` must be longer than nothing".to_owned(), None),
+            Some(after) => delayed.push(DelayedSpec { queue, after }),
+            None => {
+                let message = format!("how long messages stay in \"{queue}\" is not in its name");
+                wrong(message, Some(format!("write `{{queue: {queue}, after: 30s}}`")));
+            }
+        }
+    }
+    (delayed.len() == written.len()).then_some(delayed)
+}
+
+/// How long messages stay in a queue whose name ends with that: a duration, or milliseconds.
+fn after_in_name(queue: &str) -> Option<Duration> {
+    let last = queue.rsplit(['.', '-', '_', ':', '/']).next().filter(|last| last.len() < queue.len())?;
+    match last.parse::<u64>() {
+        // Fewer are a number of the queue, and no time.
+        Ok(milliseconds) => (milliseconds >= 1_000).then(|| Duration::from_millis(milliseconds)),
+        Err(_) => durations::duration(last).ok(),
+    }
 }
 
 /// A floor that holds for longer is a minimum.

@@ -294,6 +294,8 @@ impl Control {
             }
         }
         self.brokers.configure(&settings.brokers, &settings.programs, settings.probe_interval);
+        // Nobody is started before it is known that there is memory for it.
+        self.tell_memory_left();
         // Whoever was to go before is not to be chosen now without the word that the last controller waited for.
         for broker in settings.brokers.iter().filter(|broker| broker.management.is_some()) {
             self.machine.observe(Fact::TellsWork { broker: broker.name.clone(), tells: true });
@@ -375,6 +377,9 @@ impl Control {
             Input::Probe(fact) => {
                 if let amqp::fact::Fact::Figures { broker, .. } = &fact {
                     self.ask_for_channels(broker);
+                }
+                if let amqp::fact::Fact::Round { .. } = &fact {
+                    self.tell_memory_left();
                 }
                 if let amqp::fact::Fact::Management { broker, state } = &fact {
                     self.management_changed(broker, state);

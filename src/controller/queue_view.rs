@@ -27,7 +27,12 @@ impl Scene<'_> {
         });
         let observed =
             scale.observe.iter().map(|name| QueueView { observed: true, ..self.queue(program, scale, name) });
-        consumed.chain(observed).collect()
+        let delayed = scale.delayed.iter().map(|delayed| QueueView {
+            observed: true,
+            delayed_seconds: Some(delayed.after.as_secs_f64()),
+            ..self.queue(program, scale, &delayed.queue)
+        });
+        consumed.chain(observed).chain(delayed).collect()
     }
 
     fn queue(&self, program: &Program, scale: &ScaleSpec, name: &str) -> QueueView {

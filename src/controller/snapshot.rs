@@ -222,6 +222,9 @@ pub struct QueueView {
     /// Whether it is only shown and never answered with processes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
+    /// How long messages stay in it before they come back into the program's queue, in seconds; only of delayed queues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delayed_seconds: Option<f64>,
     /// Whether its workers poll (basic.get) and are therefore never visible as consumers.
     pub polling: bool,
     /// How long a message in it may wait, in seconds; absent where it is only observed.

@@ -10,9 +10,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::control::Control;
 use crate::core::event::Fact;
+use crate::core::memory_left::MemoryLeft;
 use crate::core::time::Time;
-use crate::sys::clock;
-use crate::sys::process;
+use crate::sys::{clock, memory, process};
 
 /// How often processor time and memory are read when nobody looks.
 pub(super) const USAGE_INTERVAL: Duration = Duration::from_secs(30);
@@ -122,7 +122,7 @@ impl Control {
     /// there is nothing to write down.
     pub(super) fn usage_was_read(&mut self) {
         let world = self.machine.world();
-        let counts = world.programs.values().filter(|program| world.counts_memory(program));
+        let counts = world.programs.values().filter(|program| world.learns_memory(program));
         let read_at = self.usages.read_at();
         let read = counts.flat_map(|program| program.slots.values()).filter_map(|slot| {
             // A number that was another process's at that time says nothing.
@@ -132,6 +132,13 @@ impl Control {
         });
         let read = read.collect();
         self.machine.observe(Fact::Memory(read));
+    }
+
+    /// Tells the core how much memory is left, where something scales. It is the system's own count, and quick to read.
+    pub(super) fn tell_memory_left(&mut self) {
+        if let (Some(left), Some(total)) = (memory::left(), memory::total()) {
+            self.machine.observe(Fact::MemoryLeft(MemoryLeft { left, total, at: clock::now() }));
+        }
     }
 
     /// The main processes that live.

@@ -138,6 +138,7 @@ fn change(program: &mut Program, spec: ProgramSpec, limits: &Limits) {
             }
             scaler.engine.set_rate(scale.rate_per_hour);
             scaler.set_hands(scale);
+            scaler.engine.set_delayed(&scale.delays());
             scaler.floors = Floors::default();
             scaler.target = scaler.target.clamp(scale.min, scale.max);
             if before.as_ref().and_then(|before| before.share) != scale.share {

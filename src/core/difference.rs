@@ -281,6 +281,7 @@ fn scale(before: Option<&ScaleSpec>, after: Option<&ScaleSpec>, keys: &mut Keys)
         "scale.share",
         "scale.prefetch",
         "scale.concurrency",
+        "scale.delayed",
     ];
     let differ = before.zip(after).map(|(before, after)| {
         let ScaleSpec {
@@ -301,6 +302,7 @@ fn scale(before: Option<&ScaleSpec>, after: Option<&ScaleSpec>, keys: &mut Keys)
             priority,
             prefetch,
             concurrency,
+            delayed,
         } = before;
         [
             *queue != after.queue,
@@ -320,6 +322,7 @@ fn scale(before: Option<&ScaleSpec>, after: Option<&ScaleSpec>, keys: &mut Keys)
             *share != after.share,
             *prefetch != after.prefetch,
             *concurrency != after.concurrency,
+            *delayed != after.delayed,
         ]
     });
     keys.add_section(names, differ);

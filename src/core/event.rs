@@ -7,6 +7,7 @@ use super::check::{Check, CheckFor};
 use super::exit::ExitStatus;
 use super::hooks::{Moment, Preparation};
 use super::ids::{Incarnation, ProcessId, ProgramName, Target};
+use super::memory_left::MemoryLeft;
 use super::observed::{BrokerHealth, Stop};
 use super::readiness::{Unfit, Voice, Work};
 use super::rollout::Rolling;
@@ -118,6 +119,8 @@ pub enum Fact {
         /// Whether it does.
         tells: bool,
     },
+    /// How much memory the machine has left.
+    MemoryLeft(MemoryLeft),
     /// How the processes of a program take messages, as their broker tells.
     Takes {
         /// The program's name.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::observed::StopCause;
 use super::spec::Until;
 use super::time::{Time, human};
-use super::words::counted;
+use super::words::{counted, size};
 
 /// One reason for a difference between wanted and actual.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,11 @@ pub enum Gap {
     Budget {
         /// Of what: `the budget of 64 processes`.
         budget: String,
+    },
+    /// The machine is about to run out of memory.
+    MemoryShort {
+        /// Bytes that are left.
+        left: u64,
     },
     /// The broker cannot be reached, and a consumer would only fail.
     BrokerUnreachable {
@@ -261,6 +266,7 @@ impl Gap {
             Self::AtMax { max, draining } => format!("waits {}", for_room(*max, *draining)),
             Self::StartLimit { limit } => format!("waits {}", for_turn(*limit)),
             Self::Budget { budget } => format!("waits because {budget} is used up"),
+            Self::MemoryShort { left } => format!("waits {}", for_memory(*left)),
             Self::BrokerUnreachable { broker } => format!("waits {}", for_broker(broker)),
             Self::NoStopHandler { signal, surplus } => {
                 let more = if *surplus == 1 {
@@ -339,6 +345,7 @@ impl Gap {
             Self::AtMax { max, draining } => format!("{processes} wait {}", for_room(*max, *draining)),
             Self::StartLimit { limit } => format!("{processes} wait {}", for_turn(*limit)),
             Self::Budget { budget } => format!("{processes} wait because {budget} is used up"),
+            Self::MemoryShort { left } => format!("{processes} wait {}", for_memory(*left)),
             Self::BrokerUnreachable { broker } => format!("{processes} wait {}", for_broker(broker)),
             Self::Dependency { program, until, trouble } => {
                 format!("{processes} wait {}", for_dependency(program, *until, trouble.as_deref()))
@@ -384,7 +391,7 @@ impl Gap {
             Self::BrokerUnreachable { .. } => Some(3),
             Self::NoStopHandler { .. } => Some(4),
             Self::AtMax { .. } => Some(5),
-            Self::Budget { .. } => Some(6),
+            Self::Budget { .. } | Self::MemoryShort { .. } => Some(6),
             Self::StartLimit { .. } => Some(7),
             Self::Dependency { .. } => Some(8),
             Self::NeededBy { .. } => Some(9),
@@ -417,6 +424,10 @@ fn for_room(max: u32, draining: u32) -> String {
         1 => format!("until the one that is draining has ended: it counts against the maximum of {max}"),
         _ => format!("until those {draining} that are draining end: they count against the maximum of {max}"),
     }
+}
+
+fn for_memory(left: u64) -> String {
+    format!("for memory: only {} of the machine's are left", size(left))
 }
 
 fn for_turn(limit: u32) -> String {
@@ -555,6 +566,10 @@ mod tests {
             (
                 Gap::AtMax { max: 5, draining: 2 },
                 "waits until those 2 that are draining end: they count against the maximum of 5",
+            ),
+            (
+                Gap::MemoryShort { left: 300 << 20 },
+                "waits for memory: only 300 MiB of the machine's are left",
             ),
             (Gap::StartLimit { limit: 1 }, "waits for another consumer that is starting: one may at a time"),
             (

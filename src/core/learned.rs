@@ -47,6 +47,7 @@ impl LearnedOfQueues {
         let mut engine = self.engine_of_queues(scale, goal);
         engine.set_rate(scale.rate_per_hour);
         engine.set_hands(Hands::new(scale.concurrency, scale.prefetch, None));
+        engine.set_delayed(&scale.delays());
         engine
     }
 

@@ -99,6 +99,7 @@ impl Machine {
             Fact::Takes { program, hands } => self.takes(&program, hands),
             Fact::AtWork { broker, read, at } => self.at_work(broker, read, at),
             Fact::Memory(read) => self.memory_was_read(read),
+            Fact::MemoryLeft(told) => self.world.memory_left = Some(told),
             Fact::LastWords { program, rollout, words } => self.last_words(&program, rollout, words),
         }
     }
@@ -149,7 +150,7 @@ impl Machine {
             let process = self.process_of(incarnation);
             let Some(name) = process.map(|process| process.program) else { continue };
             let counts =
-                self.world.programs.get(&name).is_some_and(|program| self.world.counts_memory(program));
+                self.world.programs.get(&name).is_some_and(|program| self.world.learns_memory(program));
             if let Some(program) = self.world.programs.get_mut(&name).filter(|_| counts) {
                 program.resident.insert(incarnation, bytes);
             }

@@ -26,6 +26,7 @@ pub mod learned;
 pub mod lifecycle;
 pub mod machine;
 pub mod memory;
+pub mod memory_left;
 pub mod observed;
 pub mod pattern;
 pub mod plan;

@@ -46,13 +46,14 @@ impl Slot {
         self.leftovers.is_empty() && self.phase.life().is_none()
     }
 
-    /// What is known of the life in the slot, if it is this one.
+    /// What is known of the life in the slot, if it is this one. Of an older one nothing is, where something is known of a newer
+    /// one already: while a machine takes over, that may be about to come.
     pub fn condition_mut(&mut self, incarnation: Incarnation) -> Option<&mut Condition> {
         let is_present = self.phase.life().is_some_and(|life| life.incarnation == incarnation);
-        if is_present && self.condition.incarnation != incarnation {
+        if is_present && self.condition.incarnation < incarnation {
             self.condition = Condition::of(incarnation);
         }
-        is_present.then_some(&mut self.condition)
+        (is_present && self.condition.incarnation == incarnation).then_some(&mut self.condition)
     }
 
     /// Whether the life in the slot is known to be of use by more than the time that has passed.

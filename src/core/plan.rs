@@ -16,6 +16,7 @@ use super::desired::StoppedBy;
 use super::exit::signal_name;
 use super::gap::Gap;
 use super::ids::{Incarnation, ProcessId};
+use super::memory_left::Spare;
 use super::observed::{Life, Phase, Slot, Stop, StopCause, StopManners};
 use super::recycle;
 use super::rollout;
@@ -65,6 +66,7 @@ struct Planner<'a> {
     last_incarnation: Incarnation,
     may_start: u32,
     room: Room<'a>,
+    spare: Spare,
 }
 
 impl<'a> Planner<'a> {
@@ -84,6 +86,7 @@ impl<'a> Planner<'a> {
             last_incarnation: world.last_incarnation,
             may_start: world.limits.starting.saturating_sub(starting),
             room: Room::of(world),
+            spare: Spare::of(world, now),
         }
     }
 
@@ -480,6 +483,11 @@ impl<'a> Planner<'a> {
                 continue;
             }
             if program.spec.scale().is_some() {
+                if let Some(short) = self.spare.take(program, alive) {
+                    self.wake(short.counts_until());
+                    self.gap(program, Some(number), Gap::MemoryShort { left: short.left });
+                    continue;
+                }
                 self.may_start -= 1;
             }
             alive += 1;

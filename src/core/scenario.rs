@@ -65,6 +65,7 @@ pub(crate) fn scaled(name: &str, min: u32, max: u32) -> ProgramSpec {
         share: None,
         prefetch: None,
         concurrency: None,
+        delayed: Vec::new(),
     };
     ProgramSpec { kind: Kind::Scaled(scale), ..service(name, 0) }
 }

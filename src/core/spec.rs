@@ -372,6 +372,9 @@ pub struct ScaleSpec {
     /// Queues that are shown and never answered with processes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observe: Vec<String>,
+    /// Queues from which messages come back into the only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delayed: Vec<DelayedSpec>,
     /// The fewest processes at certain times.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub floors: Vec<FloorSpec>,
@@ -417,6 +420,15 @@ pub struct FloorSpec {
     pub min: u32,
 }
 
+/// A queue from which messages come back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelayedSpec {
+    /// Its name.
+    pub queue: String,
+    /// How long they stay in it.
+    pub after: Duration,
+}
+
 /// One of several queues.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueSpec {
@@ -440,7 +452,13 @@ impl ScaleSpec {
 
     /// The names of all queues that are read, those that are only observed last.
     pub fn read(&self) -> impl Iterator<Item = &str> {
-        self.queues().map(|(name, _)| name).chain(self.observe.iter().map(String::as_str))
+        let delayed = self.delayed.iter().map(|delayed| delayed.queue.as_str());
+        self.queues().map(|(name, _)| name).chain(self.observe.iter().map(String::as_str)).chain(delayed)
+    }
+
+    /// How long messages stay in each delayed queue.
+    pub fn delays(&self) -> Vec<Duration> {
+        self.delayed.iter().map(|delayed| delayed.after).collect()
     }
 }
 

@@ -14,6 +14,7 @@ use super::floors::Floors;
 use super::hooks::{Errand, Moment};
 use super::ids::{Incarnation, ProcessId, ProgramName};
 use super::learned::LearnedOfQueues;
+use super::memory_left::MemoryLeft;
 use super::observed::{BrokerHealth, Main, Phase, Slot, StopCause, StopManners};
 use super::readiness::{Extension, ReadyBy};
 use super::restart::Excuse;
@@ -68,6 +69,8 @@ pub struct World {
     pub work_told_at: BTreeMap<String, Option<Time>>,
     /// How the wall clock stands; absent until somebody tells.
     pub wall: Option<Wall>,
+    /// How much memory the machine has left; absent until somebody tells.
+    pub memory_left: Option<MemoryLeft>,
     /// Since when nothing keeps it from taking note of what happens: from its beginning, or from when it was halted last.
     pub awake_since: Time,
     /// Limits of the machine.
@@ -102,7 +105,12 @@ pub struct Shutdown {
 }
 
 impl World {
-    /// Whether the resident memory of a program is to be known.
+    /// Whether the resident memory of a program is to be known, if only now and then.
+    pub fn learns_memory(&self, program: &Program) -> bool {
+        program.scaler.is_some() || self.counts_memory(program)
+    }
+
+    /// Whether something goes by the resident memory of a program.
     pub fn counts_memory(&self, program: &Program) -> bool {
         let is_shared = self.limits.budgets.iter().any(|budget| budget.of == Resource::Memory);
         is_shared || program.spec.recycle.memory_bytes.is_some()

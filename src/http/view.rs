@@ -184,7 +184,10 @@ impl<'a> Queue<'a> {
             wait: wait(view),
             note: match &view.starved_by {
                 Some(by) => Some(format!("starved by {by}, which comes first")),
-                None => view.observed.then(|| "only observed".to_owned()),
+                None => match view.delayed_seconds {
+                    Some(delay) => Some(format!("come back after {}", duration(delay))),
+                    None => view.observed.then(|| "only observed".to_owned()),
+                },
             },
         }
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::core::time::Time;
 use crate::scaling::decision::{Decision, Inputs, Limit, OfQueue, OfSeveral};
+use crate::scaling::delayed::Delayed;
 use crate::scaling::effect::Bounded;
 use crate::scaling::estimate::Startup;
 use crate::scaling::hands::Hands;
@@ -49,6 +50,8 @@ pub struct Engine {
     /// The most messages a second that all consumers together may take.
     rate: Option<f64>,
     hands: Hands,
+    /// From where messages come back into the first queue.
+    delayed: Vec<Delayed>,
     /// The queues in their order, one at least.
     tracks: Vec<Track>,
     /// Their names, where there are several.
@@ -107,6 +110,7 @@ impl Engine {
             floor: None,
             rate: None,
             hands: Hands::default(),
+            delayed: Vec::new(),
             tracks,
             names: Vec::new(),
             order: Order::default(),
@@ -160,6 +164,21 @@ impl Engine {
     /// How each consumer takes messages.
     pub fn set_hands(&mut self, hands: Hands) {
         self.hands = hands;
+    }
+
+    /// Queues from which messages come back into the only one, each after its time. What is known of them stays while these are
+    /// the same.
+    pub fn set_delayed(&mut self, after: &[Duration]) {
+        if !self.delayed.iter().map(Delayed::after).eq(after.iter().copied()) {
+            self.delayed = after.iter().map(|&after| Delayed::new(after)).collect();
+        }
+    }
+
+    /// Takes a reading of a delayed queue, by its place. One that does not exist is not listened to.
+    pub fn observe_delayed(&mut self, place: usize, observation: Observation) {
+        if let Some(delayed) = self.delayed.get_mut(place) {
+            delayed.observe(observation);
+        }
     }
 
     /// Takes a reading of the only queue, or the first one. It counts from the next decision on, which tells the fleet that
@@ -251,7 +270,9 @@ impl Engine {
         let hands = self.hands;
         let places = hands.fleet(fleet);
         if let [track] = self.tracks.as_slice() {
-            let state = track.state(self.startup(), hands, now);
+            let horizon = self.startup() + self.goal.interval;
+            let due = self.delayed.iter().map(|delayed| delayed.due(now, horizon)).sum();
+            let state = State { due, ..track.state(self.startup(), hands, now) };
             let need = hands.need(need::compute(&state, &hands.goal(self.goal), &places, now));
             let (ready, ahead) = (state.ready, hands.ahead(state.ahead()));
             return Asked { state, need, by: 0, ready, ahead, needs: Vec::new() };

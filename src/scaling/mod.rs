@@ -10,6 +10,7 @@
 
 pub mod budget;
 pub mod decision;
+mod delayed;
 mod effect;
 pub mod engine;
 pub mod erlang;

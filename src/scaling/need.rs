@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) stuck: bool,
     /// Messages that have waited for half of the planned wait, as far as the depth tells.
     pub(super) waiting_long: u64,
+    /// Messages that come back from delayed queues before a consumer that is ordered now is up, and within one reading of that.
+    pub(super) due: f64,
     /// How long a message may wait in the hands of a consumer before that begins it.
     pub(super) in_hand: f64,
 }
@@ -45,6 +47,11 @@ impl State {
     /// Consumers that are busy on average.
     pub(super) fn load(&self) -> f64 {
         self.arrivals_slow * self.service
+    }
+
+    /// Whether messages wait, or are about to come back.
+    pub(super) fn has_work(&self) -> bool {
+        self.ready > 0 || self.due >= 1.0
     }
 
     /// What has to be done before the last message that waits is begun.
@@ -139,7 +146,7 @@ pub(super) fn starts_for_each(state: &State, planned: f64, goal: &Goal) -> bool 
 }
 
 fn drain(state: &State, goal: &Goal, fleet: &Fleet, now: Time) -> u32 {
-    if state.ready == 0 {
+    if !state.has_work() {
         return 0;
     }
     let left = (state.ready as f64 + arriving_until_up(state)
@@ -159,7 +166,8 @@ pub(super) fn time_to_drain(state: &State, goal: &Goal) -> f64 {
 
 /// Messages that arrive until a consumer that is ordered now is up.
 pub(super) fn arriving_until_up(state: &State) -> f64 {
-    state.arrivals_slow.max(state.arrivals_fast) * state.startup
+    // What comes back may be part of the flow, as retries are.
+    (state.arrivals_slow.max(state.arrivals_fast) * state.startup).max(state.due)
 }
 
 /// Consumer-seconds that are worked until then.
@@ -168,9 +176,10 @@ pub(super) fn worked_until_up(state: &State, fleet: &Fleet, now: Time) -> f64 {
         + fleet.starting.iter().map(|&at| now.since(at).as_secs_f64().min(state.startup)).sum::<f64>()
 }
 
-/// One for each message that waits, beside those that are busy. Messages wait.
+/// One for each message that waits or is about to come back, beside those that are busy.
 fn one_for_each(state: &State, fleet: &Fleet) -> u32 {
-    u32::try_from(state.ready).unwrap_or(u32::MAX).saturating_add(fleet.running)
+    let messages = state.ready.saturating_add(state.due.ceil() as u64);
+    u32::try_from(messages).unwrap_or(u32::MAX).saturating_add(fleet.running)
 }
 
 /// How long from now until the last message that waits is begun; absent where nobody will begin it.
@@ -247,6 +256,7 @@ mod tests {
             stuck: false,
             waiting_long: ready,
             in_hand: 0.0,
+            due: 0.0,
         }
     }
 

@@ -61,7 +61,7 @@ pub(super) struct Situation<'a> {
 /// none: it may have ended long ago.
 pub(super) fn load(goal: &Goal, state: &State, need: Need) -> u32 {
     let total = need.total();
-    let negligible = goal.min == 0 && state.ready == 0 && total <= 1;
+    let negligible = goal.min == 0 && !state.has_work() && total <= 1;
     bounded(if negligible { 0 } else { total }, goal)
 }
 
@@ -130,7 +130,7 @@ impl Situation<'_> {
     /// The load, with the rules about zero: from zero only a message wakes, and the last one stays for a silence.
     fn wanted(&self) -> u32 {
         let load = load(self.goal, self.state, self.need);
-        if self.goal.min > 0 || self.state.ready > 0 {
+        if self.goal.min > 0 || self.state.has_work() {
             load
         } else if self.before == 0 || self.silence_ends <= self.read_at {
             if self.before == 0 { 0 } else { load }
@@ -191,20 +191,30 @@ impl Situation<'_> {
         let begun_in = need::until_begun(&self.ahead, self.state.startup, self.fleet, target, self.now);
         let total = self.need.total();
         let backlog = ready > 0 && self.need.drain >= self.need.steady;
+        let comes_back = ready == 0 && self.need.drain > self.need.steady && self.state.due >= 1.0;
+        let due = Cause::Due { due: self.state.due.round() as u64, is_all: total > self.goal.max };
         if total > self.goal.max {
-            let cause =
-                if backlog { Cause::BacklogAtMaximum { ready, begun_in } } else { Cause::FlowAtMaximum };
+            let cause = match (backlog, comes_back) {
+                (true, _) => Cause::BacklogAtMaximum { ready, begun_in },
+                (false, true) => due,
+                (false, false) => Cause::FlowAtMaximum,
+            };
             return (Limit::Max, cause);
         }
         if target == 0 {
             return (Limit::None, Cause::Asleep);
         }
-        if self.goal.min == 0 && target == 1 && self.state.ready == 0 && total <= 1 {
+        if self.goal.min == 0 && target == 1 && !self.state.has_work() && total <= 1 {
             return (Limit::Window, Cause::LastOne { left: self.silence_ends.since(self.now) });
         }
         if total < self.goal.min || (target == self.goal.min && self.state.ready == 0 && total <= 1) {
             return (Limit::Min, Cause::Minimum);
         }
-        (Limit::None, if backlog { Cause::Backlog { ready, begun_in } } else { Cause::Flow })
+        let cause = match (backlog, comes_back) {
+            (true, _) => Cause::Backlog { ready, begun_in },
+            (false, true) => due,
+            (false, false) => Cause::Flow,
+        };
+        (Limit::None, cause)
     }
 }

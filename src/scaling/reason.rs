@@ -47,6 +47,13 @@ pub(super) enum Cause {
         /// How many there should be.
         wanted: u32,
     },
+    /// Messages that are about to come back decide.
+    Due {
+        /// How many.
+        due: u64,
+        /// Whether more than the maximum would be needed.
+        is_all: bool,
+    },
     /// The flow decides.
     Flow,
     /// The flow asks for more than the maximum.
@@ -134,6 +141,7 @@ impl Cause {
             Self::Backlog { .. }
             | Self::BacklogAtMaximum { .. }
             | Self::Draining { .. }
+            | Self::Due { .. }
             | Self::Flow
             | Self::FlowAtMaximum
             | Self::Waiting { .. }
@@ -216,6 +224,7 @@ fn of_several(cause: &Cause, figures: &Figures<'_>, queue: &str) -> String {
         | Cause::Waiting { .. }
         | Cause::Window { .. }
         | Cause::Down { .. }
+        | Cause::Due { .. }
         | Cause::Hidden
         | Cause::Surplus { .. }
         | Cause::Idle { .. }
@@ -277,6 +286,16 @@ fn of_one(cause: &Cause, figures: &Figures<'_>) -> String {
                 figures.max
             )
         }
+        Cause::Due { due, is_all } => format!(
+            "{} {} back from delayed queues within {}, as long as a start takes: {}{} {} there when {}",
+            messages(*due),
+            if *due == 1 { "comes" } else { "come" },
+            human(figures.startup),
+            consumers(target),
+            if *is_all { " (the maximum)" } else { "" },
+            if target == 1 { "is" } else { "are" },
+            if *due == 1 { "it is due" } else { "they are due" },
+        ),
         Cause::Flow => format!(
             "{}: {} {} within the goal of {goal}{}",
             arriving(figures),
@@ -566,6 +585,16 @@ mod tests {
                 Cause::Flow,
                 2,
                 "about 12 messages a second arrive and each takes about 50ms: 2 consumers begin them within the goal of 2s",
+            ),
+            (
+                Cause::Due { due: 300, is_all: false },
+                6,
+                "300 messages come back from delayed queues within 300ms, as long as a start takes: 6 consumers are there when they are due",
+            ),
+            (
+                Cause::Due { due: 1, is_all: true },
+                1,
+                "1 message comes back from delayed queues within 300ms, as long as a start takes: 1 consumer (the maximum) is there when it is due",
             ),
             (
                 Cause::FlowAtMaximum,

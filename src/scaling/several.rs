@@ -133,6 +133,7 @@ impl Several<'_> {
             unacknowledged: add_known(self.queues.iter().map(|one| one.state.unacknowledged)),
             stuck: self.queues.iter().any(|one| one.state.stuck),
             waiting_long: add(|state| state.waiting_long),
+            due: 0.0,
             in_hand: self.queues.iter().map(|one| one.state.in_hand).fold(0.0, f64::max),
         }
     }

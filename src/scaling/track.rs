@@ -256,6 +256,7 @@ impl Track {
             unacknowledged,
             stuck: self.is_stuck(startup),
             waiting_long: u64::from(u32::MAX - self.short_of_waiting.peak()),
+            due: 0.0,
             in_hand: hands.seconds(self.service.planned_seconds()),
         }
     }

@@ -162,9 +162,11 @@ fn predicted(moments: &[Duration], startup: f64) -> Figures {
     }
 }
 
+type Figure = fn(&Figures) -> f64;
+
 fn show(name: &str, messages: usize, startup: f64, predicted: &Figures, came: &Figures) {
     report(&format!("{name}: {messages} messages of {WORK_MS} ms, goal {WAIT:?}, start-up {startup:.2} s"));
-    let rows: [(&str, fn(&Figures) -> f64); 6] = [
+    let rows: [(&str, Figure); 6] = [
         ("median wait, s", |figures| figures.p50),
         ("95 % waited up to, s", |figures| figures.p95),
         ("longest wait, s", |figures| figures.longest),

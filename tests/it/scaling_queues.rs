@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::daemon::Daemon;
+use crate::support::consumer::Kind;
+use crate::support::daemon::{Daemon, list};
 use crate::support::publish;
 use crate::support::rabbit::Rabbit;
 use crate::support::run;
+use crate::support::scaled::{Scaled, config};
+use crate::support::wait::wait_for_state;
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -72,4 +75,46 @@ fn each_queue_is_read_and_shown_the_one_that_asks_for_most_decides_and_an_observ
     for queue in [&high, &failed] {
         publish::delete_queue(&url, queue);
     }
+}
+
+#[test]
+fn consumers_are_started_before_messages_come_back_from_a_delayed_queue() {
+    const MESSAGES: u32 = 300;
+    let rabbit = Rabbit::shared();
+    let url = rabbit.url();
+    let retry = format!("{}.15s", run::unique("retry"));
+    let scale = format!("wait: 2s, min: 1, max: 6, delayed: [{retry}]");
+    // A start takes long, and the first one teaches how long.
+    let orders = Scaled::new("orders", Kind::Php, &scale).key("ready: {after: 6s}");
+    publish::declare_queue(&url, &orders.queue);
+    publish::declare_delayed(&url, &retry, Duration::from_secs(15), &orders.queue);
+    let mut daemon = Daemon::start_with_environment(&config([&orders]), &[("AMQP_URL", &url)]);
+    let view = daemon.wait_program("orders", "one that is ready, and both queues", LIMIT, |view| {
+        let is_read = view["queues"][1]["ready"] == 0 && view["queues"][0]["consumers"] == 1;
+        (view["processes"][0]["state"] == "running" && is_read).then(|| view.clone())
+    });
+    assert_eq!(
+        (&view["queues"][1]["queue"], &view["queues"][1]["delayed_seconds"]),
+        (&json!(retry), &json!(15.0))
+    );
+
+    publish::publish(&url, &retry, 0..MESSAGES);
+    let before = "300 messages come back from delayed queues within ";
+    let decided = |daemon: &Daemon| {
+        let decisions = daemon.api_get("/api/v1/decisions?limit=1000");
+        let is_it = |decision: &&serde_json::Value| {
+            decision["reason"].as_str().is_some_and(|reason| reason.starts_with(before))
+        };
+        list(&decisions).iter().find(is_it).cloned()
+    };
+    wait_for_state("every message to be done", LIMIT, || {
+        let done = orders.books().count_ended();
+        if done as u32 == MESSAGES { Ok(()) } else { Err(format!("{done} are done")) }
+    });
+    let decision = decided(&daemon).unwrap_or_else(|| panic!("{}", daemon.output()));
+    assert_eq!((&decision["from"], &decision["to"]), (&json!(1), &json!(6)), "{decision:#}");
+    assert!(daemon.shut_down().success());
+    daemon.assert_nothing_left();
+    orders.books().assert_exactly_once(0..MESSAGES);
+    [&orders.queue, &retry].into_iter().for_each(|queue| publish::delete_queue(&url, queue));
 }

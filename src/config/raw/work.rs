@@ -75,6 +75,24 @@ pub(in crate::config) struct ScaleQueue {
     pub(in crate::config) wait: Option<Duration>,
 }
 
+/// A queue from which messages come back: its name, or with how long they stay in it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "x-shorthand" = "queue",
+    "x-required" = ["queue"],
+    "x-renamed" = {"name": "queue", "ttl": "after", "delay": "after"}
+))]
+pub(in crate::config) struct Delayed {
+    /// The queue's name.
+    #[schemars(schema_with = "leaves::text", extend("examples" = ["orders.retry.30s"]))]
+    pub(in crate::config) queue: Option<String>,
+    /// How long messages stay in it. Without it, what stands at the end of its name: `orders.retry.30s`, `orders-wait-10m`, or
+    /// milliseconds as in `orders.retry.30000`.
+    #[schemars(schema_with = "leaves::duration", extend("examples" = ["30s"]))]
+    pub(in crate::config) after: Option<Duration>,
+}
+
 /// One of several servers.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -132,6 +150,10 @@ pub(in crate::config) struct Scale {
     /// Queues that are shown and exported, and never answered with processes: those of failed messages, for example.
     #[schemars(schema_with = "leaves::texts", extend("default" = []))]
     pub(in crate::config) observe: Option<Vec<String>>,
+    /// Queues from which messages come back into `queue` when their time to live is over: delayed messages and retries. Consumers
+    /// that take long to start are started before these are due.
+    #[schemars(length(max = 16))]
+    pub(in crate::config) delayed: Option<Vec<Delayed>>,
     /// The broker's name. Without it: the only one, or the one called `default`.
     #[schemars(schema_with = "leaves::text")]
     pub(in crate::config) broker: Option<String>,

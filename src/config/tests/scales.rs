@@ -81,6 +81,38 @@ fn observed_queues_are_others_than_those_that_are_consumed() {
 }
 
 #[test]
+fn how_long_messages_stay_in_a_delayed_queue_is_in_its_name_or_said() {
+    let scaled = scale(
+        "{queue: q, wait: 1s, delayed: [q.retry.30s, q-wait-10m, q_60000, {queue: later, after: 2h}], max: 5}",
+    );
+    assert_eq!(scaled.delays(), [30, 600, 60, 7_200].map(Duration::from_secs));
+    assert_eq!(scaled.read().collect::<Vec<_>>(), ["q", "q.retry.30s", "q-wait-10m", "q_60000", "later"]);
+    assert_eq!(scaled.queues().count(), 1);
+    let not_known = |queue: &str| {
+        format!(
+            "how long messages stay in \"{queue}\" is not in its name; write `{{queue: {queue}, after: 30s}}`"
+        )
+    };
+    let cases = [
+        ("delayed: [retry]", not_known("retry")),
+        ("delayed: [retry.2]", not_known("retry.2")),
+        ("delayed: [30s]", not_known("30s")),
+        (
+            "observe: [a.5s], delayed: [a.5s]",
+            "\"a.5s\" is consumed or observed, and cannot be delayed as well".to_owned(),
+        ),
+        ("delayed: [a.1s, {queue: a.1s, after: 2s}]", "\"a.1s\" is there twice".to_owned()),
+        ("delayed: [{queue: a, after: 0s}]", "`after` must be longer than nothing".to_owned()),
+    ];
+    for (written, expected) in cases {
+        let found = mistake(&format!("{{queue: q, wait: 1s, {written}, max: 5}}"));
+        assert!(found.starts_with(&expected), "{written}: {found}");
+    }
+    let found = mistake("{queues: [{name: a, wait: 1s}], delayed: [b.1s], max: 5}");
+    assert!(found.starts_with("`delayed` is about one `queue`"), "{found}");
+}
+
+#[test]
 fn floors_arrive_with_their_clock_and_mistakes_in_them_are_named() {
     let floored = scale(
         "{queue: q, wait: 1s, max: 5, floors: [{cron: '0 8 * * mon-fri', for: 10h, min: 4, timezone: Europe/Berlin}]}",

@@ -3,8 +3,10 @@
 use super::set_engine_target;
 use crate::core::budget::{Budget, Resource};
 use crate::core::event::Fact;
+use crate::core::exit::ExitStatus;
 use crate::core::gap::Gap;
 use crate::core::ids::{ProcessId, ProgramName};
+use crate::core::memory_left::MemoryLeft;
 use crate::core::plan::plan;
 use crate::core::scenario::{Scenario, scaled, scheduled, service};
 use crate::core::spec::{Kind, ProgramSpec};
@@ -158,6 +160,38 @@ fn memory_is_charged_by_what_the_others_of_a_program_use() {
     scene.observe(Fact::Memory(read_now));
     read(&mut scene, &[("orders", 10_000)], 5);
     assert_eq!(scene.live("orders"), 10);
+}
+
+#[test]
+fn none_starts_beyond_its_guarantee_where_the_machine_is_about_to_run_out_of_memory() {
+    let specs = vec![scaled("orders", 1, 20), service("web", 3)];
+    let mut scene = Scenario::within(specs, Limits { starting: 100, ..Limits::default() });
+    let life = scene.incarnation("orders:0").unwrap();
+    scene.observe(Fact::Memory(vec![(life, 100 << 20)]));
+    let tell = |scene: &mut Scenario, left: u64| {
+        scene.observe(Fact::MemoryLeft(MemoryLeft { left: left << 20, total: 2_000 << 20, at: scene.now }));
+        read(scene, &[("orders", 10_000)], 1);
+    };
+    tell(&mut scene, 410);
+    assert_eq!(scene.live("orders"), 4, "a twentieth stays free, and each is charged with 100 MiB");
+    // They have not used it yet.
+    tell(&mut scene, 410);
+    assert!(scene.live("orders") <= 7);
+    tell(&mut scene, 50);
+    let before = scene.live("orders");
+    tell(&mut scene, 50);
+    assert_eq!(scene.live("orders"), before);
+    let gaps = plan(scene.machine.world(), scene.now).gaps;
+    assert!(gaps.iter().any(|(_, _, gap)| *gap == Gap::MemoryShort { left: 50 << 20 }), "{gaps:?}");
+    // What is guaranteed starts all the same.
+    let at = scene.now;
+    let web = scene.incarnation("web:0").unwrap();
+    scene.observe(Fact::Exited { incarnation: web, status: ExitStatus::Code(0), left: 0, at });
+    scene.wait(30.0);
+    assert_eq!(scene.live("web"), 3);
+    tell(&mut scene, 2_000);
+    scene.wait(1.0);
+    assert!(scene.live("orders") > before);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::core::plan::plan;
 use crate::core::scenario::{Scenario, scaled, service, target};
 use crate::core::schedule::Zone;
 use crate::core::share::Share;
-use crate::core::spec::{FloorSpec, Kind, ProgramSpec, ScaleSpec};
+use crate::core::spec::{DelayedSpec, FloorSpec, Kind, ProgramSpec, ScaleSpec};
 
 #[test]
 fn no_more_scaled_processes_start_at_one_time_than_the_limit() {
@@ -160,6 +160,24 @@ fn a_floor_by_the_clock_starts_processes_at_its_moment_and_lets_them_go_after_it
         scene.wait(1.0);
     }
     assert_eq!(target(&scene), 1);
+}
+
+#[test]
+fn who_takes_long_to_start_is_started_before_messages_come_back() {
+    let mut spec = scaled("orders", 0, 10);
+    let delayed = DelayedSpec { queue: "retry.60s".to_owned(), after: Duration::from_secs(60) };
+    change(&mut spec, |scale| scale.delayed = vec![delayed]);
+    let mut scene = Scenario::new(vec![spec]);
+    scene.broker(BrokerHealth::Up);
+    let mut live = Vec::new();
+    for second in 0..70 {
+        scene.wait(1.0);
+        scene.sample("orders", 0, 0);
+        scene.sample("retry.60s", if second < 5 { 0 } else { 100 }, 0);
+        live.push(scene.live("orders"));
+    }
+    let first = live.iter().position(|live| *live > 0).expect("they are due at second 65");
+    assert!((55..65).contains(&first), "ordered at second {first}: {live:?}");
 }
 
 #[test]

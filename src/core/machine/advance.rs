@@ -5,6 +5,7 @@ use crate::core::auxiliary::{Auxiliary, AuxiliaryPhase, AuxiliaryResult};
 use crate::core::budget;
 use crate::core::event::Notice;
 use crate::core::observed::{Main, Phase, Slot, StopManners};
+use crate::core::readiness::ReadyBy;
 use crate::core::schedule::Wall;
 use crate::core::spec::Kind;
 use crate::core::time::Time;
@@ -125,11 +126,19 @@ fn finish_startups(program: &mut Program, now: Time) {
     let over = |program: &Program, main: &Main| program.of_use_at(main).is_some_and(|at| at <= now);
     let is_of_use = |slot: &Slot| matches!(&slot.phase, Phase::Starting(_, main) if slot.is_ready() || over(program, main));
     let of_use = program.slots.iter().filter(|(_, slot)| is_of_use(slot)).map(|(number, _)| *number);
+    // Where the file says how long a start takes, the engine knows it as well.
+    let said = match program.spec.ready.as_ref().map(|ready| &ready.by) {
+        Some(ReadyBy::After(after)) => Some(*after),
+        Some(ReadyBy::Notify | ReadyBy::Check(_) | ReadyBy::Log(_)) | None => None,
+    };
     for number in of_use.collect::<Vec<u32>>() {
         if let Some(slot) = program.slots.get_mut(&number)
             && let Phase::Starting(life, main) = slot.phase
         {
             slot.phase = Phase::Running(life, main);
+            if let (Some(after), Some(scaler)) = (said, &mut program.scaler) {
+                scaler.engine.observe_started(main.started_at.since(life.ordered_at) + after);
+            }
         }
     }
     for slot in program.slots.values_mut() {

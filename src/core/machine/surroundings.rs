@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Machine;
 use crate::core::observed::{BrokerHealth, Phase, Slot};
 use crate::core::random::Random;
+use crate::core::spec::ScaleSpec;
 use crate::core::time::Time;
 use crate::core::world::Program;
 use crate::scaling::input::Observation;
@@ -51,12 +52,20 @@ impl Machine {
 
     pub(super) fn queue(&mut self, broker: &str, queue: &str, observation: Observation) {
         for program in self.world.programs.values_mut() {
-            let scale = program.spec.scale().filter(|scale| scale.broker == broker);
-            if let Some(place) = scale.and_then(|scale| scale.place_of(queue)) {
+            if let Some(place) = scale_of(program, broker).and_then(|scale| scale.place_of(queue)) {
                 observe_queue(program, place, observation);
+            }
+            let delayed = scale_of(program, broker)
+                .and_then(|scale| scale.delayed.iter().position(|delayed| delayed.queue == queue));
+            if let (Some(place), Some(scaler)) = (delayed, &mut program.scaler) {
+                scaler.engine.observe_delayed(place, observation);
             }
         }
     }
+}
+
+fn scale_of<'a>(program: &'a Program, broker: &str) -> Option<&'a ScaleSpec> {
+    program.spec.scale().filter(|scale| scale.broker == broker)
 }
 
 /// Its broker was found to be gone `at`: a failure of shortly before was the first sign of that.

@@ -12,9 +12,9 @@ use crate::core::readiness::{ReadyBy, ReadySpec};
 use crate::core::schedule::Zone;
 use crate::core::share::Share;
 use crate::core::spec::{
-    Backoff, Dependency, FloorSpec, Kind, LogSpec, Missed, OnCode, Overlap, ProgramSpec, QueueSpec,
-    RecycleSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, ScheduleSpec, StopSpec, StopStep, StopTarget,
-    Until,
+    Backoff, DelayedSpec, Dependency, FloorSpec, Kind, LogSpec, Missed, OnCode, Overlap, ProgramSpec,
+    QueueSpec, RecycleSpec, RestartPolicy, RunSpec, ScaleMode, ScaleSpec, ScheduleSpec, StopSpec, StopStep,
+    StopTarget, Until,
 };
 use crate::core::world::Limits;
 use crate::scaling::input::Order;
@@ -263,6 +263,7 @@ fn scale(dice: &mut Dice) -> ScaleSpec {
         share: None,
         prefetch: None,
         concurrency: None,
+        delayed: Vec::new(),
     };
     (scale.more, scale.order) = further(&scale.queue, scale.max);
     bound(&mut scale);
@@ -284,6 +285,12 @@ fn bound(scale: &mut ScaleSpec) {
     });
     let has_floor = scale.wait == Duration::from_secs(5) && scale.max >= FLOOR;
     scale.floors = has_floor.then(floor).into_iter().collect();
+    // What comes back from a queue that others consume is as good as any.
+    let waits_long = scale.wait == Duration::from_secs(60) && scale.more.is_empty();
+    let elsewhere = QUEUES.iter().find(|name| **name != scale.queue).filter(|_| waits_long);
+    let after = Duration::from_secs(20);
+    scale.delayed =
+        elsewhere.map(|queue| DelayedSpec { queue: (*queue).to_owned(), after }).into_iter().collect();
 }
 
 /// Holds for the first minutes of every ten.

@@ -46,6 +46,8 @@ pub(super) enum Flaw {
     IgnoresTheStartLimit,
     /// It starts what there is no room for.
     IgnoresTheBudgets,
+    /// It starts although the machine is about to run out of memory.
+    IgnoresShortMemory,
     /// It starts the next one before all of the one before has ended, where messages have their order.
     IgnoresTheOrder,
     /// It does not hold what holds by the clock.
@@ -146,7 +148,7 @@ pub(super) enum Flaw {
 
 impl Flaw {
     /// Each of them, with words that only the rule says that is to find it out.
-    pub(super) const ALL: [(Self, &'static str); 55] = [
+    pub(super) const ALL: [(Self, &'static str); 56] = [
         (Self::StartsBesideALife, "is started although its life"),
         (Self::OrdersTwice, "has two living processes"),
         (Self::UsesANumberAgain, "is ordered although lives up to"),
@@ -155,6 +157,7 @@ impl Flaw {
         (Self::ForgetsTheMinimum, "and its minimum is"),
         (Self::IgnoresTheStartLimit, "scaled processes are starting at one time"),
         (Self::IgnoresTheBudgets, "is used of the budget of"),
+        (Self::IgnoresShortMemory, "although memory is short"),
         (Self::IgnoresTheOrder, "has ended before it"),
         (Self::IgnoresTheFloors, "and its floor is"),
         (Self::SignalsTheGone, "although the keeper said that nothing of"),
@@ -301,6 +304,7 @@ impl Run {
             Fact::Exited { .. } | Fact::Left { .. } => self.has(Flaw::MissesEnds) && self.keeper.is_quiet,
             Fact::Spawned { .. } => self.has(Flaw::MissesStarts),
             Fact::Printed { .. } => false,
+            Fact::MemoryLeft(_) => self.has(Flaw::IgnoresShortMemory),
             Fact::Checked { result, .. } => result.is_err() && self.has(Flaw::MissesFailedLooks),
             Fact::CouldNotSpawn { .. }
             | Fact::Broker { .. }

@@ -19,6 +19,7 @@ use crate::core::command::{Command, Plan};
 use crate::core::event::{Edit, EditError, Fact, Notice};
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
+use crate::core::memory_left::MemoryLeft;
 use crate::core::observed::BrokerHealth;
 use crate::core::schedule::Wall;
 use crate::core::spec::{ProgramSpec, ScaleSpec};
@@ -57,6 +58,8 @@ pub(super) struct Run {
     /// The configuration that runs.
     pub(super) programs: Vec<ProgramSpec>,
     pub(super) limits: Limits,
+    /// The memory of the machine that was told last.
+    pub(super) memory_left: Option<MemoryLeft>,
     /// Everything has ended.
     pub(super) finished: bool,
     /// The controller dies after so many more orders.
@@ -103,6 +106,7 @@ impl Run {
             shadow: Shadow::default(),
             programs: configuration::programs(&mut dice),
             limits,
+            memory_left: None,
             finished: false,
             dies_after: None,
             log: String::new(),
@@ -355,9 +359,21 @@ impl Run {
             // In the end nothing grows any more, or nothing would come to rest.
             let read = if self.keeper.is_quiet { Vec::new() } else { self.keeper.memory(self.now) };
             self.observe(Fact::Memory(read));
+            self.tell_memory_left();
             self.settle()?;
         }
         Ok(())
+    }
+
+    /// Short in some minutes; never in the end, when everything is to come to rest.
+    fn tell_memory_left(&mut self) {
+        const TOTAL: u64 = 1_000 << 20;
+        let minute = self.now.as_micros() / 60_000_000;
+        let is_short = !self.keeper.is_quiet && minute % 7 == 3;
+        let left = if is_short { TOTAL / 100 } else { TOTAL / 2 };
+        let told = MemoryLeft { left, total: TOTAL, at: self.now };
+        self.memory_left = Some(told);
+        self.observe(Fact::MemoryLeft(told));
     }
 
     fn read_once(&mut self) {
@@ -611,6 +627,9 @@ impl Run {
         self.machine = takeover::machine(before, &inventory, self.now);
         for broker in telling {
             self.machine.observe(Fact::TellsWork { broker, tells: true });
+        }
+        if let Some(told) = self.memory_left {
+            self.observe(Fact::MemoryLeft(told));
         }
         let (steps, complaints) = takeover::steps(&inventory);
         assert!(complaints.is_empty(), "{complaints:?}");

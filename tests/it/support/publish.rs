@@ -57,6 +57,16 @@ pub(crate) fn declare_queue_for_one_consumer(url: &str, queue: &str) {
     declare(url, queue, arguments);
 }
 
+/// Declares a durable queue from which messages go to another one when they have been there for so long.
+pub(crate) fn declare_delayed(url: &str, queue: &str, after: Duration, to: &str) {
+    let mut arguments = FieldTable::default();
+    let after = i32::try_from(after.as_millis()).expect("it is short");
+    arguments.insert("x-message-ttl".into(), AMQPValue::LongInt(after));
+    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
+    arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(to.into()));
+    declare(url, queue, arguments);
+}
+
 /// Declares a durable queue with an argument.
 pub(crate) fn declare_with(url: &str, queue: &str, argument: &str, value: AMQPValue) {
     let mut arguments = FieldTable::default();

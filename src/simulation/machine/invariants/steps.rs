@@ -8,6 +8,7 @@ use crate::core::budget;
 use crate::core::command::{Command, Plan};
 use crate::core::ids::{Incarnation, ProcessId, ProgramName};
 use crate::core::machine::Machine;
+use crate::core::memory_left::MemoryLeft;
 use crate::core::observed::Phase;
 use crate::core::plan::plan;
 use crate::core::readiness::ReadyBy;
@@ -25,6 +26,7 @@ pub(in crate::simulation::machine) fn after_step(run: &mut Run, plan: &Plan) -> 
     the_maximum_holds(run, plan)?;
     the_start_limit_holds(run, plan)?;
     the_budgets_hold(run, plan)?;
+    memory_is_left(run, plan)?;
     planning_again_gives_nothing(run)?;
     a_wake_lies_ahead(run, plan)?;
     time_alone_changes_nothing_before_the_wake(run, plan)?;
@@ -167,6 +169,18 @@ fn the_budgets_hold(run: &Run, plan: &Plan) -> Check {
         }
     }
     Ok(())
+}
+
+/// Where memory is short, nobody begins whom nothing guarantees.
+fn memory_is_left(run: &Run, plan: &Plan) -> Check {
+    let is_told = |told: &MemoryLeft| run.now < told.counts_until() && told.left < told.reserve();
+    let is_short = run.memory_left.as_ref().is_some_and(is_told);
+    let unasked =
+        |program: &&Program| program.scaler.is_some() && program.alive() > budget::guaranteed(program);
+    match begun(run, plan).find(|program| is_short && unasked(program)) {
+        Some(program) => Err(format!("{} starts a process although memory is short", program.spec.name)),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn planning_again_gives_nothing(run: &Run) -> Check {
