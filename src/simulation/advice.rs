@@ -73,6 +73,13 @@ pub struct Advised {
     pub longer: Option<Duration>,
 }
 
+impl Advised {
+    /// The cheapest that keeps the goal, with a higher minimum where that takes one; else what misses the fewest.
+    pub fn setting(&self) -> Setting {
+        self.floor.unwrap_or(self.best)
+    }
+}
+
 /// A fixed number of processes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fixed {
