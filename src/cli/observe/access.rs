@@ -52,8 +52,7 @@ impl Access {
         match self.origin {
             Origin::Named => String::new(),
             Origin::Usual => format!(
-                "; this is where a new RabbitMQ of this machine has it, name another one with {VARIABLE}, --management-file or \
-                 --management"
+                " (that is the usual address, for want of another: name one with {VARIABLE}, --management-file or --management)"
             ),
         }
     }

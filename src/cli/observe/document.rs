@@ -198,21 +198,32 @@ fn entry(
 
 /// Who they are.
 fn who(program: &Program) -> String {
-    let runners: Vec<String> = program.runners.iter().filter_map(runner).collect();
-    let by = if runners.is_empty() { String::new() } else { format!(", run by {}", some(&runners)) };
+    let runners = runners(program);
+    let by = if runners.is_empty() { String::new() } else { format!(", run by {}", runners.join(" and ")) };
     let pids: Vec<String> = program.pids.iter().map(i32::to_string).collect();
-    format!("{}{by}; pids {}.", processes(program.processes), some(&pids))
+    let word = if pids.len() == 1 { "pid" } else { "pids" };
+    format!("{}{by}; {word} {}.", processes(program.processes), some(&pids))
 }
 
-fn runner(runner: &Runner) -> Option<String> {
-    match runner {
-        Runner::Leveret(name) => Some(format!("a Leveret already, as {name}")),
-        Runner::Supervisord(name) => Some(format!("supervisord as {name}")),
-        Runner::Systemd(unit) => Some(format!("systemd as {unit}")),
-        Runner::Container => Some("a container's own manager".to_owned()),
-        Runner::Parent(name) => Some(name.clone()),
-        Runner::Unknown => None,
+/// Who runs them, each with what it calls them.
+fn runners(program: &Program) -> Vec<String> {
+    let mut names: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for runner in &program.runners {
+        let (who, name) = match runner {
+            Runner::Leveret(name) => ("a Leveret already", Some(name)),
+            Runner::Supervisord(name) => ("supervisord", Some(name)),
+            Runner::Systemd(unit) => ("systemd", Some(unit)),
+            Runner::Container => ("a container's own manager", None),
+            Runner::Parent(name) => (name.as_str(), None),
+            Runner::Unknown => continue,
+        };
+        names.entry(who).or_default().extend(name.cloned());
     }
+    let told = |(who, names): (&str, Vec<String>)| match names.as_slice() {
+        [] => who.to_owned(),
+        names => format!("{who} as {}", some(names)),
+    };
+    names.into_iter().map(told).collect()
 }
 
 /// The first of a list, and how many more there are.

@@ -10,6 +10,9 @@ const OLD_MS: u64 = 9_000;
 /// Publishes that a broker counts explain at least this share of what came, or messages come in another way as well.
 const PUBLISHED_SHARE: f64 = 0.9;
 
+/// So many messages that were done while others waited tell how long one takes, whatever was seen at other times.
+const SATURATED_LEAST: u64 = 50;
+
 /// The load of a queue, or of several together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Flow {
@@ -110,6 +113,7 @@ pub(super) fn flow(samples: &[Sample], consumers: f64) -> Result<Flow, Option<No
     };
     let mut counted = BTreeMap::new();
     let mut balanced = BTreeMap::new();
+    let (mut saturated_seconds, mut saturated_done) = (0.0, 0);
     // Depths and counters come from other places of the broker, so one may be ahead of the other for a moment.
     let mut owed = 0;
     for pair in kept.windows(2) {
@@ -119,10 +123,15 @@ pub(super) fn flow(samples: &[Sample], consumers: f64) -> Result<Flow, Option<No
         let lasted = seconds(before.at_ms, after.at_ms);
         let mean = |before: u64, after: u64| (before + after) as f64 / 2.0;
         flow.waiting_seconds += mean(before.ready, after.ready) * lasted;
-        flow.busy_seconds += mean(before.unacknowledged, after.unacknowledged).min(consumers) * lasted;
+        let busy = mean(before.unacknowledged, after.unacknowledged).min(consumers) * lasted;
+        flow.busy_seconds += busy;
         // Counters begin anew with a queue or a node.
         let done = done_after.saturating_sub(*done_before);
         flow.done += done;
+        if before.ready > 0 && after.ready > 0 {
+            saturated_seconds += busy;
+            saturated_done += done;
+        }
         let held = |sample: &Sample| (sample.ready + sample.unacknowledged) as i64;
         let came = held(after) - held(before) + done as i64 + owed;
         owed = came.min(0);
@@ -138,6 +147,11 @@ pub(super) fn flow(samples: &[Sample], consumers: f64) -> Result<Flow, Option<No
         // Nobody was at work at any of the moments: so much at the most, about.
         flow.busy_seconds = flow.seconds / (kept.len() - 1) as f64;
         flow.is_upper_bound = true;
+    }
+    // A load with a rhythm of its own may be seen at rest each time; while messages wait, everybody is at work.
+    if saturated_done >= SATURATED_LEAST {
+        let at_work = saturated_seconds / saturated_done as f64;
+        flow.busy_seconds = flow.busy_seconds.max(at_work * flow.done as f64);
     }
     Ok(flow)
 }
@@ -204,6 +218,17 @@ pub(super) mod tests {
             (0..=10).map(|step| sample(step * 5, (0, 0), (step * 50, step * 50))).collect();
         let flow = flow(&samples, 4.0).unwrap();
         assert!(flow.is_upper_bound && flow.service() == Some(0.01), "{flow:?}");
+    }
+
+    #[test]
+    fn a_load_whose_rhythm_hides_its_work_is_measured_while_messages_wait() {
+        let mut samples: Vec<Sample> =
+            (0..=10).map(|step| sample(step * 5, (0, 0), (step * 20, step * 20))).collect();
+        samples.push(sample(55, (100, 4), (240, 344)));
+        samples.push(sample(60, (60, 4), (280, 344)));
+        samples.push(sample(65, (20, 4), (320, 344)));
+        // Four consumers that do 40 in 5 s need half a second for one.
+        assert_eq!(flow(&samples, 4.0).unwrap().service(), Some(0.5));
     }
 
     #[test]

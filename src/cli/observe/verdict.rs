@@ -96,7 +96,10 @@ pub(super) fn verdict(
         }
     }
     if whole.done < DONE_LEAST || whole.seconds < SECONDS_LEAST {
-        let done = counted(whole.done, "message was", "messages were");
+        let done = match whole.done {
+            0 => "no message was".to_owned(),
+            done => counted(done, "message was", "messages were"),
+        };
         let lasted = human(Duration::from_secs(whole.seconds as u64));
         return Verdict::Unsure(format!("in {lasted} {done} done, which is too little to say more"));
     }
@@ -135,7 +138,9 @@ fn compared(
     let seeds = if flow.arrived() <= MESSAGES_FEW { SEEDS_OF_FEW } else { 1 };
     let advice = advise(&scenario, &|seed| trace.workload(seed, service), seeds, Some(present), progress);
     let [with_management, _] = &advice.advised;
-    let setting = with_management.setting();
+    // What a short time lets hope for from a thriftier profile, another day may take back.
+    let balanced = with_management.balanced;
+    let setting = if balanced.course.is_kept() { balanced } else { with_management.setting() };
     let processes = |consumers: f64| (consumers / f64::from(each)).ceil() as u32;
     let min = processes(f64::from(setting.min)).max(1);
     let used = processes(setting.course.most_consumers * HEADROOM);

@@ -21,7 +21,7 @@ use crate::sys::clock;
 
 /// The time between two looks at who consumes. The list is long where many do, and changes seldom.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// How long somebody is waited for: a broker tells of a consumer some seconds late.
+/// How long somebody is waited for, and looked for at every round: a broker tells of a consumer some seconds late.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How many places are named where others consume.
 const NAMED_MAX: usize = 5;
@@ -52,7 +52,7 @@ pub(super) async fn watch(
     let began = clock::now();
     let recording = Recording::default();
     let mut watch = Watch { access, census, recording, began, looked_at: None, missed: None };
-    let mut is_told = false;
+    let mut told = String::new();
     loop {
         let asked_at = clock::now();
         tokio::select! {
@@ -61,7 +61,7 @@ pub(super) async fn watch(
         }
         let lasted = clock::now().since(began);
         if !watch.recording.processes.is_empty() {
-            watch.tell(arguments.lasts, lasted, &mut is_told, console);
+            watch.tell(arguments.lasts, lasted, &mut told, console);
         } else if lasted >= PATIENCE.min(arguments.lasts) {
             break;
         }
@@ -104,7 +104,7 @@ impl Watch<'_> {
     /// The inner error is of the management API.
     async fn ask(&mut self) -> Result<Result<(), String>, Failure> {
         let now = clock::now();
-        let is_due = |at: Time| self.recording.processes.is_empty() || now.since(at) >= LOOK_EVERY;
+        let is_due = |at: Time| now.since(self.began) <= PATIENCE || now.since(at) >= LOOK_EVERY;
         if self.looked_at.is_none_or(is_due) {
             let found = match self.census.look().await {
                 Ok(found) => found,
@@ -137,22 +137,19 @@ impl Watch<'_> {
         }
     }
 
-    /// Says how far it is: on a terminal in one line that is written over, else once.
-    fn tell(&self, lasts: Duration, lasted: Duration, is_told: &mut bool, console: &mut Console<'_>) {
+    /// Says how far it is: on a terminal in one line that is written over, else when it changes.
+    fn tell(&self, lasts: Duration, lasted: Duration, told: &mut String, console: &mut Console<'_>) {
         let living = processes(u32::try_from(self.recording.living()).unwrap_or(u32::MAX));
-        let queues = count(self.recording.names().len(), "queue");
+        let line = format!("observing {living} at {}", count(self.recording.names().len(), "queue"));
         if console.live {
-            let lasted = human(Duration::from_secs(lasted.as_secs()));
-            let line = format!(
-                "observing {living} at {queues}: {lasted} of {}; Ctrl-C ends it and prints the result",
-                human(lasts)
-            );
+            let (lasted, lasts) = (human(Duration::from_secs(lasted.as_secs())), human(lasts));
+            let line = format!("{line}: {lasted} of {lasts}; Ctrl-C ends it and prints the result");
             // Progress that cannot be shown is no reason to give up.
             drop(write!(console.err, "\r{line}\x1b[K").and_then(|()| console.err.flush()));
-        } else if !*is_told {
-            console.note(format_args!("observing {living} at {queues} for {}", human(lasts)));
+        } else if *told != line {
+            console.note(format_args!("{line}, for {} in all", human(lasts)));
+            *told = line;
         }
-        *is_told = true;
     }
 }
 
