@@ -76,7 +76,7 @@ pub(crate) enum Command {
     /// this machine take messages from which queues, looks on for a while, and says what Leveret would have saved and
     /// what the present number has missed. It only reads: the management API and /proc; of other users' processes as root.
     ///
-    /// Ctrl-C ends the watching and prints the result; a second one ends at once. Exits with 1 when the management API does not
+    /// Ctrl-C ends the watching and prints the result; a second one prints it at once, without the comparison. Exits with 1 when the management API does not
     /// answer or nobody here consumes.
     Observe(ObserveArgs),
     /// Compare autoscalers on a workload in virtual time: Leveret's engine, KEDA, HPA, Horizon, Celery, Knative, AWS

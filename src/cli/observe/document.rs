@@ -7,7 +7,7 @@ use super::arguments::VARIABLE;
 use super::process::Runner;
 use super::programs::Program;
 use super::recording::{Called, Recording};
-use super::verdict::{Circumstances, Compared, Verdict};
+use super::verdict::{Circumstances, Verdict};
 use super::yaml::{command, comment, quoted, text};
 use crate::amqp::management::census::QueueName;
 use crate::config::encode_in_address;
@@ -270,6 +270,13 @@ fn doubts(recording: &Recording, program: &Program, others: &[&str]) -> Vec<Stri
                 .to_owned(),
         );
     }
+    if records.iter().any(|record| record.is_polled) {
+        doubts.push(
+            "It takes messages one by one (basic.get), and no broker tells from which queue: this is the one that its command \
+             names, or the only one that anybody polls."
+                .to_owned(),
+        );
+    }
     let elsewhere =
         records.iter().filter_map(|record| record.consumers.last()).map(|last| last.elsewhere).max();
     if let Some(consumers) = elsewhere.filter(|consumers| *consumers > 0) {
@@ -292,7 +299,7 @@ fn number(program: &Program, verdict: &Verdict, wait: Duration, brokers: &Broker
     let (min, max, more) = match verdict {
         Verdict::NotScaled(_) => return format!("processes: {now}"),
         Verdict::Unsure(_) => (now, (2 * now).min(PROCESSES_MOST), ", mode: dry-run".to_owned()),
-        Verdict::Compared(Compared { min, max, profile, .. }) => (*min, *max, profile_key(*profile)),
+        Verdict::Compared(compared) => (compared.min, compared.max, profile_key(compared.profile)),
     };
     let wait = human(wait).replace(' ', "");
     let queues = match program.queues.as_slice() {

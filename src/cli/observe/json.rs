@@ -46,7 +46,8 @@ fn of_program(program: &Program, verdict: &Verdict) -> Value {
         "queues": program.queues.iter().map(queue_name).collect::<Vec<_>>(),
     });
     let (kind, reason) = match verdict {
-        Verdict::Compared(Compared { min, max, profile, flow, setting, advice, .. }) => {
+        Verdict::Compared(compared) => {
+            let Compared { min, max, profile, flow, setting, advice, present: _ } = compared.as_ref();
             value["scale"] = json!({ "min": min, "max": max, "profile": profile.as_str() });
             value["load"] = load(flow);
             value["present"] = advice.present.as_ref().map_or(Value::Null, fixed_json);

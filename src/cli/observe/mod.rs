@@ -17,6 +17,7 @@ mod yaml;
 
 use std::cell::Cell;
 use std::io::Write as _;
+use std::sync::Arc;
 
 pub(crate) use self::arguments::ObserveArgs;
 
@@ -59,7 +60,8 @@ async fn observe_and_tell(
     let mut ends = Ends::listen()?;
     let (recording, lasted) = watch(access, arguments, &mut ends, console).await?;
     let circumstances = Circumstances { wait: arguments.wait, startup: arguments.startup };
-    let (recording, programs) = judged(recording, circumstances, &mut ends, console).await?;
+    let recording = Arc::new(recording);
+    let programs = judged(&recording, circumstances, &mut ends, console).await?;
     let outcome = Outcome {
         management: &access.spec,
         recording: &recording,
@@ -81,15 +83,16 @@ async fn observe_and_tell(
     Ok(Exit::Done)
 }
 
-/// Computes what there is to say, on a thread of its own, so that somebody can end it.
+/// Computes what there is to say, on a thread of its own, so that somebody can end it; what was seen is told all the same.
 async fn judged(
-    recording: Recording,
+    recording: &Arc<Recording>,
     circumstances: Circumstances,
     ends: &mut Ends,
     console: &Console<'_>,
-) -> Result<(Recording, Vec<(Program, Verdict)>), Failure> {
+) -> Result<Vec<(Program, Verdict)>, Failure> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let live = console.live;
+    let shared = Arc::clone(recording);
     let work = move || {
         let rounds = Cell::new(0);
         let progress = || {
@@ -101,22 +104,25 @@ async fn judged(
             }
         };
         let judge = |program: Program| {
-            let verdict = verdict(&program, &recording, circumstances, &progress);
+            let verdict = verdict(&program, &shared, circumstances, &progress);
             (program, verdict)
         };
-        let programs = programs(&recording).into_iter().map(judge).collect();
+        let programs: Vec<_> = programs(&shared).into_iter().map(judge).collect();
         if live {
             drop(write!(std::io::stderr(), "\x1b[K"));
         }
         // Nobody waits for it any more where somebody has ended it.
-        drop(sender.send((recording, programs)));
+        drop(sender.send(programs));
     };
     std::thread::Builder::new()
         .name("leveret-advice".to_owned())
         .spawn(work)
         .map_err(|error| Failure::Failed(format!("cannot compute the result: {error}")))?;
     tokio::select! {
-        () = ends.one() => Err(Failure::Failed("ended before the result was there".to_owned())),
+        () = ends.one() => {
+            let unsure = |program| (program, Verdict::Unsure("it was ended before that was computed".to_owned()));
+            Ok(programs(recording).into_iter().map(unsure).collect())
+        }
         judged = receiver => {
             judged.map_err(|_| Failure::Failed("the result could not be computed; please report it".to_owned()))
         }

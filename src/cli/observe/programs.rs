@@ -40,9 +40,12 @@ impl Program {
     }
 }
 
+/// What processes of one program have in common.
+type Kind<'a> = (BTreeSet<&'a QueueName>, &'a Launch);
+
 /// All programs, by their queues.
 pub(super) fn programs(recording: &Recording) -> Vec<Program> {
-    let mut alike: BTreeMap<(BTreeSet<&QueueName>, &Launch), Vec<(i32, &Seen)>> = BTreeMap::new();
+    let mut alike: BTreeMap<Kind<'_>, Vec<(i32, &Seen)>> = BTreeMap::new();
     for (identity, seen) in &recording.processes {
         if seen.queues.is_empty() && seen.polls.is_empty() {
             continue;

@@ -82,7 +82,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("rates.csv");
         assert!(check(&file).is_ok() && check(&directory.path().join("no/rates.csv")).is_err());
-        assert_eq!(write(&file, &recording).unwrap(), [file.clone()]);
+        assert_eq!(write(&file, &recording).unwrap(), std::slice::from_ref(&file));
         let trace = Trace::read(&std::fs::read_to_string(&file).unwrap()).unwrap();
         assert_eq!(trace.workload(1, 0.5).messages.len(), 121);
 

@@ -191,8 +191,9 @@ impl Recording {
             return true;
         }
         let Some(process) = process(identity) else { return false };
-        let name = process.launch.words.first().map_or("", |word| word.rsplit('/').next().unwrap_or(word));
-        let name = name.trim_end_matches(':');
+        // Of a title that was written over the command, as nginx does, the first word tells.
+        let name = process.launch.words.first().and_then(|word| word.split(' ').next()).unwrap_or_default();
+        let name = name.rsplit('/').next().unwrap_or(name).trim_end_matches(':');
         if PROXIES.contains(&name) {
             self.proxies.insert(name.to_owned());
             return false;
@@ -337,8 +338,13 @@ pub(super) mod tests {
             taker(100, consumes("orders")),
             taker(101, consumes("foreign")),
             taker(2_000, consumes("proxied")),
+            taker(2_001, consumes("proxied")),
         ];
-        let command = |pid| if pid == 2_000 { "/usr/sbin/haproxy -f x" } else { "php work.php" };
+        let command = |pid| match pid {
+            2_000 => "/usr/sbin/haproxy -f x",
+            2_001 => "nginx: worker process",
+            _ => "php work.php",
+        };
         let recording = looked(takers, &[], command);
         assert_eq!(recording.names(), [name("orders")].into());
         assert_eq!(recording.queues.keys().collect::<Vec<_>>(), [&name("orders")]);
@@ -347,7 +353,7 @@ pub(super) mod tests {
         assert_eq!((recording.unseen, recording.living()), (1, 2));
         assert_eq!(recording.elsewhere.values().sum::<u32>(), 2);
         assert_eq!(recording.processes.values().map(|seen| seen.consumers).collect::<Vec<_>>(), [2, 1]);
-        assert!(recording.proxies.contains("haproxy"));
+        assert_eq!(recording.proxies, ["haproxy", "nginx"].map(str::to_owned).into());
     }
 
     #[test]

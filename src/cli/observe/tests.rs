@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::document::{Outcome, document};
 use super::json::json;
-use super::process::{Launch, LocalProcess, Runner};
+use super::process::{Identity, Launch, LocalProcess, Runner};
 use super::programs::{Program, programs};
 use super::recording::Recording;
-use super::recording::tests::{consumes, place, taker};
+use super::recording::tests::{consumes, name, place, taker};
 use super::verdict::tests::{CIRCUMSTANCES, recorded};
 use super::verdict::{Verdict, verdict};
-use crate::amqp::management::census::{Found, Taker};
+use crate::amqp::management::census::{Found, Taker, Takes};
 use crate::config::settings::Settings;
 use crate::config::{load, management_address};
 
@@ -149,6 +149,46 @@ fn queues_of_several_virtual_hosts_have_a_broker_each() {
         urls,
         ["amqp://guest:guest@127.0.0.1:5672/%2f", "amqp://guest:guest@127.0.0.1:5672/shop"].into()
     );
+}
+
+#[test]
+fn what_somebody_has_to_look_at_is_said() {
+    let polling = Found {
+        takers: vec![
+            taker(1_000, Takes::Polls),
+            taker(1_001, consumes("mails")),
+            taker(100, consumes("mails")),
+        ],
+        polled: [name("orders")].into(),
+        ..Found::default()
+    };
+    let mut recording = Recording::default();
+    let launch = |identity: Identity| match identity.pid {
+        1_000 => Launch { words: vec!["celeryd: worker".to_owned()], is_changed: true, ..Launch::default() },
+        _ => Launch { words: vec!["work".to_owned()], ..Launch::default() },
+    };
+    let process =
+        |identity| LocalProcess { launch: launch(identity), runner: Runner::Systemd("w.service".to_owned()) };
+    recording.note_look(&polling, place, |identity| Some(process(identity)));
+    let mut judged = unsure(&recording);
+    judged[1].1 = Verdict::NotScaled("it is not".to_owned());
+    let (yaml, json) = told(&recording, &judged);
+    let words: Vec<&str> = yaml.split_whitespace().filter(|word| *word != "#").collect();
+    let yaml_in_one_line = words.join(" ");
+    for expected in [
+        "run by systemd as w.service; pid 1000.",
+        "This is the title that it shows",
+        "Its directory or user may not be seen",
+        "It takes messages one by one (basic.get)",
+        "1 consumer of its queue is elsewhere (127.0.0.1)",
+        "Not scaled: it is not.",
+        "processes: 1",
+    ] {
+        assert!(yaml_in_one_line.contains(expected), "{expected}\n{yaml}");
+    }
+    assert_eq!(settings(&yaml, &[]).programs.len(), 2);
+    assert_eq!(json["programs"][0]["verdict"], "unsure");
+    assert_eq!(json["programs"][1]["run_by"][0]["name"], "w.service");
 }
 
 #[test]

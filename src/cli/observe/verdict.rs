@@ -34,7 +34,7 @@ const SEEDS_OF_FEW: u32 = 3;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Verdict {
     /// It was computed what the engine would have done.
-    Compared(Compared),
+    Compared(Box<Compared>),
     /// Too little is known. Why, as a sentence without its end.
     Unsure(String),
     /// More processes would not do more, or nobody knows from which queue they take.
@@ -145,7 +145,8 @@ fn compared(
     let min = processes(f64::from(setting.min)).max(1);
     let used = processes(setting.course.most_consumers * HEADROOM);
     let max = used.clamp(program.processes.max(min), PROCESSES_MOST.max(min));
-    Verdict::Compared(Compared { min, max, profile: setting.profile, present, flow, setting, advice })
+    let profile = setting.profile;
+    Verdict::Compared(Box::new(Compared { min, max, profile, present, flow, setting, advice }))
 }
 
 /// Consumers in the mean over all looks.
