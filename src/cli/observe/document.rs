@@ -148,9 +148,11 @@ fn broker(name: &str, vhost: &str, called: Option<&Called>, management: &Managem
 /// As an address takes it. The configuration takes no IPv6 addresses.
 fn host_and_port(endpoint: &str) -> Option<String> {
     let (host, port) = endpoint.rsplit_once(':')?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    port.parse::<u16>().ok().filter(|_| host.chars().all(is_plain))?;
     match host.trim_matches(['[', ']']) {
         "::1" => Some(format!("localhost:{port}")),
-        host if host.contains(':') => None,
+        host if host.is_empty() || host.contains(':') => None,
         _ => Some(endpoint.to_owned()),
     }
 }
@@ -277,8 +279,7 @@ fn doubts(recording: &Recording, program: &Program, others: &[&str]) -> Vec<Stri
                 .to_owned(),
         );
     }
-    let elsewhere =
-        records.iter().filter_map(|record| record.consumers.last()).map(|last| last.elsewhere).max();
+    let elsewhere = records.iter().map(|record| record.last().elsewhere).max();
     if let Some(consumers) = elsewhere.filter(|consumers| *consumers > 0) {
         let addresses: Vec<String> =
             records.iter().flat_map(|record| &record.elsewhere).map(ToString::to_string).collect();

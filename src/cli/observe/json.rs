@@ -103,7 +103,7 @@ fn load(flow: &Flow) -> Value {
 
 fn queues(recording: &Recording) -> Vec<Value> {
     let of_queue = |(name, record): (&QueueName, &super::recording::QueueRecord)| {
-        let last = record.consumers.last().copied().unwrap_or_default();
+        let last = record.last();
         json!({
             "vhost": name.vhost,
             "queue": name.queue,

@@ -134,7 +134,7 @@ mod tests {
         let takers = takers.iter().map(|(port, queue)| taker(*port, consumes(queue))).collect();
         let mut recording = Recording::default();
         let found = Found { takers, ..Found::default() };
-        recording.note_look(&found, place, |identity| Some(launched(&command(identity.pid))));
+        recording.note_look(0, &found, place, |identity| Some(launched(&command(identity.pid))));
         programs(&recording)
     }
 
@@ -180,7 +180,7 @@ mod tests {
     fn a_worker_whose_queue_nobody_names_is_a_program_without_one() {
         let mut recording = Recording::default();
         let found = Found { takers: vec![taker(1_000, Takes::Polls)], ..Found::default() };
-        recording.note_look(&found, place, |_| Some(launched("/usr/bin/php artisan queue:work")));
+        recording.note_look(0, &found, place, |_| Some(launched("/usr/bin/php artisan queue:work")));
         let found = programs(&recording);
         assert_eq!((found[0].name.as_str(), found[0].polls_unknown, found[0].queues.len()), ("php", true, 0));
     }

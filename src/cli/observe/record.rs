@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::flow::flow;
 use super::programs::fit;
 use super::recording::Recording;
-use super::verdict::mean;
 use crate::cli::failure::Failure;
 use crate::sys::cause::plain;
 
@@ -41,7 +40,7 @@ fn files(file: &Path, recording: &Recording) -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
     let mut taken = BTreeSet::new();
     for (name, record) in &recording.queues {
-        let Ok(flow) = flow(&record.samples, mean(&record.consumers)) else { continue };
+        let Ok(flow) = flow(&record.samples, record.mean_consumers()) else { continue };
         let path = if recording.queues.len() == 1 {
             file.to_owned()
         } else {

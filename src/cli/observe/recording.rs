@@ -52,8 +52,8 @@ impl Consumers {
 #[derive(Clone, Debug, Default)]
 pub(super) struct QueueRecord {
     pub(super) samples: Vec<Sample>,
-    /// One for each look since somebody here was seen at it.
-    pub(super) consumers: Vec<Consumers>,
+    /// One for each look since somebody here was seen at it, with when that was in milliseconds after the begin.
+    pub(super) consumers: Vec<(u64, Consumers)>,
     /// From where others take.
     pub(super) elsewhere: BTreeSet<IpAddr>,
     /// The largest number of messages that a consumer takes ahead; 0 is without a limit.
@@ -104,10 +104,11 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Takes what a look found. `place` says where the other end of a connection is, `process` what is known of a process that
+    /// Takes what a look found, so many milliseconds after the begin. `place` says where the other end of a connection is, `process` what is known of a process that
     /// was not seen before.
     pub(super) fn note_look(
         &mut self,
+        at_ms: u64,
         found: &Found,
         place: impl Fn(SocketAddr) -> Place,
         process: impl Fn(Identity) -> Option<LocalProcess>,
@@ -151,7 +152,7 @@ impl Recording {
         let ours: BTreeSet<QueueName> = self.names();
         self.queues.retain(|name, _| ours.contains(name));
         for (name, record) in &mut self.queues {
-            record.consumers.push(consumers.get(name).copied().unwrap_or_default());
+            record.consumers.push((at_ms, consumers.get(name).copied().unwrap_or_default()));
         }
     }
 
@@ -247,6 +248,23 @@ impl Recording {
 }
 
 impl QueueRecord {
+    /// Who took from it at the last look.
+    pub(super) fn last(&self) -> Consumers {
+        self.consumers.last().map_or_else(Consumers::default, |(_, last)| *last)
+    }
+
+    /// Consumers in the mean over time; looks come at uneven distances.
+    pub(super) fn mean_consumers(&self) -> f64 {
+        let (mut sum, mut lasted) = (0.0, 0.0);
+        for pair in self.consumers.windows(2) {
+            let [(from_ms, before), (to_ms, after)] = pair else { continue };
+            let distance = to_ms.saturating_sub(*from_ms) as f64;
+            sum += f64::from(before.all() + after.all()) / 2.0 * distance;
+            lasted += distance;
+        }
+        if lasted > 0.0 { sum / lasted } else { f64::from(self.last().all()) }
+    }
+
     fn note_taking(&mut self, takes: &Takes) {
         match takes {
             Takes::Consumes { prefetch, .. } => {
@@ -324,7 +342,7 @@ pub(super) mod tests {
         let polled = polled.iter().map(|queue| name(queue)).collect();
         let found = Found { version: None, takers, polled };
         let mut recording = Recording::default();
-        recording.note_look(&found, place, |identity| Some(launched(command(identity.pid))));
+        recording.note_look(0, &found, place, |identity| Some(launched(command(identity.pid))));
         recording
     }
 
@@ -349,7 +367,8 @@ pub(super) mod tests {
         assert_eq!(recording.names(), [name("orders")].into());
         assert_eq!(recording.queues.keys().collect::<Vec<_>>(), [&name("orders")]);
         let record = &recording.queues[&name("orders")];
-        assert_eq!(record.consumers, [Consumers { here: 3, elsewhere: 2 }]);
+        assert_eq!(record.consumers, [(0, Consumers { here: 3, elsewhere: 2 })]);
+        assert_eq!(record.mean_consumers(), 5.0);
         assert_eq!((recording.unseen, recording.living()), (1, 2));
         assert_eq!(recording.elsewhere.values().sum::<u32>(), 2);
         assert_eq!(recording.processes.values().map(|seen| seen.consumers).collect::<Vec<_>>(), [2, 1]);
@@ -371,12 +390,21 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn consumers_are_weighed_by_the_time_between_looks() {
+        let at = |at_ms, here| (at_ms, Consumers { here, elsewhere: 0 });
+        let consumers = vec![at(0, 2), at(1_000, 4), at(31_000, 4)];
+        let record = QueueRecord { consumers, ..QueueRecord::default() };
+        assert_eq!(record.mean_consumers(), (3.0 + 120.0) / 31.0);
+        assert_eq!(QueueRecord::default().mean_consumers(), 0.0);
+    }
+
+    #[test]
     fn a_process_that_was_replaced_by_another_is_counted_once_at_a_time() {
         let mut recording = Recording::default();
         for ports in [[1_000, 1_001], [1_001, 1_002], [1_002, 1_003]] {
             let takers = ports.map(|port| taker(port, consumes("orders"))).to_vec();
             let found = Found { takers, ..Found::default() };
-            recording.note_look(&found, place, |_| Some(launched("php work.php")));
+            recording.note_look(0, &found, place, |_| Some(launched("php work.php")));
         }
         assert_eq!(recording.processes.len(), 4);
         assert_eq!(recording.most_at_once(recording.processes.values()), 2);

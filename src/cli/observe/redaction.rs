@@ -20,9 +20,11 @@ const TELLTALES: [&str; 12] = [
     "auth",
     "authorization",
 ];
-/// Pairs of them.
-const TELLTALE_PAIRS: [(&str, &str); 4] =
-    [("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key")];
+/// A name that ends in `key` is one of a secret, unless this stands before it.
+const KEYS_OF_NO_SECRET: [&str; 8] =
+    ["routing", "binding", "partition", "cache", "message", "sort", "primary", "foreign"];
+/// Options whose value is a login: `name:password`.
+const LOGINS: [&str; 3] = ["-u", "--user", "--login"];
 /// Parts of a word that are as telling wherever they stand.
 const TELLTALE_PARTS: [&str; 4] = ["password", "passwd", "secret", "token"];
 /// The last word of a name that only says where a secret is.
@@ -58,13 +60,16 @@ impl Shown {
         let mut naming = Naming { program: program.to_owned(), ..Naming::default() };
         let mut shown = Vec::with_capacity(words.len());
         let mut awaited: Option<String> = None;
+        let mut is_login = false;
         for word in words {
             let secrets = match awaited.take() {
+                None if is_login || word.starts_with("--user=") => login(word),
                 // An option follows, so the one before was a switch.
                 Some(option) if !word.starts_with('-') => vec![Secret { at: 0..word.len(), what: option }],
                 Some(_) | None => secrets(word),
             };
             awaited = option_before_its_value(word);
+            is_login = LOGINS.contains(&word.as_str());
             shown.push(naming.replace(word, &secrets));
         }
         Self { words: shown, variables: naming.order }
@@ -76,6 +81,16 @@ impl Shown {
 struct Secret {
     at: Range<usize>,
     what: String,
+}
+
+/// `name:password`, with or without an option before it.
+fn login(word: &str) -> Vec<Secret> {
+    match word.find(':') {
+        Some(colon) if !word.contains("://") && colon + 1 < word.len() => {
+            vec![Secret { at: colon + 1..word.len(), what: "password".to_owned() }]
+        }
+        Some(_) | None => secrets(word),
+    }
 }
 
 /// `--db-password` where the password is the next word.
@@ -133,9 +148,11 @@ fn named(word: &str) -> Vec<Secret> {
         let Some(begin) = value_after(word, start, end) else { continue };
         let rest = &word[begin..];
         let closing = word[..begin].chars().next_back().filter(|c| matches!(c, '"' | '\''));
+        // An option is a word of its own, whatever its value contains.
+        let is_whole = start == 0 && (word.starts_with('-') || !word.contains(char::is_whitespace));
         let length = match closing {
             Some(quote) => rest.find(quote),
-            None if name.eq_ignore_ascii_case("authorization") => None,
+            None if is_whole || name.eq_ignore_ascii_case("authorization") => None,
             None if rest.starts_with("${") => rest.find('}').map(|end| end + 1),
             None => rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '&' | ';' | ',' | '}')),
         };
@@ -163,9 +180,15 @@ fn value_after(word: &str, start: usize, end: usize) -> Option<usize> {
     let unquoted = rest.trim_start_matches(['"', '\'']);
     let spaced = unquoted.trim_start();
     let after = match spaced.strip_prefix(['=', ':']) {
-        // `password::method` and the like are names in code.
-        Some(after) if !after.starts_with(':') => after.trim_start(),
-        Some(_) => return None,
+        // `auth:clear` is the name of a command, and `Password::reset` one in code.
+        Some(after)
+            if spaced.starts_with(':')
+                && rest.len() == spaced.len()
+                && !after.starts_with([' ', '"', '\'']) =>
+        {
+            return None;
+        }
+        Some(after) => after.trim_start(),
         // An option with its value behind it, in a line that a shell takes.
         None if word[start..].starts_with("--")
             && spaced.len() < unquoted.len()
@@ -203,8 +226,12 @@ fn is_telltale(name: &str) -> bool {
     let is_word = |word: &String| {
         TELLTALES.contains(&word.as_str()) || TELLTALE_PARTS.iter().any(|part| word.contains(part))
     };
-    let is_pair = |pair: &[String]| TELLTALE_PAIRS.contains(&(pair[0].as_str(), pair[1].as_str()));
-    words.iter().any(is_word) || words.windows(2).any(is_pair)
+    let is_secret_key = match words.as_slice() {
+        [.., of, key] => key == "key" && !KEYS_OF_NO_SECRET.contains(&of.as_str()),
+        [only] => only == "key",
+        [] => false,
+    };
+    is_secret_key || words.iter().any(is_word)
 }
 
 /// The names of variables, one for each secret.
@@ -279,6 +306,12 @@ mod tests {
             ("pgsql:host=h;password=hunter2;x=y", "pgsql:host=h;password=<ORDERS_PASSWORD>;x=y"),
             ("Authorization: Bearer hunter2", "Authorization: <ORDERS_AUTHORIZATION>"),
             ("mysql --password hunter2 shop", "mysql --password <ORDERS_PASSWORD> shop"),
+            ("--password=hunter2,hunter3;x&y z", "--password=<ORDERS_PASSWORD>"),
+            ("DB_PASSWORD=hunter2,hunter3", "DB_PASSWORD=<ORDERS_DB_PASSWORD>"),
+            ("PASSWORD=hunter2 php x.php", "PASSWORD=<ORDERS_PASSWORD> php x.php"),
+            ("{\"a\":1,\"token\":\"hunter2\"}", "{\"a\":1,\"token\":\"<ORDERS_TOKEN>\"}"),
+            ("--encryption-key=hunter2", "--encryption-key=<ORDERS_ENCRYPTION_KEY>"),
+            ("--user=me:hunter2", "--user=me:<ORDERS_PASSWORD>"),
             ("--password=$hunter2", "--password=<ORDERS_PASSWORD>"),
             ("--api-key=hunter2", "--api-key=<ORDERS_API_KEY>"),
         ] {
@@ -288,6 +321,7 @@ mod tests {
             shown(&["--password", "hunter2", "orders"]),
             ["--password", "<ORDERS_PASSWORD>", "orders"]
         );
+        assert_eq!(shown(&["curl", "-u", "me:hunter2"]), ["curl", "-u", "me:<ORDERS_PASSWORD>"]);
         assert_eq!(shown(&["-token", "hunter2"]), ["-token", "<ORDERS_TOKEN>"]);
     }
 
@@ -297,6 +331,9 @@ mod tests {
             "messenger:consume",
             "--queue=orders",
             "--routing-key=orders.new",
+            "auth:clear-resets",
+            "token:refresh",
+            "--user=me",
             "--bypass=1",
             "--compass",
             "amqp://shop@mq/v",

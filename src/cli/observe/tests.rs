@@ -55,7 +55,7 @@ fn looked(takers: Vec<Taker>, words: &[&str]) -> Recording {
     };
     let found = Found { takers, ..Found::default() };
     let process = LocalProcess { launch, runner: Runner::Supervisord("a\nb".to_owned()) };
-    recording.note_look(&found, place, |_| Some(process.clone()));
+    recording.note_look(0, &found, place, |_| Some(process.clone()));
     recording
 }
 
@@ -169,7 +169,7 @@ fn what_somebody_has_to_look_at_is_said() {
     };
     let process =
         |identity| LocalProcess { launch: launch(identity), runner: Runner::Systemd("w.service".to_owned()) };
-    recording.note_look(&polling, place, |identity| Some(process(identity)));
+    recording.note_look(0, &polling, place, |identity| Some(process(identity)));
     let mut judged = unsure(&recording);
     judged[1].1 = Verdict::NotScaled("it is not".to_owned());
     let (yaml, json) = told(&recording, &judged);

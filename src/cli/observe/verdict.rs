@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::flow::Flow;
 use super::programs::Program;
-use super::recording::{Consumers, QueueRecord, Recording};
+use super::recording::{QueueRecord, Recording};
 use crate::amqp::fact::{NoFlow, Trap};
 use crate::cli::text::{percent, tenths};
 use crate::core::time::human;
@@ -90,7 +90,7 @@ pub(super) fn verdict(
     }
     let mut whole = Flow::default();
     for record in &records {
-        match super::flow::flow(&record.samples, mean(&record.consumers)) {
+        match super::flow::flow(&record.samples, record.mean_consumers()) {
             Ok(flow) => whole = whole.and(&flow),
             Err(why) => return Verdict::Unsure(no_flow(why)),
         }
@@ -119,7 +119,7 @@ fn compared(
     };
     let Some(service) = flow.service() else { return Verdict::Unsure("no message was done".to_owned()) };
     let each = program.consumers_each;
-    let most = records.iter().map(|record| mean(&record.consumers)).fold(0.0, f64::max);
+    let most = records.iter().map(|record| record.mean_consumers()).fold(0.0, f64::max);
     // A process with several queues has a consumer at each, and works on one message.
     let present = (most.round() as u32).max(1);
     let unlimited = records.iter().any(|record| record.is_unlimited);
@@ -147,12 +147,6 @@ fn compared(
     let max = used.clamp(program.processes.max(min), PROCESSES_MOST.max(min));
     let profile = setting.profile;
     Verdict::Compared(Box::new(Compared { min, max, profile, present, flow, setting, advice }))
-}
-
-/// Consumers in the mean over all looks.
-pub(super) fn mean(consumers: &[Consumers]) -> f64 {
-    let sum: f64 = consumers.iter().map(|consumers| f64::from(consumers.all())).sum();
-    sum / consumers.len().max(1) as f64
 }
 
 fn no_flow(why: Option<NoFlow>) -> String {
@@ -260,7 +254,7 @@ pub(super) mod tests {
         let mut recording = Recording::default();
         let takers = (1_000..1_008).map(|port| taker(port, consumes("orders"))).collect();
         let found = Found { takers, ..Found::default() };
-        recording.note_look(&found, place, |_| Some(launched("php bin/console messenger:consume orders")));
+        recording.note_look(0, &found, place, |_| Some(launched("php bin/console messenger:consume orders")));
         let record = recording.queues.get_mut(&name("orders")).unwrap();
         let (mut ready, mut done, mut published) = (0u64, 0, 0);
         record.samples.push(sample(0, (0, 1), (0, 0)));

@@ -117,6 +117,7 @@ impl Watch<'_> {
                 ))
             })?;
             self.recording.note_look(
+                self.now_ms(),
                 &found,
                 |peer| place(&holders, peer),
                 |identity| process::read(identity.pid).ok(),
@@ -129,12 +130,17 @@ impl Watch<'_> {
         }
         match self.census.standings(&names).await {
             Ok(standings) => {
-                let at_ms = clock::now().since(self.began).as_millis() as u64;
+                let at_ms = self.now_ms();
                 self.recording.note_standings(at_ms, &standings);
                 Ok(Ok(()))
             }
             Err(why) => Ok(Err(why)),
         }
+    }
+
+    /// Milliseconds since the begin.
+    fn now_ms(&self) -> u64 {
+        clock::now().since(self.began).as_millis() as u64
     }
 
     /// Says how far it is: on a terminal in one line that is written over, else when it changes.
@@ -215,7 +221,7 @@ mod tests {
         let told = |ports: &[u16]| {
             let takers = ports.iter().map(|port| taker(*port, consumes("orders"))).collect();
             let mut recording = Recording::default();
-            recording.note_look(&Found { takers, ..Found::default() }, of_port, |_| None);
+            recording.note_look(0, &Found { takers, ..Found::default() }, of_port, |_| None);
             nobody(&access, &recording)
         };
         let none = told(&[]);
