@@ -20,6 +20,9 @@ use crate::scaling::profile::Profile;
 const NAMED_MAX: usize = 3;
 /// The most processes of a program. Source: the schema of the configuration.
 const PROCESSES_MOST: u32 = 1_000;
+/// The most messages that a process works on, and takes. Source: the schema of the configuration.
+const CONCURRENCY_MOST: u32 = 1_000;
+const PREFETCH_MOST: u64 = 65_535;
 /// The login of a new RabbitMQ, which is no secret.
 const GUEST: &str = "guest";
 
@@ -194,7 +197,7 @@ fn entry(
             entry.push_str(&format!("    {key}: {}\n", text(value)));
         }
     }
-    entry.push_str(&format!("    {}\n", number(program, verdict, wait, brokers)));
+    entry.push_str(&format!("    {}\n", number(program, verdict, wait, brokers, result.recording)));
     entry
 }
 
@@ -260,9 +263,6 @@ fn doubts(recording: &Recording, program: &Program, others: &[&str]) -> Vec<Stri
             some(&others)
         ));
     }
-    if program.consumers_each > 1 {
-        doubts.push(format!("Each process has up to {} consumers.", program.consumers_each));
-    }
     let of = |name: &QueueName| recording.queues.get(name);
     let records: Vec<_> = program.queues.iter().filter_map(of).collect();
     if records.iter().any(|record| record.is_unlimited) {
@@ -295,7 +295,13 @@ fn doubts(recording: &Recording, program: &Program, others: &[&str]) -> Vec<Stri
 }
 
 /// How many there are to be.
-fn number(program: &Program, verdict: &Verdict, wait: Duration, brokers: &Brokers<'_>) -> String {
+fn number(
+    program: &Program,
+    verdict: &Verdict,
+    wait: Duration,
+    brokers: &Brokers<'_>,
+    recording: &Recording,
+) -> String {
     let now = program.processes.min(PROCESSES_MOST);
     let (min, max, more) = match verdict {
         Verdict::NotScaled(_) => return format!("processes: {now}"),
@@ -314,7 +320,22 @@ fn number(program: &Program, verdict: &Verdict, wait: Duration, brokers: &Broker
         Some(name) if brokers.len() > 1 => format!(", broker: {name}"),
         Some(_) | None => String::new(),
     };
-    format!("scale: {{{queues}, min: {min}, max: {max}{more}{broker}}}")
+    let hands = hands(program, recording);
+    format!("scale: {{{queues}, min: {min}, max: {max}{hands}{more}{broker}}}")
+}
+
+/// How many messages a process works on and takes ahead, where that is not one and none.
+fn hands(program: &Program, recording: &Recording) -> String {
+    let [only] = program.queues.as_slice() else { return String::new() };
+    let Some(record) = recording.queues.get(only) else { return String::new() };
+    let concurrency = program.consumers_each.min(CONCURRENCY_MOST);
+    let places = if concurrency > 1 { format!(", concurrency: {concurrency}") } else { String::new() };
+    let all = |each: u64| each.saturating_mul(concurrency.into()).min(PREFETCH_MOST);
+    match record.prefetch.map(all) {
+        _ if record.is_unlimited => format!("{places}, prefetch: 0"),
+        Some(prefetch) if prefetch > u64::from(concurrency) => format!("{places}, prefetch: {prefetch}"),
+        Some(_) | None => places,
+    }
 }
 
 fn profile_key(profile: Profile) -> String {

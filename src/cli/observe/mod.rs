@@ -34,6 +34,9 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::watch::Ends;
 
+/// So many processes may be starting at one time for each core, as Leveret has it.
+const STARTS_PER_CORE: u32 = 2;
+
 /// Observes, and prints the result.
 ///
 /// # Errors
@@ -59,7 +62,9 @@ async fn observe_and_tell(
 ) -> Result<Exit, Failure> {
     let mut ends = Ends::listen()?;
     let (recording, lasted) = watch(access, arguments, &mut ends, console).await?;
-    let circumstances = Circumstances { wait: arguments.wait, startup: arguments.startup };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
+    let start_limit = STARTS_PER_CORE * cores;
+    let circumstances = Circumstances { wait: arguments.wait, startup: arguments.startup, start_limit };
     let recording = Arc::new(recording);
     let programs = judged(&recording, circumstances, &mut ends, console).await?;
     let outcome = Outcome {

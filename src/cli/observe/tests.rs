@@ -152,6 +152,23 @@ fn queues_of_several_virtual_hosts_have_a_broker_each() {
 }
 
 #[test]
+fn what_a_process_works_on_and_takes_ahead_is_written_where_it_is_more_than_one() {
+    let written = |consumers: usize, prefetch: u64| {
+        let takes = Takes::Consumes { queue: "q".to_owned(), prefetch: Some(prefetch), acknowledges: true };
+        let recording = looked(vec![taker(1_000, takes); consumers], &["work"]);
+        let scale =
+            settings(&told(&recording, &unsure(&recording)).0, &[]).programs[0].scale().unwrap().clone();
+        (scale.concurrency, scale.prefetch)
+    };
+    assert_eq!(written(1, 1), (None, None));
+    assert_eq!(written(1, 10), (None, Some(10)));
+    assert_eq!(written(4, 1), (Some(4), None));
+    assert_eq!(written(4, 10), (Some(4), Some(40)));
+    assert_eq!(written(4, 65_535), (Some(4), Some(65_535)));
+    assert_eq!(written(2, 0), (Some(2), Some(0)));
+}
+
+#[test]
 fn what_somebody_has_to_look_at_is_said() {
     let polling = Found {
         takers: vec![

@@ -59,6 +59,8 @@ pub(super) struct Compared {
 pub(super) struct Circumstances {
     pub(super) wait: Duration,
     pub(super) startup: Duration,
+    /// How many processes may be starting at one time.
+    pub(super) start_limit: u32,
 }
 
 /// What is to be said of a program. `progress` is called while it computes.
@@ -110,7 +112,7 @@ fn compared(
     program: &Program,
     records: &[&QueueRecord],
     flow: Flow,
-    Circumstances { wait, startup }: Circumstances,
+    Circumstances { wait, startup, start_limit }: Circumstances,
     progress: &dyn Fn(),
 ) -> Verdict {
     let trace = match Trace::read(&flow.csv()) {
@@ -130,6 +132,7 @@ fn compared(
     let scenario = Scenario {
         wait,
         startup: startup.as_secs_f64(),
+        start_limit,
         prefetch,
         min: 1,
         max: bound,
@@ -247,7 +250,7 @@ pub(super) mod tests {
     use crate::cli::observe::recording::tests::{consumes, launched, name, place, taker};
 
     pub(in crate::cli::observe) const CIRCUMSTANCES: Circumstances =
-        Circumstances { wait: Duration::from_secs(5), startup: Duration::from_secs(2) };
+        Circumstances { wait: Duration::from_secs(5), startup: Duration::from_secs(2), start_limit: 4 };
 
     /// Eight processes of which one is busy for ten minutes but for a minute with the work of ten.
     pub(in crate::cli::observe) fn recorded(minutes: u64) -> Recording {

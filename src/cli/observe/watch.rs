@@ -13,6 +13,7 @@ use crate::amqp::management::census::Census;
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 use crate::cli::holders::{Holder, Holders};
+use crate::cli::text;
 use crate::cli::watch::Ends;
 use crate::core::time::{Time, human};
 use crate::core::words::{count, counted, processes};
@@ -148,7 +149,7 @@ impl Watch<'_> {
         let living = processes(u32::try_from(self.recording.living()).unwrap_or(u32::MAX));
         let line = format!("observing {living} at {}", count(self.recording.names().len(), "queue"));
         if console.live {
-            let (lasted, lasts) = (human(Duration::from_secs(lasted.as_secs())), human(lasts));
+            let (lasted, lasts) = (text::lasted(lasted.as_secs_f64()), human(lasts));
             let line = format!("{line}: {lasted} of {lasts}; Ctrl-C ends it and prints the result");
             // Progress that cannot be shown is no reason to give up.
             drop(write!(console.err, "\r{line}\x1b[K").and_then(|()| console.err.flush()));
