@@ -2,6 +2,7 @@
 //! request for all queues of a broker every few seconds. It must never be needed: whatever happens to it is told, and the
 //! probe goes on beside it.
 
+pub mod census;
 mod channels;
 mod figures;
 mod kinds;

@@ -93,7 +93,8 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    fn variable(&self, name: &str) -> Option<&str> {
+    /// The value of a variable that is set to something.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 

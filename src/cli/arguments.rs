@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::RunOptions;
 use super::exit::Exit;
+use super::observe::ObserveArgs;
 use super::simulate::SimulateArgs;
 use crate::config::durations::duration as parse_duration;
 use crate::core::exit::{no_signal, signal_hint, signal_name, signal_number};
@@ -69,6 +70,15 @@ pub(crate) enum Command {
     ///
     /// Needs nothing else. Ctrl-C ends it and leaves nothing behind.
     Demo(DemoArgs),
+    /// Watch the consumers that already run here, whoever runs them, and print the configuration that would replace them
+    ///
+    /// The first step of a move from supervisord, systemd or anything else. Finds by RabbitMQ's management API which processes of
+    /// this machine take messages from which queues, looks on for a while, and says what Leveret would have saved and
+    /// what the present number has missed. It only reads: the management API and /proc; of other users' processes as root.
+    ///
+    /// Ctrl-C ends the watching and prints the result; a second one prints it at once, without the comparison. Exits with 1 when the management API does not
+    /// answer or nobody here consumes.
+    Observe(ObserveArgs),
     /// Compare autoscalers on a workload in virtual time: Leveret's engine, KEDA, HPA, Horizon, Celery, Knative, AWS
     ///
     /// Says for each how long messages waited against the goal, what that cost in consumer-seconds, and how many
@@ -458,6 +468,7 @@ mod tests {
             other @ (Command::Run(_)
             | Command::Check(_)
             | Command::Demo(_)
+            | Command::Observe(_)
             | Command::Simulate(_)
             | Command::Schema) => {
                 panic!("{line}: {other:?}")
@@ -514,6 +525,14 @@ mod tests {
             if a.port == 9000 && a.amqp == Some(Secret::new("amqp://x"))));
         assert!(matches!(read("simulate a.csv").unwrap(), Command::Simulate(a)
             if a.file == Some("a.csv".into()) && a.max == 200 && !a.json));
+        assert!(
+            matches!(read("observe").unwrap(), Command::Observe(a) if a.lasts == Duration::from_secs(600)
+            && a.every == Duration::from_secs(5) && a.wait == Duration::from_secs(5) && a.management.is_none())
+        );
+        assert!(
+            matches!(read("observe --for 1h --every 10s --record a.csv --json").unwrap(), Command::Observe(a)
+            if a.lasts == Duration::from_secs(3_600) && a.record == Some("a.csv".into()) && a.json)
+        );
         assert!(matches!(read("schema").unwrap(), Command::Schema));
     }
 
@@ -548,6 +567,10 @@ mod tests {
             "status --json --watch",
             "status --server http://x -c y",
             "demo --port 0",
+            "observe --for 0s",
+            "observe --every 500ms",
+            "observe --wait 5",
+            "observe --management http://mq --management-file f",
         ];
         for line in wrong {
             let error = read(line).expect_err(line);

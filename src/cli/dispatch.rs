@@ -15,6 +15,7 @@ use super::detach::detach;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::live;
+use super::observe::observe;
 use super::simulate::simulate;
 use crate::config::{self, settings::Settings};
 use crate::core::words;
@@ -59,6 +60,10 @@ pub fn dispatch(words: impl IntoIterator<Item = OsString>, daemon: &Daemon) -> E
         }
         Command::Check(arguments) => {
             check(&arguments, daemon.load_config, &surroundings, &mut console).into()
+        }
+        Command::Observe(arguments) => {
+            let outcome = observe(&arguments, &surroundings, &mut console);
+            conclude(outcome, &surroundings, &mut console).into()
         }
         Command::Simulate(arguments) => {
             let outcome = simulate(&arguments, &mut console);

@@ -15,9 +15,11 @@ mod explain;
 mod failure;
 #[cfg(test)]
 mod fixture;
+mod holders;
 mod line;
 mod live;
 mod logs;
+mod observe;
 mod patience;
 mod progress;
 mod reload;
@@ -76,6 +78,7 @@ pub fn pid_file(words: impl IntoIterator<Item = OsString>) -> Option<PathBuf> {
         Command::Check(_)
         | Command::Client(_)
         | Command::Demo(_)
+        | Command::Observe(_)
         | Command::Simulate(_)
         | Command::Schema => None,
     }

@@ -54,6 +54,16 @@ pub(crate) fn number(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
+/// A share in percent: `97.12 %`.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// Seconds to a tenth, as a person writes them.
+pub(crate) fn tenths(seconds: f64) -> String {
+    human(Duration::from_millis((seconds * 10.0).round() as u64 * 100))
+}
+
 /// `1 process`, `3 processes`.
 pub(crate) fn processes(count: usize) -> String {
     words::processes(u32::try_from(count).unwrap_or(u32::MAX))

@@ -141,7 +141,7 @@ fn shown(uri: &AMQPUri) -> String {
 }
 
 /// Percent-encodes what would be mistaken for a part of the address.
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         match byte {

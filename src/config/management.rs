@@ -10,6 +10,19 @@ use crate::core::spec::ManagementSpec;
 const ADDRESS: &str =
     "write http://user:password@host:15672, special characters percent-encoded: %40 for @, %2f for /";
 
+/// What stands behind a login in `address`, written outside of a configuration; the login of a new RabbitMQ, guest, where there
+/// is none.
+///
+/// # Errors
+/// What is wrong with it, and how one is written. The address is not repeated, since it may hold a password.
+pub fn management_address(address: &str) -> Result<ManagementSpec, String> {
+    let login = AMQPUserInfo { username: "guest".to_owned(), password: "guest".to_owned() };
+    management(address, &login).map_err(|error| match error.suggestion {
+        Some(suggestion) => format!("{}; {suggestion}", error.message),
+        None => error.message,
+    })
+}
+
 /// What stands behind a login in `address`; the broker's own `login` where there is none.
 pub(super) fn management(address: &str, login: &AMQPUserInfo) -> Result<ManagementSpec, BrokerError> {
     let refused = |message: &str, suggestion| BrokerError {
@@ -117,6 +130,20 @@ mod tests {
                 "{address}"
             );
         }
+    }
+
+    #[test]
+    fn an_address_outside_of_a_configuration_has_the_login_of_a_new_broker_unless_it_says_another() {
+        let login =
+            |address| management_address(address).map(|spec| (spec.user, spec.password.reveal().to_owned()));
+        assert_eq!(login("http://mq:15672"), Ok(("guest".to_owned(), "guest".to_owned())));
+        assert_eq!(login("http://me:hunter2@mq"), Ok(("me".to_owned(), "hunter2".to_owned())));
+        let refused = login("me:hunter2@mq").unwrap_err();
+        assert!(
+            refused.starts_with("this is not the address of a management API; write http://"),
+            "{refused}"
+        );
+        assert!(!refused.contains("hunter2"));
     }
 
     #[test]

@@ -38,7 +38,10 @@ mod suggestion;
 mod tests;
 mod tree;
 
+pub(crate) use broker::encode as encode_in_address;
 pub use directories::{NoFile, default_file};
 pub use load::load;
+pub use management::management_address;
 pub use problem::{Excerpt, Problem, Problems};
 pub use schema::schema;
+pub(crate) use secrets::in_addresses as passwords_in_addresses;

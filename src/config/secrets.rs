@@ -13,7 +13,7 @@ const TELLTALES: [&str; 9] =
 const BROKER_OPEN: [&str; 5] = ["host", "port", "user", "vhost", "tls"];
 
 /// The passwords of all addresses in `text`, whatever stands around them.
-pub(super) fn in_addresses(text: &str) -> Vec<Range<usize>> {
+pub(crate) fn in_addresses(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for (scheme_end, separator) in text.match_indices("://") {
         let start = scheme_end + separator.len();

@@ -65,12 +65,21 @@ pub struct Setting {
 pub struct Advised {
     /// What the engine is told.
     pub signals: Signals,
+    /// The balanced profile with the minimum that was asked for.
+    pub balanced: Setting,
     /// The cheapest setting with the minimum that was asked for, or the one that misses the fewest where none keeps the goal.
     pub best: Setting,
     /// Where that does not keep the goal: the least minimum with which one does, and the cheapest such profile.
     pub floor: Option<Setting>,
     /// Where that does not keep the goal: a longer goal that the balanced profile keeps without a higher minimum.
     pub longer: Option<Duration>,
+}
+
+impl Advised {
+    /// The cheapest that keeps the goal, with a higher minimum where that takes one; else what misses the fewest.
+    pub fn setting(&self) -> Setting {
+        self.floor.unwrap_or(self.best)
+    }
 }
 
 /// A fixed number of processes.
@@ -120,12 +129,15 @@ pub fn advise(
 
 impl Trial<'_> {
     fn advised(&self, signals: Signals) -> Advised {
-        let best = best(&self.profiles(signals, self.scenario.min));
+        let profiles = self.profiles(signals, self.scenario.min);
+        let best = best(&profiles);
+        let balanced =
+            profiles.into_iter().find(|setting| setting.profile == Profile::Balanced).unwrap_or(best);
         if best.course.is_kept() {
-            return Advised { signals, best, floor: None, longer: None };
+            return Advised { signals, balanced, best, floor: None, longer: None };
         }
         let (floor, longer) = (self.floor(signals), self.longer(signals));
-        Advised { signals, best, floor, longer }
+        Advised { signals, balanced, best, floor, longer }
     }
 
     fn profiles(&self, signals: Signals, min: u32) -> [Setting; 4] {

@@ -38,6 +38,42 @@ pub fn directory(pid: i32) -> io::Result<PathBuf> {
     std::fs::read_link(format!("/proc/{pid}/cwd"))
 }
 
+/// The words that a process was exec'd with, or what it has put in their place to change its title. None of a kernel thread and of
+/// a zombie.
+pub fn words(pid: i32) -> io::Result<Vec<OsString>> {
+    Ok(words_of(&std::fs::read(format!("/proc/{pid}/cmdline"))?))
+}
+
+fn words_of(line: &[u8]) -> Vec<OsString> {
+    let Some(line) = line.strip_suffix(&[0]).or((!line.is_empty()).then_some(line)) else {
+        return Vec::new();
+    };
+    let mut words: Vec<OsString> =
+        line.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec())).collect();
+    // A title that was written over the words is filled up with zero bytes.
+    if words.len() > 2 && words[1..].iter().all(|word| word.is_empty()) {
+        words.truncate(1);
+    }
+    words
+}
+
+/// The effective user and group of a process, by number.
+pub fn owner(pid: i32) -> io::Result<(u32, u32)> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    // Real, effective, saved and of the file system (proc_pid_status(5)).
+    let effective = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    let owner = effective("Uid:").zip(effective("Gid:"));
+    owner.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable status"))
+}
+
+/// The control groups of a process, as proc_pid_cgroup(5) has them.
+pub fn control_groups(pid: i32) -> io::Result<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/cgroup"))
+}
+
 /// The fields of proc_pid_stat(5) that Leveret reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -173,6 +209,25 @@ mod tests {
         assert_eq!((stat.state, stat.parent, stat.group, stat.session), ('S', 7, 40, 39));
         assert_eq!((stat.cpu_ticks, stat.start_time_ticks, stat.resident_pages), (750, 9876, 321));
         assert_eq!(parse_stat(b"42 (a"), None);
+    }
+
+    #[test]
+    fn words_are_read_with_empty_ones_and_a_title_is_one_word() {
+        for (line, words) in [
+            (&b""[..], &[][..]),
+            (b"php\0work er.php\0", &["php", "work er.php"]),
+            (b"php\0--queue\0\0", &["php", "--queue", ""]),
+            (b"a\0\0", &["a", ""]),
+            (b"celeryd: worker\0\0\0\0", &["celeryd: worker"]),
+            (b"nginx: worker", &["nginx: worker"]),
+        ] {
+            assert_eq!(words_of(line), words, "{line:?}");
+        }
+        let own = words(own_pid()).unwrap();
+        assert_eq!(own, std::env::args_os().collect::<Vec<_>>());
+        let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        assert_eq!(owner(own_pid()).unwrap(), (user, group));
+        assert!(control_groups(own_pid()).unwrap().contains(':'));
     }
 
     #[test]

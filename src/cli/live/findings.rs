@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Surveys;
-use super::holders::{Holder, Holders};
 use crate::amqp::fact::{BrokerState, Reading};
 use crate::amqp::survey::{Consumer, Kinds, Survey};
+use crate::cli::holders::{Holder, Holders};
 use crate::config::settings::Settings;
 use crate::core::ids::processes_in;
 use crate::core::spec::{ProgramSpec, ScaleSpec};

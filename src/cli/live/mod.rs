@@ -2,7 +2,6 @@
 //! and nothing is changed, and no running Leveret is needed.
 
 mod findings;
-mod holders;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,10 +9,10 @@ use std::path::Path;
 use futures_util::future::join_all;
 
 use self::findings::{Finding, findings};
-use self::holders::Holders;
 use super::console::Console;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::holders::Holders;
 use crate::amqp::fact::BrokerState;
 use crate::amqp::survey::{Survey, survey};
 use crate::config::settings::Settings;

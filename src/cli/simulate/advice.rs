@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io::Write as _;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,7 +9,7 @@ use super::{SimulateArgs, Source};
 use crate::cli::console::Console;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::text::number;
+use crate::cli::text::{number, percent, tenths as seconds};
 use crate::core::time::human;
 use crate::core::words::{counted, grouped};
 use crate::scaling::profile::Profile;
@@ -130,7 +129,7 @@ fn sentence(advised: &Advised, scenario: &Scenario) -> String {
 
 /// What to write under the program: the cheapest of what keeps the goal.
 fn yaml(advised: &Advised, advice: &Advice, scenario: &Scenario) -> String {
-    let setting = advised.floor.unwrap_or(advised.best);
+    let setting = advised.setting();
     let is_cheaper = |fixed: &&Fixed| {
         !setting.course.is_kept() || fixed.course.consumer_seconds <= setting.course.consumer_seconds
     };
@@ -154,7 +153,7 @@ fn yaml(advised: &Advised, advice: &Advice, scenario: &Scenario) -> String {
 /// The cost of a fixed number beside what is advised with the least knowledge.
 fn cost(course: &Course, advice: &Advice) -> String {
     let [_, amqp] = &advice.advised;
-    let advised = amqp.floor.unwrap_or(amqp.best).course.consumer_seconds;
+    let advised = amqp.setting().course.consumer_seconds;
     let times = course.consumer_seconds / advised;
     let beside = if advised > 0.0 {
         format!(", {times:.1} times as much as {}", told(amqp.signals))
@@ -166,14 +165,6 @@ fn cost(course: &Course, advice: &Advice) -> String {
 
 fn whole(value: f64) -> String {
     grouped(value.round() as u64)
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
-}
-
-fn seconds(value: f64) -> String {
-    human(Duration::from_millis((value * 10.0).round() as u64 * 100))
 }
 
 fn to_json(name: &str, scenario: &Scenario, seeds: u32, advice: &Advice) -> Value {
@@ -198,14 +189,16 @@ fn advised_json(advised: &Advised) -> Value {
     })
 }
 
-fn setting_json(setting: &Setting) -> Value {
+/// A setting and what it comes to.
+pub(crate) fn setting_json(setting: &Setting) -> Value {
     let mut value = course_json(&setting.course);
     value["profile"] = json!(setting.profile.as_str());
     value["min"] = json!(setting.min);
     value
 }
 
-fn fixed_json(fixed: &Fixed) -> Value {
+/// A fixed number and what it comes to.
+pub(crate) fn fixed_json(fixed: &Fixed) -> Value {
     let mut value = course_json(&fixed.course);
     value["processes"] = json!(fixed.processes);
     value

@@ -1,6 +1,6 @@
 //! `leveret simulate`: how policies would have done on a workload, in virtual time. It needs no running Leveret.
 
-mod advice;
+pub(crate) mod advice;
 mod arguments;
 mod plot;
 

@@ -78,6 +78,11 @@ impl Consumer {
         status
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> i32 {
+        command::pid_of(&self.child)
+    }
+
     /// How it ended, if it has.
     pub(crate) fn exit(&mut self) -> Option<ExitStatus> {
         self.ended = self.ended.or_else(|| command::exit_of(&mut self.child));

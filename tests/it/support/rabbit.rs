@@ -58,7 +58,12 @@ impl Rabbit {
     /// The node with a management API that the tests of this run share, used like [`Rabbit::shared`].
     pub(crate) fn shared_with_management() -> &'static Self {
         static SHARED: OnceLock<Rabbit> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start_node(Some([(); 2].map(|()| ReservedPort::reserve()))))
+        SHARED.get_or_init(Self::start_with_management)
+    }
+
+    /// A node of the test's own with a management API, which knows nobody else's consumers.
+    pub(crate) fn start_with_management() -> Self {
+        Self::start_node(Some([(); 2].map(|()| ReservedPort::reserve())))
     }
 
     fn start_node(management: Option<[ReservedPort; 2]>) -> Self {

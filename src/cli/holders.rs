@@ -10,14 +10,14 @@ use crate::sys::sockets::{self, Inode};
 
 /// Who has which socket open at one moment.
 #[derive(Debug, Default)]
-pub(super) struct Holders {
+pub(crate) struct Holders {
     connections: BTreeMap<SocketAddr, Inode>,
     by_socket: BTreeMap<Inode, i32>,
 }
 
 /// Where the other end of a connection is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Holder {
+pub(crate) enum Holder {
     /// A process of this machine.
     Process {
         pid: i32,
@@ -37,12 +37,12 @@ impl Holders {
     ///
     /// # Errors
     /// `/proc` cannot be read.
-    pub(super) fn now() -> io::Result<Self> {
+    pub(crate) fn now() -> io::Result<Self> {
         Ok(Self { connections: sockets::connections()?, by_socket: sockets::holders()? })
     }
 
     /// Who is at the end of a connection that a broker sees at this address.
-    pub(super) fn of(&self, peer: SocketAddr) -> Holder {
+    pub(crate) fn of(&self, peer: SocketAddr) -> Holder {
         let Some(socket) = self.connections.get(&peer) else { return Holder::Elsewhere };
         let Some(pid) = self.by_socket.get(socket).copied() else { return Holder::Unseen };
         let program = process::environ_value(pid, "LEVERET_PROGRAM").ok().flatten();
