@@ -14,13 +14,12 @@ use super::plan::plan;
 use super::readiness::{Voice, Work};
 use super::schedule::{Wall, Zone};
 use super::spec::{
-    Backoff, Kind, LogSpec, Missed, Overlap, ProgramSpec, RecycleSpec, RestartPolicy, RunSpec, ScaleMode,
-    ScaleSpec, ScheduleSpec, StopSpec,
+    Backoff, Kind, LogSpec, Missed, Overlap, ProgramSpec, RecycleSpec, RestartPolicy, RunSpec, ScaleSpec,
+    ScheduleSpec, StopSpec,
 };
 use super::time::Time;
 use super::world::Limits;
-use crate::scaling::input::{Observation, Order};
-use crate::scaling::profile::Profile;
+use crate::scaling::input::Observation;
 
 /// A service of `processes` processes.
 pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
@@ -47,26 +46,7 @@ pub(crate) fn service(name: &str, processes: u32) -> ProgramSpec {
 
 /// A scaled program on the queue of its own name.
 pub(crate) fn scaled(name: &str, min: u32, max: u32) -> ProgramSpec {
-    let scale = ScaleSpec {
-        broker: "default".into(),
-        queue: name.into(),
-        wait: Duration::from_secs(5),
-        min,
-        max,
-        mode: ScaleMode::Auto,
-        profile: Profile::default(),
-        more: Vec::new(),
-        order: Order::default(),
-        observe: Vec::new(),
-        priority: 0,
-        floors: Vec::new(),
-        rate_per_hour: None,
-        ordered: false,
-        share: None,
-        prefetch: None,
-        concurrency: None,
-        delayed: Vec::new(),
-    };
+    let scale = ScaleSpec::new("default".into(), name.into(), Duration::from_secs(5), min, max);
     ProgramSpec { kind: Kind::Scaled(scale), ..service(name, 0) }
 }
 

@@ -439,6 +439,30 @@ pub struct QueueSpec {
 }
 
 impl ScaleSpec {
+    /// A goal for one queue, with everything as it is where a file says nothing of it.
+    pub fn new(broker: String, queue: String, wait: Duration, min: u32, max: u32) -> Self {
+        Self {
+            broker,
+            queue,
+            wait,
+            min,
+            max,
+            mode: ScaleMode::default(),
+            profile: Profile::default(),
+            more: Vec::new(),
+            order: Order::default(),
+            observe: Vec::new(),
+            priority: 0,
+            floors: Vec::new(),
+            rate_per_hour: None,
+            ordered: false,
+            share: None,
+            prefetch: None,
+            concurrency: None,
+            delayed: Vec::new(),
+        }
+    }
+
     /// The queues that are consumed, in their order, each with its goal.
     pub fn queues(&self) -> impl Iterator<Item = (&str, Duration)> {
         let more = self.more.iter().map(|queue| (queue.name.as_str(), queue.wait));

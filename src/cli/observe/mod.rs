@@ -15,7 +15,6 @@ mod verdict;
 mod watch;
 mod yaml;
 
-use std::cell::Cell;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -32,6 +31,7 @@ use super::address::Surroundings;
 use super::console::Console;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::simulate::advice::progress;
 use super::watch::Ends;
 
 /// So many processes may be starting at one time for each core, as Leveret has it.
@@ -99,15 +99,7 @@ async fn judged(
     let live = console.live;
     let shared = Arc::clone(recording);
     let work = move || {
-        let rounds = Cell::new(0);
-        let progress = || {
-            rounds.set(rounds.get() + 1);
-            if live {
-                let mut err = std::io::stderr();
-                // Progress that cannot be shown is no reason to give up.
-                drop(write!(err, "\rtrying settings: {} rounds\r", rounds.get()).and_then(|()| err.flush()));
-            }
-        };
+        let progress = progress(live);
         let judge = |program: Program| {
             let verdict = verdict(&program, &shared, circumstances, &progress);
             (program, verdict)

@@ -17,6 +17,19 @@ use crate::simulation::advice::{Advice, Advised, Course, Fixed, Setting, advise 
 use crate::simulation::own::Signals;
 use crate::simulation::queue::Scenario;
 
+/// Counts the settings that are tried, for whoever waits at a terminal.
+pub(in crate::cli) fn progress(live: bool) -> impl Fn() {
+    let rounds = Cell::new(0);
+    move || {
+        rounds.set(rounds.get() + 1);
+        if live {
+            let mut err = std::io::stderr();
+            // Progress that cannot be shown is no reason to give up.
+            drop(write!(err, "\rtrying settings: {} rounds\r", rounds.get()).and_then(|()| err.flush()));
+        }
+    }
+}
+
 /// Tries settings, and says which to take.
 pub(super) fn advise(
     name: &str,
@@ -26,15 +39,7 @@ pub(super) fn advise(
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     let live = console.live;
-    let rounds = Cell::new(0);
-    let progress = || {
-        rounds.set(rounds.get() + 1);
-        if live {
-            let mut err = std::io::stderr();
-            // Progress that cannot be shown is no reason to give up.
-            drop(write!(err, "\rtrying settings: {} rounds\r", rounds.get()).and_then(|()| err.flush()));
-        }
-    };
+    let progress = progress(live);
     let workload = |seed| source.workload(seed);
     let advice = try_settings(scenario, &workload, arguments.seeds, arguments.processes, &progress);
     if live {

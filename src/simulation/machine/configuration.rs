@@ -18,7 +18,6 @@ use crate::core::spec::{
 };
 use crate::core::world::Limits;
 use crate::scaling::input::Order;
-use crate::scaling::profile::Profile;
 
 /// Names of programs.
 pub(super) const NAMES: [&str; 6] = ["api", "billing", "mail", "orders", "search", "web"];
@@ -245,26 +244,10 @@ fn schedule(dice: &mut Dice) -> ScheduleSpec {
 fn scale(dice: &mut Dice) -> ScaleSpec {
     let min = dice.below(3);
     let (broker, queue) = (dice.pick(&BROKERS).to_owned(), dice.pick(&QUEUES).to_owned());
-    let mut scale = ScaleSpec {
-        broker,
-        queue,
-        wait: dice.pick(&[Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(60)]),
-        min,
-        max: (min + dice.below(7)).max(1),
-        mode: if dice.chance(0.9) { ScaleMode::Auto } else { ScaleMode::DryRun },
-        profile: Profile::default(),
-        more: Vec::new(),
-        order: Order::default(),
-        observe: Vec::new(),
-        priority: 0,
-        floors: Vec::new(),
-        rate_per_hour: None,
-        ordered: false,
-        share: None,
-        prefetch: None,
-        concurrency: None,
-        delayed: Vec::new(),
-    };
+    let wait = dice.pick(&[Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(60)]);
+    let max = (min + dice.below(7)).max(1);
+    let mode = if dice.chance(0.9) { ScaleMode::Auto } else { ScaleMode::DryRun };
+    let mut scale = ScaleSpec { mode, ..ScaleSpec::new(broker, queue, wait, min, max) };
     (scale.more, scale.order) = further(&scale.queue, scale.max);
     bound(&mut scale);
     scale
