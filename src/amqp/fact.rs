@@ -35,7 +35,14 @@ pub enum Fact {
         /// Its state now.
         state: ManagementState,
     },
-    /// What the management API tells of a queue.
+    /// The state of the metrics that a broker exports changed, or their error did.
+    Metrics {
+        /// The broker's name in the configuration.
+        broker: String,
+        /// Their state now.
+        state: ManagementState,
+    },
+    /// What the management API or the metrics tell of a queue.
     Figures {
         /// The broker's name in the configuration.
         broker: String,
@@ -88,7 +95,7 @@ pub enum BrokerState {
     Unreachable(String),
 }
 
-/// How a broker's management API stands. Texts are sentences for people and never contain the password.
+/// How a broker's management API stands, or the metrics that it exports. Texts are sentences for people and never contain the password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManagementState {
     /// Not asked yet.
@@ -101,7 +108,7 @@ pub enum ManagementState {
     Fails(String),
 }
 
-/// What the management API tells of a queue.
+/// What the management API or the metrics tell of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
     /// Messages ready.

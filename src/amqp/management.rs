@@ -6,8 +6,6 @@ pub mod census;
 mod channels;
 mod figures;
 mod kinds;
-mod request;
-mod trouble;
 mod watch;
 
 #[cfg(test)]

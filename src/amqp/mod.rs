@@ -1,7 +1,7 @@
 //! Reads queues: one connection per broker that never publishes, passive declares only; and, where it is configured, the
-//! broker's management API. No policy.
+//! broker's management API or the metrics that it exports. No policy.
 //!
-//! [`probe::Probe`] is the door to the first, [`management::Management`] to the second. They tell what they find as
+//! [`probe::Probe`] is the door to the first, [`management::Management`] and [`metrics::Metrics`] to the second. They tell what they find as
 //! [`fact::Fact`]s, among them every failure, and never give up. lapin logs at error level whatever its caller does about
 //! an error, and its trace level shows logins: a subscriber must switch the target `lapin` off.
 
@@ -9,7 +9,10 @@ mod address;
 mod backoff;
 mod dial;
 pub mod fact;
+mod http;
+mod ledger;
 pub mod management;
+pub mod metrics;
 pub mod probe;
 mod quarantine;
 mod reader;

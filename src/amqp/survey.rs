@@ -1,5 +1,5 @@
-//! One look at a broker: everything that it tells of some queues at one moment, over AMQP and, where it is configured, over its
-//! management API. It changes nothing there, and decides nothing.
+//! One look at a broker: everything that it tells of some queues at one moment, over AMQP and, where they are configured, over its
+//! management API or its metrics. It changes nothing there, and decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::fact::{BrokerState, Fact, Reading, Trap};
-use super::management;
 use super::probe::{Probe, ProbeSettings};
+use super::{management, metrics};
 use crate::core::spec::BrokerSpec;
 
 /// How long a look may take beyond one call.
@@ -25,6 +25,8 @@ pub struct Survey {
     pub readings: BTreeMap<String, Reading>,
     /// What the management API told, or why it did not, as a sentence; absent where none is configured.
     pub kinds: Option<Result<Kinds, String>>,
+    /// Whether the metrics tell of queues, or why they do not, as a sentence; absent where none are configured.
+    pub metrics: Option<Result<(), String>>,
 }
 
 /// What a management API tells of queues and their consumers.
@@ -66,10 +68,13 @@ pub struct Consumer {
 pub async fn survey(broker: &BrokerSpec, queues: &BTreeSet<String>) -> Survey {
     let settings = ProbeSettings::new(broker.clone());
     let limit = settings.timeout;
-    let (readings, kinds) =
-        tokio::join!(read(settings, queues), management::read_kinds(broker, queues, limit));
+    let (readings, kinds, metrics) = tokio::join!(
+        read(settings, queues),
+        management::read_kinds(broker, queues, limit),
+        metrics::look(broker, limit)
+    );
     let (state, readings) = readings;
-    Survey { state, readings, kinds }
+    Survey { state, readings, kinds, metrics }
 }
 
 /// Reads until each queue has said something, or nothing more is to come.
@@ -100,6 +105,7 @@ async fn read(
                     }
                 }
                 Fact::Management { .. }
+                | Fact::Metrics { .. }
                 | Fact::Figures { .. }
                 | Fact::Trap { .. }
                 | Fact::Channels { .. }

@@ -39,6 +39,7 @@ impl Told {
             url: Secret::new(url),
             shown: "amqp://somewhere".into(),
             management: None,
+            metrics: None,
         };
         let mut settings = ProbeSettings { interval: INTERVAL, ..ProbeSettings::new(broker) };
         change(&mut settings);
@@ -65,6 +66,7 @@ impl Told {
             Fact::Queue { queue, reading, .. } => queue == name && wanted(reading),
             Fact::Broker { .. }
             | Fact::Management { .. }
+            | Fact::Metrics { .. }
             | Fact::Figures { .. }
             | Fact::Trap { .. }
             | Fact::Channels { .. }
@@ -99,6 +101,7 @@ impl Told {
                 Fact::Queue { .. }
                 | Fact::Broker { .. }
                 | Fact::Management { .. }
+                | Fact::Metrics { .. }
                 | Fact::Figures { .. }
                 | Fact::Trap { .. }
                 | Fact::Channels { .. } => {}

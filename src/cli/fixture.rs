@@ -80,6 +80,7 @@ pub(crate) fn snapshot() -> Snapshot {
             url: "amqp://127.0.0.1".to_owned(),
             error: None,
             management: None,
+            metrics: None,
         }],
         programs: vec![orders, mailer, web],
         ..Snapshot::default()

@@ -2,7 +2,7 @@
 
 use amq_protocol::uri::{AMQPAuthority, AMQPScheme, AMQPUri, AMQPUserInfo};
 
-use super::{management, raw};
+use super::{endpoint, raw};
 use crate::core::secret::Secret;
 use crate::core::spec::BrokerSpec;
 
@@ -52,14 +52,20 @@ pub(super) fn broker(name: &str, raw: &raw::Broker) -> Result<BrokerSpec, Broker
     };
     // A query has the client's own settings, so the address of the file is kept as it is.
     let url = raw.url.clone().unwrap_or_else(|| Secret::new(uri.to_string()));
-    let management = match &raw.management {
-        Some(address) if !address.reveal().is_empty() => {
-            Some(management::management(address.reveal(), &uri.authority.userinfo)?)
-        }
-        // `management: ${RABBITMQ_API:-}` asks for nothing where the variable is not set.
-        Some(_) | None => None,
-    };
-    Ok(BrokerSpec { name: name.to_owned(), url, shown: shown(&uri), management })
+    // `management: ${RABBITMQ_API:-}` asks for nothing where the variable is not set.
+    let given = |address: &Option<Secret>| address.clone().filter(|address| !address.reveal().is_empty());
+    let management = given(&raw.management)
+        .map(|address| endpoint::management(address.reveal(), &uri.authority.userinfo))
+        .transpose()?;
+    let metrics = given(&raw.metrics).map(|address| endpoint::metrics(address.reveal())).transpose()?;
+    if management.is_some() && metrics.is_some() {
+        return Err(BrokerError {
+            key: Some("metrics"),
+            message: "`management` tells all that `metrics` does, and both are given".to_owned(),
+            suggestion: Some("leave one of them out: `management` also tells which process is idle"),
+        });
+    }
+    Ok(BrokerSpec { name: name.to_owned(), url, shown: shown(&uri), management, metrics })
 }
 
 /// What is allowed but hardly meant, as a sentence.
@@ -220,6 +226,22 @@ mod tests {
         assert_eq!(broker("b", &none).unwrap_err().key, None);
         let odd = raw::Broker { host: Some("amqp://h".to_owned()), ..raw::Broker::default() };
         assert_eq!(broker("b", &odd).unwrap_err().key, Some("host"));
+    }
+
+    #[test]
+    fn management_and_metrics_exclude_each_other_unless_one_is_empty() {
+        let with = |management: &str, metrics: &str| {
+            let [management, metrics] = [management, metrics].map(|address| Some(Secret::new(address)));
+            let url = Some(Secret::new("amqp://h"));
+            broker("b", &raw::Broker { url, management, metrics, ..raw::Broker::default() })
+        };
+        let error = with("http://me:hunter2@h:15672", "http://me:hunter2@h:15692").unwrap_err();
+        assert_eq!(error.key, Some("metrics"));
+        assert!(error.message.ends_with("both are given") && !format!("{error:?}").contains("hunter2"));
+        let one = with("", "http://h:15692").unwrap();
+        assert!(one.management.is_none() && one.metrics.is_some_and(|metrics| metrics.login.is_none()));
+        let other = with("http://h:15672", "").unwrap();
+        assert!(other.management.is_some() && other.metrics.is_none());
     }
 
     #[test]

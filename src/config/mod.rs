@@ -12,6 +12,7 @@ mod dependencies;
 mod directories;
 mod document;
 pub mod durations;
+mod endpoint;
 mod extends;
 mod hooks;
 mod include;
@@ -20,7 +21,6 @@ mod leaves;
 mod load;
 mod looks;
 mod machine;
-mod management;
 #[cfg(test)]
 mod manual;
 mod problem;
@@ -40,8 +40,8 @@ mod tree;
 
 pub(crate) use broker::encode as encode_in_address;
 pub use directories::{NoFile, default_file};
+pub use endpoint::management_address;
 pub use load::load;
-pub use management::management_address;
 pub use problem::{Excerpt, Problem, Problems};
 pub use schema::schema;
 pub(crate) use secrets::in_addresses as passwords_in_addresses;

@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::tree::{Entry, Kind, Node};
 
 /// Words in the names of keys whose values are secrets.
-const TELLTALES: [&str; 9] =
-    ["pass", "pwd", "secret", "token", "url", "credential", "private", "api_key", "management"];
+const TELLTALES: [&str; 10] =
+    ["pass", "pwd", "secret", "token", "url", "credential", "private", "api_key", "management", "metrics"];
 
 /// The keys of a broker whose values may be shown.
 const BROKER_OPEN: [&str; 5] = ["host", "port", "user", "vhost", "tls"];

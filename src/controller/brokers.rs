@@ -1,14 +1,20 @@
 //! What the brokers and their queues last said, and what that means to the core and to people.
 
+mod counted;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use self::counted::Counted;
 use super::handle::Histogram;
 use super::snapshot::{BrokerView, ManagementView};
 use crate::amqp::fact::{BrokerState, Counters, Fact, Figures, ManagementState, NoFlow, Reading, Trap};
 use crate::amqp::management::{Management, ManagementSettings, Names};
+use crate::amqp::metrics::{Metrics, MetricsSettings};
 use crate::amqp::probe::{Probe, ProbeSettings};
 use crate::core::event;
 use crate::core::observed::BrokerHealth;
@@ -19,10 +25,10 @@ use crate::scaling::input::{Detail, Observation};
 /// Bounds of the histogram of probe rounds, in seconds.
 const ROUND_BOUNDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-/// How old what the management API told may be and still be shown. The engine forgets it at the same age.
+/// How old what a broker told beside the depth may be and still be shown. The engine forgets it at the same age.
 const FIGURES_FRESH: Duration = Duration::from_secs(16);
 
-/// What follows where the management API does not answer.
+/// What follows where a management API or metrics do not answer.
 const GOES_ON: &str = "scaling goes by what AMQP tells until it does";
 
 /// What is to be known of a queue whose consumers do not acknowledge.
@@ -48,6 +54,9 @@ struct Broker {
     /// Absent while no program reads a queue there, and where no address is configured.
     management: Option<Management>,
     management_state: ManagementState,
+    /// As for a management API, in whose place it is.
+    metrics: Option<Metrics>,
+    metrics_state: ManagementState,
     /// Whether names of connections tell more of processes than ports.
     names: Names,
 }
@@ -59,8 +68,10 @@ pub(crate) struct QueueSeen {
     pub(crate) depth: Option<Depth>,
     /// What stands in the way of a fresh one.
     pub(crate) error: Option<String>,
-    /// What the management API told last, and when.
+    /// What its management API or its metrics told last, and when.
     pub(crate) figures: Option<(Figures, Time)>,
+    /// Where their counts begin.
+    counted: Counted,
     /// What the management API told of its kind, whenever that was.
     trap: Option<Trap>,
     /// The broker is not connected, whose own trouble says more.
@@ -98,9 +109,10 @@ impl Brokers {
                 self.brokers.insert(spec.name.clone(), Broker::new(spec, interval));
             }
             let Some(broker) = self.brokers.get_mut(&spec.name) else { continue };
-            if broker.spec.management != spec.management {
-                (broker.management, broker.management_state) = (None, ManagementState::Connecting);
-                broker.spec.management.clone_from(&spec.management);
+            if broker.spec.management != spec.management || broker.spec.metrics != spec.metrics {
+                broker.forget_figures(spec);
+                let of_broker = self.queues.iter_mut().filter(|((broker, _), _)| *broker == spec.name);
+                of_broker.for_each(|(_, seen)| seen.counted.begin_anew());
             }
             match (&broker.management, queues.is_empty() || spec.management.is_none()) {
                 (_, true) => broker.management = None,
@@ -108,6 +120,14 @@ impl Brokers {
                 (None, false) => {
                     let settings = ManagementSettings::new(spec.clone());
                     broker.management = Some(Management::start(settings, queues.clone(), self.facts.clone()));
+                }
+            }
+            match (&broker.metrics, queues.is_empty() || spec.metrics.is_none()) {
+                (_, true) => broker.metrics = None,
+                (Some(metrics), false) => metrics.set_queues(queues.clone()),
+                (None, false) => {
+                    let settings = MetricsSettings::new(spec.clone());
+                    broker.metrics = Some(Metrics::start(settings, queues.clone(), self.facts.clone()));
                 }
             }
             match (&broker.probe, queues.is_empty()) {
@@ -157,24 +177,24 @@ impl Brokers {
         }
     }
 
-    /// What a person should know of what the management API tells of `queue`, one sentence each.
+    /// What a person should know of what the management API or the metrics tell of `queue`, one sentence each.
     pub(crate) fn remarks(&self, broker: &str, queue: &str, now: Time) -> Vec<String> {
         let Some(known) = self.brokers.get(broker) else { return Vec::new() };
         let trap = self.queues.get(&(broker.to_owned(), queue.to_owned())).and_then(|seen| seen.trap);
-        let by_itself = match &known.management_state {
+        let by_itself = [&known.management_state, &known.metrics_state].map(|state| match state {
             ManagementState::Fails(why) => Some(format!("{why}; {GOES_ON}")),
             ManagementState::Limited(why) => Some(why.clone()),
             ManagementState::Connecting | ManagementState::Answers => None,
-        };
+        });
         let flow = self.figures(broker, queue, now).map(|figures| figures.flow);
         let of_queue =
             matches!(flow, Some(Err(NoFlow::AutomaticAcknowledgement))).then(|| AUTOMATIC.to_owned());
         let of_kind =
             trap.map(|trap| format!("{}, so its depth is not answered with consumers", trap.words()));
-        by_itself.into_iter().chain(of_kind).chain(of_queue).collect()
+        by_itself.into_iter().flatten().chain(of_kind).chain(of_queue).collect()
     }
 
-    /// What the management API told last of `queue`, if that is not too old to be shown.
+    /// What the management API or the metrics told last of `queue`, if that is not too old to be shown.
     pub(crate) fn figures(&self, broker: &str, queue: &str, now: Time) -> Option<Figures> {
         let seen = self.queues.get(&(broker.to_owned(), queue.to_owned()))?;
         seen.figures.filter(|(_, at)| now.since(*at) <= FIGURES_FRESH).map(|(figures, _)| figures)
@@ -198,6 +218,7 @@ impl Brokers {
                     url: broker.spec.shown.clone(),
                     error,
                     management: broker.management_view(),
+                    metrics: broker.metrics_view(),
                 }
             })
             .collect()
@@ -222,7 +243,12 @@ impl Brokers {
             Fact::Management { broker, state } => {
                 let Some(known) = self.brokers.get_mut(&broker) else { return (None, None) };
                 let before = std::mem::replace(&mut known.management_state, state);
-                (None, management_news(&broker, &before, &known.management_state))
+                (None, news("the management API answers", &broker, &before, &known.management_state))
+            }
+            Fact::Metrics { broker, state } => {
+                let Some(known) = self.brokers.get_mut(&broker) else { return (None, None) };
+                let before = std::mem::replace(&mut known.metrics_state, state);
+                (None, news("the metrics endpoint answers", &broker, &before, &known.metrics_state))
             }
             Fact::Figures { broker, queue, figures, at } => {
                 let Some(seen) = self.queues.get_mut(&(broker.clone(), queue.clone())) else {
@@ -232,7 +258,8 @@ impl Brokers {
                 if seen.trap.is_some() {
                     return (None, None);
                 }
-                let Ok(Counters { acknowledged, published }) = figures.flow else { return (None, None) };
+                let Ok(flow) = figures.flow else { return (None, None) };
+                let Counters { acknowledged, published } = seen.counted.since(flow);
                 let (ready, unacknowledged) = (figures.ready, figures.unacknowledged);
                 let detail = Detail { at, ready, unacknowledged, acknowledged, published };
                 let observation = Observation::Detail(detail);
@@ -300,7 +327,21 @@ impl Broker {
             rounds: Histogram::new(&ROUND_BOUNDS),
             management: None,
             management_state: ManagementState::Connecting,
+            metrics: None,
+            metrics_state: ManagementState::Connecting,
             names: Names::NotAsked,
+        }
+    }
+
+    /// Somebody else tells from now on, or nobody.
+    fn forget_figures(&mut self, spec: &BrokerSpec) {
+        if self.spec.management != spec.management {
+            (self.management, self.management_state) = (None, ManagementState::Connecting);
+            self.spec.management.clone_from(&spec.management);
+        }
+        if self.spec.metrics != spec.metrics {
+            (self.metrics, self.metrics_state) = (None, ManagementState::Connecting);
+            self.spec.metrics.clone_from(&spec.metrics);
         }
     }
 
@@ -312,28 +353,37 @@ impl Broker {
 
     fn management_view(&self) -> Option<ManagementView> {
         let spec = self.spec.management.as_ref()?;
-        let (state, error) = match (&self.management_state, &self.management) {
-            (_, None) => ("unused", None),
-            (ManagementState::Connecting, _) => ("connecting", None),
-            (ManagementState::Answers, _) => ("answering", None),
-            (ManagementState::Limited(why), _) => ("limited", Some(why.clone())),
-            (ManagementState::Fails(why), _) => ("failing", Some(why.clone())),
-        };
-        Some(ManagementView { state: state.to_owned(), url: spec.address.clone(), error })
+        Some(view(&spec.address, &self.management_state, self.management.is_some()))
+    }
+
+    fn metrics_view(&self) -> Option<ManagementView> {
+        let spec = self.spec.metrics.as_ref()?;
+        Some(view(&spec.address, &self.metrics_state, self.metrics.is_some()))
     }
 }
 
+fn view(url: &str, state: &ManagementState, is_asked: bool) -> ManagementView {
+    let (state, error) = match (state, is_asked) {
+        (_, false) => ("unused", None),
+        (ManagementState::Connecting, _) => ("connecting", None),
+        (ManagementState::Answers, _) => ("answering", None),
+        (ManagementState::Limited(why), _) => ("limited", Some(why.clone())),
+        (ManagementState::Fails(why), _) => ("failing", Some(why.clone())),
+    };
+    ManagementView { state: state.to_owned(), url: url.to_owned(), error }
+}
+
 /// What is worth a line in the log: that it begins to answer, and that it ceases to.
-fn management_news(broker: &str, before: &ManagementState, after: &ManagementState) -> Option<String> {
+fn news(answers: &str, broker: &str, before: &ManagementState, after: &ManagementState) -> Option<String> {
     match (before, after) {
         (ManagementState::Fails(_), ManagementState::Fails(_)) => None,
         (_, ManagementState::Fails(why)) => Some(format!("broker \"{broker}\": {why}; {GOES_ON}")),
         (_, ManagementState::Limited(why)) => Some(format!("broker \"{broker}\": {why}")),
         (ManagementState::Fails(_), ManagementState::Answers) => {
-            Some(format!("broker \"{broker}\": the management API answers again"))
+            Some(format!("broker \"{broker}\": {answers} again"))
         }
         (ManagementState::Connecting | ManagementState::Limited(_), ManagementState::Answers) => {
-            Some(format!("broker \"{broker}\": the management API answers"))
+            Some(format!("broker \"{broker}\": {answers}"))
         }
         (ManagementState::Answers, ManagementState::Answers) | (_, ManagementState::Connecting) => None,
     }
@@ -398,165 +448,5 @@ fn error(reading: &Reading, queue: &str, broker: &str) -> Option<String> {
         Reading::Refused(why) => Some(format!("queue \"{queue}\" may not be read: {why}")),
         Reading::TimedOut => Some(format!("broker \"{broker}\" does not answer for queue \"{queue}\"")),
         Reading::Unreachable => Some(format!("broker \"{broker}\" is not connected")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::secret::Secret;
-
-    fn brokers() -> Brokers {
-        let (facts, _) = mpsc::channel(1);
-        let mut brokers = Brokers::new(facts);
-        let url = Secret::new("amqp://shop:hunter2@mq/%2f");
-        let spec =
-            BrokerSpec { name: "default".into(), url, shown: "amqp://shop@mq/%2f".into(), management: None };
-        // No program reads a queue there, so no connection is made.
-        brokers.configure(&[spec], &[], Duration::from_secs(1));
-        brokers
-    }
-
-    fn reading(reading: Reading) -> Fact {
-        let (broker, queue) = ("default".to_owned(), "orders".to_owned());
-        Fact::Queue { broker, queue, reading, at: Time::from_millis(5_000) }
-    }
-
-    #[test]
-    fn every_kind_of_trouble_with_a_queue_has_a_sentence_of_its_own_and_is_no_depth() {
-        let troubles = [
-            Reading::Missing,
-            Reading::Locked,
-            Reading::Refused("ACCESS_REFUSED".into()),
-            Reading::TimedOut,
-            Reading::Unreachable,
-        ];
-        let mut sentences = BTreeSet::new();
-        for trouble in troubles {
-            let mut brokers = brokers();
-            let (fact, _) = brokers.observe(reading(trouble.clone()));
-            let Some(event::Fact::Queue { observation, .. }) = fact else { panic!("{fact:?}") };
-            assert!(!matches!(observation, Observation::Sample { .. }), "{trouble:?}");
-            sentences.insert(brokers.queue("default", "orders").error.expect("a sentence"));
-        }
-        assert_eq!(sentences.len(), 5, "{sentences:?}");
-    }
-
-    #[test]
-    fn a_queue_of_a_broker_in_trouble_tells_the_brokers_trouble() {
-        let mut brokers = brokers();
-        let error = |brokers: &Brokers| brokers.queue("default", "orders").error;
-        let state = |state| Fact::Broker { broker: "default".into(), state, at: Time::from_millis(1) };
-        brokers.observe(reading(Reading::Unreachable));
-        assert_eq!(error(&brokers).as_deref(), Some("broker \"default\" is not connected"));
-        brokers.observe(state(BrokerState::Refused("the broker refuses the login of user shop".into())));
-        let refused = "broker \"default\": the broker refuses the login of user shop";
-        assert_eq!(error(&brokers).as_deref(), Some(refused));
-        brokers.observe(state(BrokerState::Unreachable("cannot find the broker's host mq".into())));
-        assert_eq!(error(&brokers).as_deref(), Some("broker \"default\": cannot find the broker's host mq"));
-        brokers.observe(reading(Reading::Missing));
-        assert!(error(&brokers).is_some_and(|error| error.contains("does not exist")), "its own trouble");
-    }
-
-    #[test]
-    fn the_last_depth_stays_visible_with_its_age_while_the_broker_is_away() {
-        let mut brokers = brokers();
-        brokers.observe(reading(Reading::Depth { ready: 7, consumers: 2 }));
-        brokers.observe(reading(Reading::Unreachable));
-        let seen = brokers.queue("default", "orders");
-        assert_eq!(seen.depth.map(|depth| depth.ready), Some(7));
-        assert!(seen.error.is_some());
-        brokers.observe(reading(Reading::Depth { ready: 8, consumers: 2 }));
-        assert_eq!(brokers.queue("default", "orders").error, None);
-    }
-
-    #[test]
-    fn a_change_of_state_is_told_once_and_without_the_password() {
-        let mut brokers = brokers();
-        let refused = || Fact::Broker {
-            broker: "default".into(),
-            state: BrokerState::Refused("the broker refuses the login of shop".into()),
-            at: Time::from_millis(1),
-        };
-        let (fact, told) = brokers.observe(refused());
-        assert!(matches!(fact, Some(event::Fact::Broker { health: BrokerHealth::Refused, .. })));
-        assert_eq!(told.as_deref(), Some("broker \"default\": the broker refuses the login of shop"));
-        assert_eq!(brokers.observe(refused()).1, None);
-        assert!(!format!("{brokers:?}{:?}", brokers.views()).contains("hunter2"));
-    }
-
-    fn figures(unacknowledged: u64, flow: Result<Counters, NoFlow>) -> Fact {
-        let (broker, queue) = ("default".to_owned(), "orders".to_owned());
-        let figures = Figures { ready: 3, unacknowledged, flow };
-        Fact::Figures { broker, queue, figures, at: Time::from_millis(6_000) }
-    }
-
-    #[test]
-    fn what_the_management_api_tells_reaches_the_engine_where_it_counts_messages_and_is_shown_while_it_is_fresh()
-     {
-        let mut brokers = brokers();
-        brokers.observe(reading(Reading::Depth { ready: 3, consumers: 2 }));
-        let counted = Counters { acknowledged: 7, published: Some(11) };
-        let (fact, told) = brokers.observe(figures(2, Ok(counted)));
-        let Some(event::Fact::Queue { observation: Observation::Detail(detail), .. }) = fact else {
-            panic!("{fact:?}");
-        };
-        assert_eq!((detail.ready, detail.unacknowledged, detail.acknowledged), (3, 2, 7));
-        assert_eq!((detail.published, told), (Some(11), None));
-        let shown = |brokers: &Brokers, seconds: u64| {
-            brokers
-                .figures("default", "orders", Time::from_millis(seconds * 1_000))
-                .map(|told| told.unacknowledged)
-        };
-        assert_eq!((shown(&brokers, 22), shown(&brokers, 23)), (Some(2), None));
-
-        let (fact, _) = brokers.observe(figures(4, Err(NoFlow::AutomaticAcknowledgement)));
-        assert_eq!((fact, shown(&brokers, 7)), (None, Some(4)), "shown, and nothing to scale by");
-        let remarks = brokers.remarks("default", "orders", Time::from_millis(7_000));
-        assert_eq!(remarks, [AUTOMATIC]);
-    }
-
-    #[test]
-    fn the_end_of_what_the_management_api_tells_is_said_once_and_so_is_its_return() {
-        let mut brokers = brokers();
-        let mut say = |state| brokers.observe(Fact::Management { broker: "default".into(), state }).1;
-        assert_eq!(
-            say(ManagementState::Answers).as_deref(),
-            Some("broker \"default\": the management API answers")
-        );
-        let why = "the management API at http://mq:15672 did not answer within 5 s";
-        let said = say(ManagementState::Fails(why.into()));
-        assert_eq!(said, Some(format!("broker \"default\": {why}; {GOES_ON}")));
-        assert_eq!(say(ManagementState::Fails("another one".into())), None);
-        let back = "broker \"default\": the management API answers again";
-        assert_eq!(say(ManagementState::Answers).as_deref(), Some(back));
-        brokers.observe(Fact::Management {
-            broker: "default".into(),
-            state: ManagementState::Fails(why.into()),
-        });
-        let remarks = brokers.remarks("default", "orders", Time::from_millis(1));
-        assert_eq!(remarks, [format!("{why}; {GOES_ON}")]);
-    }
-
-    #[test]
-    fn the_depth_of_a_queue_that_more_consumers_do_not_empty_sooner_is_shown_and_not_scaled_by() {
-        for trap in [Trap::Stream, Trap::SingleActiveConsumer, Trap::ExclusiveConsumer] {
-            let mut brokers = brokers();
-            brokers.observe(reading(Reading::Depth { ready: 9, consumers: 0 }));
-            let (broker, queue) = ("default".to_owned(), "orders".to_owned());
-            let (fact, told) = brokers.observe(Fact::Trap { broker, queue, trap: Some(trap) });
-            assert!(fact.is_none() && told.is_some_and(|told| told.contains("queue \"orders\": ")));
-            assert_eq!(
-                brokers.observe(figures(0, Ok(Counters { acknowledged: 1, published: None }))),
-                (None, None)
-            );
-            let (fact, _) = brokers.observe(reading(Reading::Depth { ready: 9, consumers: 0 }));
-            let Some(event::Fact::Queue { observation: Observation::Lost { why, .. }, .. }) = fact else {
-                panic!("{fact:?}");
-            };
-            assert_eq!(brokers.queue("default", "orders").depth.map(|depth| depth.ready), Some(9));
-            let remarks = brokers.remarks("default", "orders", Time::from_millis(7_000));
-            assert_eq!(remarks, [format!("{why}, so its depth is not answered with consumers")]);
-        }
     }
 }

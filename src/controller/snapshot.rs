@@ -69,9 +69,12 @@ pub struct BrokerView {
     /// Its management API, where one is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub management: Option<ManagementView>,
+    /// The metrics that it exports, where their address is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<ManagementView>,
 }
 
-/// A broker's management API as seen now.
+/// A broker's management API as seen now, or the metrics that it exports.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ManagementView {
     /// `connecting`, `answering`, `limited` (it answers and does not tell everything), `failing`, or `unused`.

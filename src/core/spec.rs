@@ -669,6 +669,9 @@ pub struct BrokerSpec {
     /// Its management API, where it is to be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub management: Option<ManagementSpec>,
+    /// What it exports for Prometheus, where that is to be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsSpec>,
 }
 
 /// Where a broker tells more than over AMQP.
@@ -679,6 +682,25 @@ pub struct ManagementSpec {
     /// The user's name as it is, nothing encoded.
     pub user: String,
     /// The password as it is.
+    pub password: Secret,
+}
+
+/// Where a broker exports metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricsSpec {
+    /// `http://` or `https://` address with what stands before `/metrics`, without a login and without a slash at its end.
+    pub address: String,
+    /// Whom to be, where that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginSpec>,
+}
+
+/// A user and a password, both as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginSpec {
+    /// The user's name.
+    pub user: String,
+    /// The password.
     pub password: Secret,
 }
 

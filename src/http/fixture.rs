@@ -59,6 +59,11 @@ fn broker(name: &str, state: &str, error: Option<&str>) -> BrokerView {
             url: format!("http://{name}.example:15672"),
             error: error.map(|_| "the management API did not answer within 5 s".to_owned()),
         }),
+        metrics: Some(ManagementView {
+            state: "limited".to_owned(),
+            url: format!("http://{name}.example:15692"),
+            error: Some("the metrics endpoint tells nothing of a queue".to_owned()),
+        }),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::support::wait::wait_for_state;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn check(yaml: &str) -> Finished {
+pub(crate) fn check(yaml: &str) -> Finished {
     let file = run::directory("live").join("shop.yaml");
     fs::write(&file, yaml).expect("the directory is ours");
     let mut command = run::command(env!("CARGO_BIN_EXE_leveret"), &run::unique("check"));

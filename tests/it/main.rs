@@ -28,6 +28,7 @@ mod hooks;
 #[cfg(test)]
 mod keeper;
 mod management;
+mod metrics_signal;
 mod observe;
 mod output;
 mod output_stderr;

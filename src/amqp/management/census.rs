@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::channels::{list, peer};
-use super::figures::{self, Ledger, PAGES_MAX};
-use super::request::{Conversation, Target, encode};
-use super::trouble::Trouble;
+use super::figures::{self, PAGES_MAX};
 use crate::amqp::fact::{Figures, Trap};
+use crate::amqp::http::trouble::Trouble;
+use crate::amqp::http::{Conversation, Target, encode};
+use crate::amqp::ledger::Ledger;
 use crate::core::spec::ManagementSpec;
 
 /// The longest time that one request may take.
@@ -101,7 +102,7 @@ impl fmt::Debug for Census {
 impl Census {
     /// `None` where the address cannot be one.
     pub fn new(spec: &ManagementSpec) -> Option<Self> {
-        Some(Self { target: Target::new(spec, "/")?, counts: None, ledgers: BTreeMap::new() })
+        Some(Self { target: Target::management(spec, "/")?, counts: None, ledgers: BTreeMap::new() })
     }
 
     /// Everybody who takes messages now, as far as the login may see.
@@ -136,7 +137,7 @@ impl Census {
         let consuming = takers(&consumers, &encrypted, consumer);
         let polling = takers(&channels, &encrypted, poller);
         let (Some(mut takers), Some(polling)) = (consuming, polling) else {
-            return Err(self.target.not_management("it sends no list of consumers and channels"));
+            return Err(self.target.is_another("it sends no list of consumers and channels"));
         };
         let mut polled = BTreeSet::new();
         for vhost in polling.iter().map(|taker| taker.vhost.as_str()).collect::<BTreeSet<_>>() {
@@ -166,7 +167,7 @@ impl Census {
             loop {
                 let answer = conversation.read(&figures::path(vhost, &names, number)).await?;
                 let Some((page, pages)) = figures::page(&answer) else {
-                    return Err(self.target.not_management("it sends no list of queues"));
+                    return Err(self.target.is_another("it sends no list of queues"));
                 };
                 for (queue, listed) in page.into_iter().filter(|(queue, _)| names.contains(*queue)) {
                     let name = QueueName { vhost: vhost.to_owned(), queue: queue.to_owned() };

@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use serde_json::Value;
 
 use super::Names;
-use super::request::{Conversation, encode};
-use super::trouble::Trouble;
 use crate::amqp::fact::Channel;
+use crate::amqp::http::trouble::Trouble;
+use crate::amqp::http::{Conversation, encode};
 
 const COLUMNS: &str =
     "messages_unacknowledged,connection_details,consumer_count,prefetch_count,global_prefetch_count";
@@ -33,7 +33,7 @@ pub(super) async fn read(
         Names::NotAsked => Value::Null,
     };
     all(&channels, &connections)
-        .ok_or_else(|| conversation.target().not_management("it sends no list of channels"))
+        .ok_or_else(|| conversation.target().is_another("it sends no list of channels"))
 }
 
 /// `None` where the first is no list of channels.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::request::encode;
-use crate::amqp::fact::{Counters, Figures, NoFlow, Trap};
+use crate::amqp::fact::Trap;
+use crate::amqp::http::encode;
+use crate::amqp::ledger::Told;
 
 /// The most queues of one page. Source: RabbitMQ's management API.
 const PAGE_QUEUES: u32 = 500;
@@ -62,19 +63,6 @@ pub(super) struct Listed {
     pub(super) told: Option<Told>,
 }
 
-/// What is told of a queue at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    ready: u64,
-    unacknowledged: u64,
-    published: Option<u64>,
-    acknowledged: u64,
-    /// Taken as acknowledged when they were delivered.
-    unasked: u64,
-    /// Whether anything that was delivered is counted.
-    counts_deliveries: bool,
-}
-
 /// `None` where not even the depth is told, as of a queue whose node is down, or where statistics are switched off.
 fn told(item: &Value) -> Option<Told> {
     let stats = &item["message_stats"];
@@ -103,42 +91,13 @@ pub(super) fn trap(item: &Value) -> Option<Trap> {
     }
 }
 
-/// What is known of a queue from what was told of it so far.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ledger {
-    last: Option<Told>,
-    is_automatic: bool,
-}
-
-impl Ledger {
-    /// Takes what was told, and says what it means. `counts` says whether the broker counts messages at all.
-    pub(super) fn note(&mut self, told: Told, counts: bool) -> Figures {
-        if let Some(last) = self.last.replace(told) {
-            let unasked = told.unasked.saturating_sub(last.unasked);
-            let acknowledged = told.acknowledged.saturating_sub(last.acknowledged);
-            // Somebody who looks at a message by hand now and then changes nothing.
-            if unasked != acknowledged {
-                self.is_automatic = unasked > acknowledged;
-            }
-        }
-        // Counters come from other places of the broker than depths, and may be a moment later.
-        let is_counted = counts && (told.counts_deliveries || told.unacknowledged == 0);
-        let flow = match (is_counted, self.is_automatic) {
-            (false, _) => Err(NoFlow::NotCounted),
-            (true, true) => Err(NoFlow::AutomaticAcknowledgement),
-            (true, false) => {
-                Ok(Counters { acknowledged: told.acknowledged + told.unasked, published: told.published })
-            }
-        };
-        Figures { ready: told.ready, unacknowledged: told.unacknowledged, flow }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::amqp::fact::{Counters, Figures};
+    use crate::amqp::ledger::Ledger;
 
     fn one(item: Value) -> Option<Told> {
         let answer = json!({"items": [item], "page_count": 1});
@@ -179,29 +138,6 @@ mod tests {
             assert_eq!(trap(item(), "exclusive_consumer_tag", nothing), None);
         }
         assert_eq!(trap(item(), "arguments", json!([])), None);
-    }
-
-    #[test]
-    fn counters_that_are_not_kept_are_not_taken_for_nothing_done() {
-        let held = Told { unacknowledged: 3, ..Told::default() };
-        assert_eq!(Ledger::default().note(held, true).flow, Err(NoFlow::NotCounted));
-        let idle = Told::default();
-        assert_eq!(Ledger::default().note(idle, false).flow, Err(NoFlow::NotCounted));
-    }
-
-    #[test]
-    fn messages_that_nobody_acknowledges_are_noticed_once_most_are_such() {
-        let mut ledger = Ledger::default();
-        let mut flow = |acknowledged, unasked| {
-            let told = Told { acknowledged, unasked, counts_deliveries: true, ..Told::default() };
-            ledger.note(told, true).flow
-        };
-        let counted = |acknowledged| Ok(Counters { acknowledged, published: None });
-        assert_eq!(flow(100, 50), counted(150), "what was before is nobody's business");
-        assert_eq!(flow(110, 51), counted(161), "somebody looked at one");
-        assert_eq!(flow(110, 90), Err(NoFlow::AutomaticAcknowledgement));
-        assert_eq!(flow(110, 90), Err(NoFlow::AutomaticAcknowledgement), "nothing happened");
-        assert_eq!(flow(130, 90), counted(220));
     }
 
     #[test]

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::channels::{connection_names, list, peer};
 use super::figures::{self, PAGES_MAX, trap};
-use super::request::{Conversation, Target, encode};
-use super::trouble::Trouble;
 use crate::amqp::address;
+use crate::amqp::http::trouble::Trouble;
+use crate::amqp::http::{Conversation, Target, encode};
 use crate::amqp::survey::{Consumer, Kinds, QueueKind};
 use crate::core::spec::BrokerSpec;
 
@@ -27,7 +27,7 @@ pub(in crate::amqp) async fn read(
 ) -> Option<Result<Kinds, String>> {
     let spec = broker.management.as_ref()?;
     let vhost = address::parse(broker.url.reveal())?.vhost;
-    let target = Target::new(spec, &vhost)?;
+    let target = Target::management(spec, &vhost)?;
     Some(ask(&target, queues, limit).await.map_err(|trouble| trouble.to_string()))
 }
 
@@ -41,7 +41,7 @@ async fn ask(target: &Target, queues: &BTreeSet<String>, limit: Duration) -> Res
         let path = figures::path_with(COLUMNS, target.vhost(), queues, number);
         let answer = conversation.read(&path).await?;
         let items = answer["items"].as_array();
-        let items = items.ok_or_else(|| target.not_management("it sends no list of queues"))?;
+        let items = items.ok_or_else(|| target.is_another("it sends no list of queues"))?;
         kinds.queues.extend(items.iter().filter_map(queue).filter(|(name, _)| queues.contains(name)));
         if number >= answer["page_count"].as_u64().unwrap_or(1).min(PAGES_MAX) {
             break;
@@ -53,7 +53,7 @@ async fn ask(target: &Target, queues: &BTreeSet<String>, limit: Duration) -> Res
     let columns = "name,user_provided_name,client_properties.connection_name";
     let connections = conversation.read(&format!("/vhosts/{vhost}/connections?columns={columns}")).await?;
     let all = all(&consumers, &connections);
-    let all = all.ok_or_else(|| target.not_management("it sends no list of consumers"))?;
+    let all = all.ok_or_else(|| target.is_another("it sends no list of consumers"))?;
     kinds.consumers.extend(all.into_iter().filter(|consumer| queues.contains(&consumer.queue)));
     Ok(kinds)
 }

@@ -1,16 +1,15 @@
 //! A management API that says what a test wants it to say, and what is told of it.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::timeout;
 
 use super::{Management, ManagementSettings};
 use crate::amqp::fact::{Counters, Fact, Figures, ManagementState, NoFlow};
+use crate::amqp::http::rig::{Rig, Script, answer};
 use crate::core::secret::Secret;
 use crate::core::spec::{BrokerSpec, ManagementSpec};
 
@@ -18,51 +17,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 const OVERVIEW: &str = r#"{"rates_mode":"basic","disable_stats":false}"#;
 
-/// One answer after the other; the last one again and again. `None` is silence.
-type Script = Vec<Option<String>>;
-
-struct Rig {
-    address: String,
-    heads: Arc<Mutex<Vec<String>>>,
-}
-
-impl Rig {
-    async fn serving(script: Script) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let (seen, script) = (Arc::clone(&heads), Arc::new(script));
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let (seen, script) = (Arc::clone(&seen), Arc::clone(&script));
-                tokio::spawn(async move {
-                    while let Some(head) = head(&mut stream).await {
-                        let number = {
-                            let mut seen = seen.lock().unwrap();
-                            seen.push(head);
-                            seen.len() - 1
-                        };
-                        match script.get(number).or(script.last()).unwrap() {
-                            // Whoever gave up does not take the answer.
-                            Some(answer) => drop(stream.write_all(answer.as_bytes()).await),
-                            None => std::future::pending().await,
-                        }
-                    }
-                });
-            }
-        });
-        Self { address, heads }
-    }
-
-    /// Begins to ask about `orders`.
-    fn ask(&self) -> (Management, Receiver<Fact>) {
-        ask(&self.address, LIMIT)
-    }
-
-    fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap().clone()
-    }
+/// Begins to ask about `orders`.
+fn ask_rig(rig: &Rig) -> (Management, Receiver<Fact>) {
+    ask(&rig.address, LIMIT)
 }
 
 fn ask(address: &str, patience: Duration) -> (Management, Receiver<Fact>) {
@@ -73,22 +30,11 @@ fn ask(address: &str, patience: Duration) -> (Management, Receiver<Fact>) {
         url: Secret::new("amqp://shop:hunter2@mq/a%2fb"),
         shown: "amqp://shop@mq/a%2fb".to_owned(),
         management: Some(management),
+        metrics: None,
     };
     let settings = ManagementSettings { broker, interval: Duration::from_millis(20), timeout: patience };
     let (sender, facts) = channel(64);
     (Management::start(settings, BTreeSet::from(["orders".to_owned()]), sender), facts)
-}
-
-async fn head(stream: &mut tokio::net::TcpStream) -> Option<String> {
-    let mut bytes = Vec::new();
-    while !bytes.ends_with(b"\r\n\r\n") {
-        bytes.push(stream.read_u8().await.ok()?);
-    }
-    Some(String::from_utf8(bytes).unwrap())
-}
-
-fn answer(status: &str, body: &str) -> Option<String> {
-    Some(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
 }
 
 fn queue(ready: u64, acknowledged: u64) -> Option<String> {
@@ -125,7 +71,7 @@ async fn said_of(script: Script) -> String {
 #[tokio::test]
 async fn one_request_tells_of_all_queues_and_only_what_is_new_is_told_again() {
     let rig = Rig::serving(vec![answer("200 OK", OVERVIEW), queue(5, 3), queue(4, 4)]).await;
-    let (_asking, mut facts) = rig.ask();
+    let (_asking, mut facts) = ask_rig(&rig);
     assert!(matches!(next(&mut facts).await, Fact::Trap { trap: None, .. }), "known before anything else");
     assert!(matches!(next(&mut facts).await, Fact::Management { state: ManagementState::Answers, .. }));
     for (ready, acknowledged) in [(5, 3), (4, 4), (4, 4)] {
@@ -160,7 +106,7 @@ async fn every_page_of_a_long_list_is_read() {
     let orders = r#"{"name":"orders","messages_ready":0,"messages_unacknowledged":0}"#;
     let script = vec![answer("200 OK", OVERVIEW), page(r#"{"name":"a"}"#, 1), page(orders, 2)];
     let rig = Rig::serving(script).await;
-    let (_asking, mut facts) = rig.ask();
+    let (_asking, mut facts) = ask_rig(&rig);
     next_state(&mut facts).await;
     assert!(matches!(next(&mut facts).await, Fact::Figures { queue, .. } if queue == "orders"));
     let heads = rig.heads();
@@ -247,7 +193,7 @@ async fn a_failure_is_told_once_and_so_is_its_end() {
         queue(1, 1),
     ];
     let rig = Rig::serving(script).await;
-    let (_asking, mut facts) = rig.ask();
+    let (_asking, mut facts) = ask_rig(&rig);
     assert_eq!(next_state(&mut facts).await, ManagementState::Answers);
     let ManagementState::Fails(why) = next_state(&mut facts).await else { panic!("it fails") };
     assert!(why.ends_with("answered 500 Internal Server Error"), "{why}");
@@ -260,7 +206,7 @@ async fn a_failure_is_told_once_and_so_is_its_end() {
 async fn a_broker_that_counts_nothing_is_said_to_and_tells_depths_all_the_same() {
     for overview in [r#"{"rates_mode":"none"}"#, r#"{"rates_mode":"basic","disable_stats":true}"#] {
         let rig = Rig::serving(vec![answer("200 OK", overview), queue(5, 0)]).await;
-        let (_asking, mut facts) = rig.ask();
+        let (_asking, mut facts) = ask_rig(&rig);
         let ManagementState::Limited(why) = next_state(&mut facts).await else { panic!("it is limited") };
         assert!(why.contains("counts no messages"), "{why}");
         let Fact::Figures { figures, .. } = next(&mut facts).await else { panic!("figures") };

@@ -8,13 +8,14 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 use super::channels;
-use super::figures::{self, Ledger, PAGES_MAX};
-use super::request::{Conversation, Target};
-use super::trouble::Trouble;
+use super::figures::{self, PAGES_MAX};
 use super::{ManagementSettings, Wanted};
 use crate::amqp::address;
 use crate::amqp::backoff::Backoff;
 use crate::amqp::fact::{Fact, Figures, ManagementState, Trap};
+use crate::amqp::http::trouble::Trouble;
+use crate::amqp::http::{Conversation, Target};
+use crate::amqp::ledger::{Ledger, is_news};
 use crate::core::time::Time;
 use crate::sys::clock;
 
@@ -71,7 +72,7 @@ impl Watch {
         facts: Sender<Fact>,
     ) -> Option<Self> {
         let vhost = address::parse(settings.broker.url.reveal())?.vhost;
-        let target = Target::new(settings.broker.management.as_ref()?, &vhost)?;
+        let target = Target::management(settings.broker.management.as_ref()?, &vhost)?;
         let seed = clock::now().as_micros() ^ (u64::from(std::process::id()) << 32);
         let backoff = Backoff::between(settings.interval, WAIT_MAX.max(settings.interval), seed);
         let (state, known) = (ManagementState::Connecting, BTreeMap::new());
@@ -121,7 +122,7 @@ impl Watch {
             let answer = conversation.read(&figures::path(target.vhost(), &queues, number)).await?;
             let at = clock::now();
             let Some((page, pages)) = figures::page(&answer) else {
-                return Err(target.not_management("it sends no list of queues").into());
+                return Err(target.is_another("it sends no list of queues").into());
             };
             for (queue, listed) in page.into_iter().filter(|(queue, _)| queues.contains(*queue)) {
                 let broker = self.settings.broker.name.clone();
@@ -177,10 +178,4 @@ impl Watch {
         let fact = Fact::Management { broker: self.settings.broker.name.clone(), state };
         self.facts.send(fact).await.is_ok()
     }
-}
-
-/// Brokers renew their figures every few seconds. The same ones again may just be old, and would tell of a time in which
-/// nothing happened; if they are the same twice, nothing did.
-fn is_news(told: Option<(Figures, Time)>, figures: Figures, at: Time, interval: Duration) -> bool {
-    told.is_none_or(|(before, told_at)| before != figures || at.since(told_at) >= interval.mul_f64(1.5))
 }

@@ -42,8 +42,10 @@ pub(super) fn findings(settings: &Settings, surveys: &Surveys, holders: Option<&
         if let BrokerState::Refused(text) | BrokerState::Unreachable(text) = &survey.state {
             found.push(Finding { subject: subject.clone(), text: text.clone() });
         }
-        if let Some(Err(text)) = &survey.kinds {
-            found.push(Finding { subject, text: text.clone() });
+        let kinds = survey.kinds.as_ref().and_then(|told| told.as_ref().err());
+        let metrics = survey.metrics.as_ref().and_then(|told| told.as_ref().err());
+        for text in kinds.into_iter().chain(metrics) {
+            found.push(Finding { subject: subject.clone(), text: text.clone() });
         }
     }
     for program in &settings.programs {
@@ -232,6 +234,7 @@ mod tests {
             url: Secret::new("amqp://h"),
             shown: "amqp://h".into(),
             management: None,
+            metrics: None,
         };
         Settings { brokers: vec![broker], programs: vec![orders], ..fixture::settings("/run") }
     }
@@ -252,7 +255,7 @@ mod tests {
 
     fn told(settings: &Settings, reading: Reading, kinds: Option<Result<Kinds, String>>) -> Vec<String> {
         let readings = BTreeMap::from([(queue(settings), reading)]);
-        let survey = Survey { state: BrokerState::Connected, readings, kinds };
+        let survey = Survey { state: BrokerState::Connected, readings, kinds, metrics: None };
         let surveys = Surveys::from([(settings.brokers[0].name.clone(), survey)]);
         let found = findings(settings, &surveys, Some(&Holders::default()));
         found.into_iter().map(|Finding { subject, text }| format!("{subject}: {text}")).collect()
@@ -266,7 +269,8 @@ mod tests {
             scale.observe = vec!["failed".to_owned()];
         }
         let readings = ["orders", "low", "failed"].map(|queue| (queue.to_owned(), Reading::Missing));
-        let survey = Survey { state: BrokerState::Connected, readings: readings.into(), kinds: None };
+        let survey =
+            Survey { state: BrokerState::Connected, readings: readings.into(), kinds: None, metrics: None };
         let surveys = Surveys::from([(settings.brokers[0].name.clone(), survey)]);
         let found = findings(&settings, &surveys, Some(&Holders::default()));
         let texts: Vec<&str> = found.iter().map(|found| found.text.as_str()).collect();
@@ -318,11 +322,16 @@ mod tests {
     fn a_broker_that_cannot_be_asked_is_told_once() {
         let settings = settings();
         let state = BrokerState::Refused("the broker refuses the login of user shop".to_owned());
-        let survey = Survey { state, readings: BTreeMap::new(), kinds: Some(Err("no API".to_owned())) };
+        let survey = Survey {
+            state,
+            readings: BTreeMap::new(),
+            kinds: Some(Err("no API".to_owned())),
+            metrics: Some(Err("no metrics".to_owned())),
+        };
         let name = settings.brokers[0].name.clone();
         let found = findings(&settings, &Surveys::from([(name.clone(), survey)]), Some(&Holders::default()));
         let texts: Vec<_> = found.iter().map(|finding| finding.text.as_str()).collect();
-        assert_eq!(texts, ["the broker refuses the login of user shop", "no API"]);
+        assert_eq!(texts, ["the broker refuses the login of user shop", "no API", "no metrics"]);
         assert!(found.iter().all(|finding| finding.subject == format!("broker {name}")));
     }
 

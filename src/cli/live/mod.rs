@@ -77,14 +77,15 @@ async fn survey_all(settings: &Settings) -> Surveys {
 
 /// What there is to say beside AMQP.
 fn beside(survey: &Survey) -> String {
+    let metrics = if survey.metrics == Some(Ok(())) { ", and its metrics" } else { "" };
     match &survey.kinds {
         Some(Ok(kinds)) => match &kinds.version {
             Some(version) => format!(", and its management API (RabbitMQ {version})"),
             None => ", and its management API".to_owned(),
         },
         Some(Err(_)) => String::new(),
-        None => {
-            "; without `management` nothing is known of kinds of queues, prefetch and consumers".to_owned()
-        }
+        None => format!(
+            "{metrics}; without `management` nothing is known of kinds of queues, prefetch and consumers"
+        ),
     }
 }

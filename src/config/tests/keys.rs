@@ -47,7 +47,7 @@ budgets: {mysql: 120}
 brokers:
   default: {host: rabbit, user: me, password: "${PASSWORD}", vhost: shop}
   other: {url: amqps://u:p@h/v, management: "https://m:q@h:15671/mq/"}
-  third: {url: amqps://u:p@h/v, management: "${NOTHING}"}
+  third: {url: amqps://u:p@h/v, management: "${NOTHING}", metrics: "http://h:15692/metrics"}
 defaults:
   directory: base
   user: 33
@@ -98,6 +98,8 @@ programs:
     assert_eq!(shown, ["amqp://me@rabbit:5672/shop", "amqps://u@h:5671/v", "amqps://u@h:5671/v"]);
     assert_eq!(settings.brokers[0].url.reveal(), "amqp://me:hunter2@rabbit:5672/shop");
     assert_eq!((&settings.brokers[0].management, &settings.brokers[2].management), (&None, &None));
+    let metrics = settings.brokers[2].metrics.as_ref().unwrap();
+    assert_eq!((metrics.address.as_str(), &metrics.login), ("http://h:15692", &None));
     let management = settings.brokers[1].management.as_ref().unwrap();
     assert_eq!(
         (management.address.as_str(), management.user.as_str(), management.password.reveal()),

@@ -25,6 +25,11 @@ fn no_secret_is_ever_shown() {
         "brokers: {b: {url: amqp://h, management: 'http://me:hunter2@h/#/queues'}}",
         "brokers: {b: {url: amqp://h, management: 'amqp://me:hunter2@h'}}",
         "brokers: {b: {url: amqp://h, management: ['hunter2']}}",
+        "brokers: {b: {url: amqp://h, metrics: 'hunter2'}}",
+        "brokers: {b: {url: amqp://h, metrics: 'http://me:hunter2@'}}",
+        "brokers: {b: {url: amqp://h, metrics: 'http://me:hunter2@h/metrics?family=x'}}",
+        "brokers: {b: {url: amqp://h, metrics: ['hunter2']}}",
+        "brokers: {b: {url: amqp://h, metrics: 'http://m:hunter2@h', management: 'http://m:hunter2@h'}}",
         "brokers: {b: {host: h, port: '${PASSWORD}'}}",
         "brokers: {b: [hunter2]}",
         "brokers: {b: &x hunter2, c: *x}",
@@ -51,6 +56,8 @@ fn no_secret_is_ever_shown() {
         "brokers: {b: {host: h, user: me, password: '${PASSWORD}', management: 'http://m:hunter2@h:15672'}}",
     );
     assert!(!format!("{settings:?}").contains("hunter2"));
+    let settings = self::settings("brokers: {b: {url: amqp://h, metrics: 'http://m:hunter2@h:15692'}}");
+    assert!(settings.brokers[0].metrics.is_some() && !format!("{settings:?}").contains("hunter2"));
 }
 
 #[test]

@@ -106,6 +106,7 @@ async fn the_page_shows_every_program_process_queue_and_reason() {
         "cannot connect to 10.0.0.9:5672: connection refused",
         "the broker is unreachable",
         "management API answering",
+        "metrics endpoint limited</span> <span class=\"quiet\">the metrics endpoint tells nothing of a queue",
         "management API failing</span> <span class=\"quiet\">the management API did not answer within 5 s",
         "held at 3 by an operator (page) for another 10m",
         "starts again in 16s after 7 failures in a row",

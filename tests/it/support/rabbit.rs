@@ -1,5 +1,5 @@
 //! A private RabbitMQ node: own name, ports, cookie, port mapper and directory, loopback only, and no plugins unless the
-//! management API is asked for.
+//! management API or metrics are asked for.
 //!
 //! Debian's packaged scripts are run directly, which works for root and for any other user alike. A cold start takes about
 //! eight seconds, so tests share one node unless they stop or break it.
@@ -39,6 +39,8 @@ pub(crate) struct Rabbit {
     port_mapper: ReservedPort,
     /// Of the management API, plain and encrypted, where it is on.
     management: Option<[ReservedPort; 2]>,
+    /// Of the metrics, plain and encrypted, where they are exported.
+    metrics: Option<[ReservedPort; 2]>,
     /// None while the node is stopped.
     server: Option<Child>,
 }
@@ -52,7 +54,7 @@ impl Rabbit {
 
     /// A node of the test's own, which it may stop and break. Returns when clients can connect.
     pub(crate) fn start() -> Self {
-        Self::start_node(None)
+        Self::start_node(None, None)
     }
 
     /// The node with a management API that the tests of this run share, used like [`Rabbit::shared`].
@@ -63,19 +65,31 @@ impl Rabbit {
 
     /// A node of the test's own with a management API, which knows nobody else's consumers.
     pub(crate) fn start_with_management() -> Self {
-        Self::start_node(Some([(); 2].map(|()| ReservedPort::reserve())))
+        Self::start_node(Some([(); 2].map(|()| ReservedPort::reserve())), None)
     }
 
-    fn start_node(management: Option<[ReservedPort; 2]>) -> Self {
+    /// A node of the test's own that exports metrics.
+    pub(crate) fn start_with_metrics() -> Self {
+        Self::start_node(None, Some([(); 2].map(|()| ReservedPort::reserve())))
+    }
+
+    fn start_node(management: Option<[ReservedPort; 2]>, metrics: Option<[ReservedPort; 2]>) -> Self {
         let directory = run::directory("rabbit");
         let encrypted = ReservedPort::reserve();
         let certificates = Certificates::make(&directory);
         let mut configuration = configuration(&encrypted, &certificates);
         if let Some([plain, encrypted]) = &management {
-            configuration += &management_configuration(plain, encrypted, &certificates);
+            configuration += &plugin_configuration("management", plain, encrypted, &certificates);
         }
-        let plugins = if management.is_some() { "[rabbitmq_management].\n" } else { "[].\n" };
-        write_files(&directory, &configuration, plugins);
+        if let Some([plain, encrypted]) = &metrics {
+            configuration += &plugin_configuration("prometheus", plain, encrypted, &certificates);
+        }
+        let plugins = [
+            management.as_ref().map(|_| "rabbitmq_management"),
+            metrics.as_ref().map(|_| "rabbitmq_prometheus"),
+        ];
+        let plugins: Vec<&str> = plugins.into_iter().flatten().collect();
+        write_files(&directory, &configuration, &format!("[{}].\n", plugins.join(",")));
         let mut node = Self {
             id: run::unique("rabbit"),
             directory,
@@ -85,6 +99,7 @@ impl Rabbit {
             distribution: ReservedPort::reserve(),
             port_mapper: ReservedPort::reserve(),
             management,
+            metrics,
             server: None,
         };
         node.start_again();
@@ -166,6 +181,28 @@ impl Rabbit {
         self.management_with("guest", "guest")
     }
 
+    /// The address of the metrics; panics where there are none.
+    pub(crate) fn metrics(&self) -> String {
+        let [port, _] = self.metrics.as_ref().expect("a node that exports metrics");
+        format!("http://127.0.0.1:{}", port.number())
+    }
+
+    /// The https address of the metrics.
+    pub(crate) fn encrypted_metrics(&self) -> String {
+        let [_, port] = self.metrics.as_ref().expect("a node that exports metrics");
+        format!("https://127.0.0.1:{}", port.number())
+    }
+
+    /// Ends the export of metrics, and nothing else. Takes some seconds.
+    pub(crate) fn stop_metrics(&self) {
+        self.run("rabbitmq-plugins", &["disable", "rabbitmq_prometheus"]);
+    }
+
+    /// Exports metrics again after [`Rabbit::stop_metrics`].
+    pub(crate) fn start_metrics(&self) {
+        self.run("rabbitmq-plugins", &["enable", "rabbitmq_prometheus"]);
+    }
+
     /// The file of the authority that vouches for this node.
     pub(crate) fn authority(&self) -> &Path {
         &self.certificates.authority
@@ -173,11 +210,15 @@ impl Rabbit {
 
     /// Runs rabbitmqctl against this node and returns what it printed; panics when it fails. Takes 1 to 2 s.
     pub(crate) fn control(&self, arguments: &[&str]) -> String {
-        let mut command = self.command("rabbitmqctl");
+        self.run("rabbitmqctl", arguments)
+    }
+
+    fn run(&self, script: &str, arguments: &[&str]) -> String {
+        let mut command = self.command(script);
         command.arg("--quiet").args(arguments);
-        let finished = command::finish(&format!("rabbitmqctl {arguments:?}"), command, CONTROL_LIMIT);
+        let finished = command::finish(&format!("{script} {arguments:?}"), command, CONTROL_LIMIT);
         let (stdout, stderr) = (finished.stdout, finished.stderr);
-        assert!(finished.status.success(), "rabbitmqctl {arguments:?} failed:\n{stdout}{stderr}");
+        assert!(finished.status.success(), "{script} {arguments:?} failed:\n{stdout}{stderr}");
         stdout
     }
 
@@ -271,16 +312,18 @@ fn configuration(encrypted: &ReservedPort, certificates: &Certificates) -> Strin
     )
 }
 
-fn management_configuration(
+/// A plugin that speaks HTTP, plain and encrypted.
+fn plugin_configuration(
+    plugin: &str,
     plain: &ReservedPort,
     encrypted: &ReservedPort,
     certificates: &Certificates,
 ) -> String {
     let Certificates { authority, server, server_key } = certificates;
     format!(
-        "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\nmanagement.ssl.ip = 127.0.0.1\n\
-         management.ssl.port = {}\nmanagement.ssl.cacertfile = {}\nmanagement.ssl.certfile = {}\n\
-         management.ssl.keyfile = {}\n",
+        "{plugin}.tcp.ip = 127.0.0.1\n{plugin}.tcp.port = {}\n{plugin}.ssl.ip = 127.0.0.1\n\
+         {plugin}.ssl.port = {}\n{plugin}.ssl.cacertfile = {}\n{plugin}.ssl.certfile = {}\n\
+         {plugin}.ssl.keyfile = {}\n",
         plain.number(),
         encrypted.number(),
         authority.display(),

@@ -87,6 +87,11 @@ pub(crate) fn config_with_management<'a>(programs: impl IntoIterator<Item = &'a 
     config_of("{url: \"${AMQP_URL}\", management: \"${RABBITMQ_API}\"}", programs)
 }
 
+/// The same with metrics at the address in RABBITMQ_METRICS.
+pub(crate) fn config_with_metrics<'a>(programs: impl IntoIterator<Item = &'a Scaled>) -> String {
+    config_of("{url: \"${AMQP_URL}\", metrics: \"${RABBITMQ_METRICS}\"}", programs)
+}
+
 fn config_of<'a>(broker: &str, programs: impl IntoIterator<Item = &'a Scaled>) -> String {
     let programs: String = programs.into_iter().map(Scaled::yaml).collect();
     format!("brokers: {{default: {broker}}}\nprograms:\n{programs}")

@@ -1,5 +1,9 @@
-//! One conversation over HTTP: a connection, and requests on it one after the other. Everything has a limit of time and
-//! size.
+//! One conversation over HTTP, with a management API or with what exports metrics: a connection, and requests on it one after
+//! the other. Everything has a limit of time and size.
+
+#[cfg(test)]
+pub(super) mod rig;
+pub(super) mod trouble;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,9 +22,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
-use super::trouble::Trouble;
+use self::trouble::{At, Service, Trouble};
 use crate::amqp::refusal::scrub;
-use crate::core::spec::ManagementSpec;
+use crate::core::secret::Secret;
+use crate::core::spec::{ManagementSpec, MetricsSpec};
 
 /// The longest answer. A page of 500 queues has about 200 KiB.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -31,8 +36,11 @@ const FOREIGN_CHARS_MAX: usize = 120;
 
 /// Whom to ask, taken apart once.
 #[derive(Debug)]
-pub(super) struct Target {
-    spec: ManagementSpec,
+pub(in crate::amqp) struct Target {
+    at: At,
+    /// Absent where none is given.
+    user: Option<String>,
+    password: Option<Secret>,
     /// The virtual host as people know it.
     vhost: String,
     is_encrypted: bool,
@@ -40,34 +48,45 @@ pub(super) struct Target {
     authority: String,
     host: String,
     port: u16,
-    /// What stands before `/api`.
+    /// What stands before `/api` or `/metrics`.
     prefix: String,
-    authorization: HeaderValue,
+    authorization: Option<HeaderValue>,
 }
 
 impl Target {
-    /// `None` where the address cannot be one; the configuration lets no such through.
-    pub(super) fn new(spec: &ManagementSpec, vhost: &str) -> Option<Self> {
-        let (scheme, rest) = spec.address.split_once("://")?;
+    /// A management API. `None` where the address cannot be one; the configuration lets no such through.
+    pub(super) fn management(spec: &ManagementSpec, vhost: &str) -> Option<Self> {
+        let login = (spec.user.clone(), spec.password.clone());
+        Self::new(At { service: Service::Management, address: spec.address.clone() }, Some(login), vhost)
+    }
+
+    /// What is exported for Prometheus. `None` as for a management API.
+    pub(super) fn metrics(spec: &MetricsSpec, vhost: &str) -> Option<Self> {
+        let login = spec.login.as_ref().map(|login| (login.user.clone(), login.password.clone()));
+        Self::new(At { service: Service::Metrics, address: spec.address.clone() }, login, vhost)
+    }
+
+    fn new(at: At, login: Option<(String, Secret)>, vhost: &str) -> Option<Self> {
+        let (scheme, rest) = at.address.split_once("://")?;
         let (authority, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let is_encrypted = scheme == "https";
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().ok()?),
             None => (authority, if is_encrypted { 443 } else { 80 }),
         };
-        let login = base64(format!("{}:{}", spec.user, spec.password.reveal()).as_bytes());
-        let mut authorization = HeaderValue::try_from(format!("Basic {login}")).ok()?;
-        authorization.set_sensitive(true);
-        Some(Self {
-            spec: spec.clone(),
-            vhost: vhost.to_owned(),
-            is_encrypted,
-            authority: authority.to_owned(),
-            host: host.to_owned(),
-            port,
-            prefix: prefix.to_owned(),
-            authorization,
-        })
+        let authorization = match &login {
+            Some((user, password)) => {
+                let login = base64(format!("{user}:{}", password.reveal()).as_bytes());
+                let mut authorization = HeaderValue::try_from(format!("Basic {login}")).ok()?;
+                authorization.set_sensitive(true);
+                Some(authorization)
+            }
+            None => None,
+        };
+        let (authority, host, prefix) = (authority.to_owned(), host.to_owned(), prefix.to_owned());
+        let (user, password) = login.unzip();
+        let vhost = vhost.to_owned();
+        Some(Self { at, user, password, vhost, is_encrypted, authority, host, port, prefix, authorization })
     }
 
     /// The virtual host as people know it.
@@ -75,18 +94,19 @@ impl Target {
         &self.vhost
     }
 
-    fn at(&self) -> String {
-        self.spec.address.clone()
+    /// Who it is.
+    pub(super) fn at(&self) -> At {
+        self.at.clone()
     }
 
     /// What was sent is not what was asked for.
-    pub(super) fn not_management(&self, what: impl Into<String>) -> Trouble {
-        Trouble::NotManagement { at: self.at(), what: what.into() }
+    pub(super) fn is_another(&self, what: impl Into<String>) -> Trouble {
+        Trouble::Another { at: self.at(), what: what.into() }
     }
 }
 
 /// A connection on which requests can be made.
-pub(super) struct Conversation<'a> {
+pub(in crate::amqp) struct Conversation<'a> {
     target: &'a Target,
     sender: SendRequest<Empty<Bytes>>,
     limit: Duration,
@@ -119,22 +139,37 @@ impl<'a> Conversation<'a> {
     /// # Errors
     /// There was no answer in time, or another one than JSON.
     pub(super) async fn read(&mut self, path: &str) -> Result<Value, Trouble> {
+        let body = self.fetch(&format!("/api{path}"), "application/json").await?;
+        serde_json::from_slice(&body).map_err(|_| self.target.is_another("it sends no JSON"))
+    }
+
+    /// Reads the text at `path`.
+    ///
+    /// # Errors
+    /// There was no answer in time.
+    pub(super) async fn read_text(&mut self, path: &str) -> Result<String, Trouble> {
+        let body = self.fetch(path, "text/plain").await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    async fn fetch(&mut self, path: &str, accepted: &'static str) -> Result<Bytes, Trouble> {
         let (target, limit) = (self.target, self.limit);
-        match timeout(limit, self.read_in_time(path)).await {
+        match timeout(limit, self.fetch_in_time(path, accepted)).await {
             Ok(read) => read,
             Err(_) => Err(Trouble::TimedOut { at: target.at(), after: limit }),
         }
     }
 
-    async fn read_in_time(&mut self, path: &str) -> Result<Value, Trouble> {
+    async fn fetch_in_time(&mut self, path: &str, accepted: &'static str) -> Result<Bytes, Trouble> {
         let target = self.target;
-        let request = Request::get(format!("{}/api{path}", target.prefix))
+        let mut request = Request::get(format!("{}{path}", target.prefix))
             .header(HOST, &target.authority)
-            .header(AUTHORIZATION, &target.authorization)
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, "leveret")
-            .body(Empty::new())
-            .map_err(|error| target.not_management(error.to_string()))?;
+            .header(ACCEPT, accepted)
+            .header(USER_AGENT, "leveret");
+        if let Some(authorization) = &target.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request.body(Empty::new()).map_err(|error| target.is_another(error.to_string()))?;
         let ready = self.sender.ready().await;
         let answer = match ready {
             Ok(()) => self.sender.send_request(request).await,
@@ -146,7 +181,7 @@ impl<'a> Conversation<'a> {
         if !status.is_success() {
             return Err(refusal(target, status, &body));
         }
-        serde_json::from_slice(&body).map_err(|_| target.not_management("it sends no JSON"))
+        Ok(body)
     }
 }
 
@@ -174,15 +209,21 @@ fn refusal(target: &Target, status: StatusCode, body: &[u8]) -> Trouble {
     let said: Option<Value> =
         serde_json::from_slice(body).ok().filter(|said: &Value| said.get("error").is_some());
     let reason = said.as_ref().and_then(|said| said["reason"].as_str()).unwrap_or_default();
-    let reason = plain(&scrub(reason, target.spec.password.reveal()));
+    let password = target.password.as_ref().map_or("", Secret::reveal);
+    let reason = plain(&scrub(reason, password));
+    let is_management = at.service == Service::Management;
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            let (user, vhost) = (target.spec.user.clone(), target.vhost.clone());
-            Trouble::Refused { at, user, vhost, reason }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => match (at.service, target.user.clone()) {
+            (Service::Management, Some(user)) => {
+                Trouble::Refused { at, user, vhost: target.vhost.clone(), reason }
+            }
+            (Service::Management | Service::Metrics, user) => Trouble::NoEntry { at, user },
+        },
+        StatusCode::NOT_FOUND if is_management && said.is_some() => {
+            Trouble::NoVhost { at, vhost: target.vhost.clone() }
         }
-        StatusCode::NOT_FOUND if said.is_some() => Trouble::NoVhost { at, vhost: target.vhost.clone() },
         status if status.is_server_error() => Trouble::Status { at, status, reason },
-        status => target.not_management(format!("it answers {status}")),
+        status => target.is_another(format!("it answers {status}")),
     }
 }
 

@@ -1,17 +1,46 @@
-//! The management API of a broker: from an address as people write it to its parts, the password apart.
+//! Where a broker tells more over HTTP, its management API or the metrics that it exports: from an address as people write
+//! it to its parts, the password apart.
 
 use amq_protocol::uri::AMQPUserInfo;
 
 use super::broker::BrokerError;
 use crate::core::secret::Secret;
-use crate::core::spec::ManagementSpec;
+use crate::core::spec::{LoginSpec, ManagementSpec, MetricsSpec};
 
-/// How an address is written.
-const ADDRESS: &str =
-    "write http://user:password@host:15672, special characters percent-encoded: %40 for @, %2f for /";
+/// What is configured, in the words of its mistakes.
+struct Kind {
+    key: &'static str,
+    name: &'static str,
+    /// How an address is written.
+    example: &'static str,
+    /// What people may well write at the end of an address, and is asked for anyway.
+    tail: &'static str,
+}
 
-/// What stands behind a login in `address`, written outside of a configuration; the login of a new RabbitMQ, guest, where there
-/// is none.
+const MANAGEMENT: Kind = Kind {
+    key: "management",
+    name: "management API",
+    example: "write http://user:password@host:15672, special characters percent-encoded: %40 for @, %2f for /",
+    tail: "/api",
+};
+
+const METRICS: Kind = Kind {
+    key: "metrics",
+    name: "metrics endpoint",
+    example: "write http://host:15692, or http://user:password@host:15692, special characters percent-encoded: %40 for @",
+    tail: "/metrics",
+};
+
+/// The management API at `address`, with the broker's own `login` where there is none in it.
+pub(super) fn management(address: &str, login: &AMQPUserInfo) -> Result<ManagementSpec, BrokerError> {
+    let (address, given) = parts(&MANAGEMENT, address)?;
+    let own = || LoginSpec { user: login.username.clone(), password: Secret::new(login.password.clone()) };
+    let LoginSpec { user, password } = given.unwrap_or_else(own);
+    Ok(ManagementSpec { address, user, password })
+}
+
+/// The management API at an address that is written outside of a configuration, with the login of a new RabbitMQ, guest, where
+/// there is none in it.
 ///
 /// # Errors
 /// What is wrong with it, and how one is written. The address is not repeated, since it may hold a password.
@@ -23,28 +52,38 @@ pub fn management_address(address: &str) -> Result<ManagementSpec, String> {
     })
 }
 
-/// What stands behind a login in `address`; the broker's own `login` where there is none.
-pub(super) fn management(address: &str, login: &AMQPUserInfo) -> Result<ManagementSpec, BrokerError> {
+/// What is exported at `address`. The broker's own login is given to nobody who does not ask.
+pub(super) fn metrics(address: &str) -> Result<MetricsSpec, BrokerError> {
+    let whole = address.trim_end_matches('/');
+    let (address, login) = parts(&METRICS, whole.strip_suffix("/detailed").unwrap_or(whole))?;
+    Ok(MetricsSpec { address, login })
+}
+
+/// The address without a login and without what is asked for anyway, and the login.
+fn parts(kind: &Kind, address: &str) -> Result<(String, Option<LoginSpec>), BrokerError> {
     let refused = |message: &str, suggestion| BrokerError {
-        key: Some("management"),
+        key: Some(kind.key),
         message: message.to_owned(),
         suggestion: Some(suggestion),
     };
-    let not_an_address = || refused("this is not the address of a management API", ADDRESS);
+    let example = kind.example;
+    let not_an_address = || refused(&format!("this is not the address of a {}", kind.name), example);
     let (scheme, rest) = address.split_once("://").ok_or_else(not_an_address)?;
     match scheme {
         "http" | "https" => {}
         "amqp" | "amqps" => {
-            return Err(refused(
-                "this is the address of the broker itself; its management API speaks HTTP",
-                ADDRESS,
-            ));
+            let message = format!("this is the address of the broker itself; its {} speaks HTTP", kind.name);
+            return Err(refused(&message, example));
         }
-        _ => return Err(refused("the address of a management API begins with http:// or https://", ADDRESS)),
+        _ => {
+            let message = format!("the address of a {} begins with http:// or https://", kind.name);
+            return Err(refused(&message, example));
+        }
     }
     if rest.contains(['?', '#']) {
-        let message = "this is the address of a page; that of the management API ends before `#` and `?`";
-        return Err(refused(message, ADDRESS));
+        let message =
+            format!("this is the address of a page; that of the {} ends before `#` and `?`", kind.name);
+        return Err(refused(&message, example));
     }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (given, host) = match authority.rsplit_once('@') {
@@ -52,12 +91,12 @@ pub(super) fn management(address: &str, login: &AMQPUserInfo) -> Result<Manageme
         None => (None, authority),
     };
     if host.starts_with('[') {
-        let message = "the host of the management API is an IPv6 address, which is not supported yet";
-        return Err(refused(message, "write a host name"));
+        let message = format!("the host of the {} is an IPv6 address, which is not supported yet", kind.name);
+        return Err(refused(&message, "write a host name"));
     }
     let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
     if name.is_empty() {
-        return Err(refused("this address has no host", ADDRESS));
+        return Err(refused("this address has no host", example));
     }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
@@ -69,21 +108,18 @@ pub(super) fn management(address: &str, login: &AMQPUserInfo) -> Result<Manageme
     if !path.chars().all(is_of_path) {
         return Err(not_an_address());
     }
-    let (user, password) = match given {
+    let login = match given {
         Some(given) => {
             let (user, password) = given.split_once(':').unwrap_or((given, ""));
-            (decode(user).ok_or_else(not_an_address)?, decode(password).ok_or_else(not_an_address)?)
+            let [user, password] = [user, password].map(decode);
+            let user = user.ok_or_else(not_an_address)?;
+            Some(LoginSpec { user, password: Secret::new(password.ok_or_else(not_an_address)?) })
         }
-        None => (login.username.clone(), login.password.clone()),
+        None => None,
     };
-    // Whoever writes down where the API is may well end it with /api.
     let prefix = path.trim_end_matches('/');
-    let prefix = prefix.strip_suffix("/api").unwrap_or(prefix).trim_end_matches('/');
-    Ok(ManagementSpec {
-        address: format!("{scheme}://{host}{prefix}"),
-        user,
-        password: Secret::new(password),
-    })
+    let prefix = prefix.strip_suffix(kind.tail).unwrap_or(prefix).trim_end_matches('/');
+    Ok((format!("{scheme}://{host}{prefix}"), login))
 }
 
 /// Percent-decodes; `None` where what comes out is no text.
@@ -144,6 +180,30 @@ mod tests {
             "{refused}"
         );
         assert!(!refused.contains("hunter2"));
+    }
+
+    #[test]
+    fn where_metrics_are_is_taken_with_and_without_a_login_and_with_what_is_asked_for_anyway() {
+        for (address, shown, login) in [
+            ("http://mq:15692", "http://mq:15692", None),
+            ("http://mq:15692/metrics/", "http://mq:15692", None),
+            ("https://mq/rabbit/metrics/detailed", "https://mq/rabbit", None),
+            ("http://m%40e:p%3a@mq:15692", "http://mq:15692", Some(("m@e", "p:"))),
+        ] {
+            let spec = metrics(address).unwrap();
+            let found = spec.login.as_ref().map(|login| (login.user.as_str(), login.password.reveal()));
+            assert_eq!((spec.address.as_str(), found), (shown, login), "{address}");
+        }
+        for (address, said) in [
+            ("mq:15692", "this is not the address of a metrics endpoint"),
+            ("amqp://me:secret@mq", "its metrics endpoint speaks HTTP"),
+            ("http://me:secret@mq/metrics?family=x", "that of the metrics endpoint ends before `#` and `?`"),
+        ] {
+            let error = metrics(address).unwrap_err();
+            assert!(error.message.contains(said), "{address}: {error:?}");
+            assert_eq!((error.key, error.suggestion.is_some()), (Some("metrics"), true));
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
     }
 
     #[test]
