@@ -239,6 +239,15 @@ impl Control {
     pub(super) fn forget_old_channels(&mut self, now: Time) {
         for (broker, lives) in self.idleness.forget(now) {
             let read = lives.into_iter().map(|incarnation| (incarnation, None)).collect();
+            // Nobody waits to see hands empty of which nothing is told any more.
+            let programs = self.machine.world().programs.values().filter(|program| reads(program, &broker));
+            let unlimited = programs.filter_map(|program| {
+                let told = program.scaler.as_ref()?.hands_told.filter(|told| told.prefetch == 0)?;
+                Some((program.spec.name.clone(), Hands { prefetch: told.concurrency, ..told }))
+            });
+            for (program, hands) in unlimited.collect::<Vec<_>>() {
+                self.machine.observe(Fact::Takes { program, hands });
+            }
             self.machine.observe(Fact::AtWork { broker, read, at: now });
         }
     }
@@ -319,12 +328,17 @@ fn put_together(
     }
 }
 
-/// What two channels of one process take.
+/// What two channels of one process take. Which queue a channel is for is not told: beside one with a limit, one without is
+/// taken to be for something else, as that on which a worker is spoken to.
 fn together(one: Hands, other: Hands) -> Hands {
-    let concurrency = one.concurrency.saturating_add(other.concurrency);
-    let is_unlimited = one.prefetch == 0 || other.prefetch == 0;
-    let prefetch = if is_unlimited { 0 } else { one.prefetch.saturating_add(other.prefetch) };
-    Hands { concurrency, prefetch }
+    match (one.prefetch, other.prefetch) {
+        (0, 1..) => other,
+        (1.., 0) => one,
+        (before, more) => Hands {
+            concurrency: one.concurrency.saturating_add(other.concurrency),
+            prefetch: before.saturating_add(more),
+        },
+    }
 }
 
 #[cfg(test)]
@@ -372,6 +386,23 @@ mod tests {
             "it has three channels"
         );
         assert!(!found.needs_names, "all were found by their ports");
+    }
+
+    #[test]
+    fn a_channel_without_a_limit_beside_one_with_a_limit_says_nothing_of_the_work() {
+        let a = "127.0.0.1:1";
+        let spoken_to = Channel { prefetch: Some(0), ..channel(Some(a), None, Some(0)) };
+        for channels in [
+            [channel(Some(a), None, Some(1)), spoken_to.clone()],
+            [spoken_to.clone(), channel(Some(a), None, Some(1))],
+        ] {
+            assert_eq!(
+                found(&channels, &[(a, 0)]).taken[&Incarnation(0)],
+                Hands { concurrency: 1, prefetch: 5 }
+            );
+        }
+        let both = found(&[spoken_to.clone(), spoken_to], &[(a, 0)]);
+        assert_eq!(both.taken[&Incarnation(0)], Hands { concurrency: 2, prefetch: 0 });
     }
 
     #[test]

@@ -19,9 +19,17 @@ const UNKNOWN_GROUPS: u32 = 16;
 #[derive(Clone, Debug)]
 pub(super) struct Delayed {
     after: Duration,
-    /// When they come back, soonest first, and how many.
-    groups: VecDeque<(Time, f64)>,
+    /// Those that come back about together, soonest first.
+    groups: VecDeque<Group>,
     read_at: Option<Time>,
+}
+
+/// Messages that come back from the one moment to the other.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    first: Time,
+    last: Time,
+    count: f64,
 }
 
 impl Delayed {
@@ -49,10 +57,10 @@ impl Delayed {
         if self.read_at.is_some_and(|before| at <= before) {
             return;
         }
-        while self.groups.front().is_some_and(|(due, _)| *due <= at) {
+        while self.groups.front().is_some_and(|group| group.last <= at) {
             self.groups.pop_front();
         }
-        let known: f64 = self.groups.iter().map(|(_, count)| count).sum();
+        let known: f64 = self.groups.iter().map(|group| group.count).sum();
         let new = ready - known;
         if new < 0.0 {
             self.take(-new);
@@ -70,29 +78,32 @@ impl Delayed {
         self.read_at = Some(at);
     }
 
-    /// Some went before their time: those that were due first.
+    /// Some went, in their time or before it: those that were due first.
     fn take(&mut self, mut count: f64) {
-        while let Some((_, first)) = self.groups.front_mut() {
-            if *first > count {
-                *first -= count;
+        while let Some(first) = self.groups.front_mut() {
+            if first.count > count {
+                first.count -= count;
                 return;
             }
-            count -= *first;
+            count -= first.count;
             self.groups.pop_front();
         }
     }
 
     fn add(&mut self, due: Time, count: f64) {
         match self.groups.back_mut() {
-            Some((last, there)) if due.since(*last) < self.after / GROUPS => *there += count,
-            _ => self.groups.push_back((due, count)),
+            Some(group) if due.since(group.first) < self.after / GROUPS => {
+                group.last = group.last.max(due);
+                group.count += count;
+            }
+            _ => self.groups.push_back(Group { first: due, last: due, count }),
         }
     }
 
     /// How many come back within `horizon` from now.
     pub(super) fn due(&self, now: Time, horizon: Duration) -> f64 {
-        let coming = self.groups.iter().filter(|(due, _)| *due > now && *due <= now + horizon);
-        coming.map(|(_, count)| count).sum()
+        let coming = self.groups.iter().filter(|group| group.last > now && group.first <= now + horizon);
+        coming.map(|group| group.count).sum()
     }
 }
 
@@ -148,6 +159,22 @@ mod tests {
         assert_eq!(purged.due(at(1), Duration::from_secs(60)), 0.0);
         delayed.observe(Observation::Lost { at: at(1), why: "the broker is unreachable" });
         assert_eq!(delayed.due(at(1), Duration::from_secs(60)), 150.0, "ten have come back unseen");
+    }
+
+    #[test]
+    fn two_bursts_of_a_long_delay_come_back_one_after_the_other() {
+        let mut delayed = Delayed::new(Duration::from_secs(3_600));
+        let ready = |second: u64| match second {
+            0..=19 => 50 * second,
+            20..=59 => 1_000,
+            60..=3_600 => 2_000,
+            3_601..=3_620 => 2_000 - 50 * (second - 3_600),
+            _ => 1_000,
+        };
+        (0..=3_621).for_each(|second| read(&mut delayed, second, ready(second)));
+        let due = delayed.due(at(3_621), Duration::from_secs(60));
+        assert!((900.0..=1_000.0).contains(&due), "{due}: {delayed:?}");
+        assert!(delayed.due(at(3_700), Duration::from_secs(7_200)) < 100.0, "{delayed:?}");
     }
 
     #[test]

@@ -161,8 +161,13 @@ impl Engine {
         self.rate = messages_per_hour.map(|messages| messages as f64 / 3_600.0);
     }
 
-    /// How each consumer takes messages.
+    /// How each consumer takes messages. What is known of the work is of a place, and one of several places in a consumer takes
+    /// so many times as long for a message as the consumer does on the average.
     pub fn set_hands(&mut self, hands: Hands) {
+        let times = f64::from(hands.concurrency) / f64::from(self.hands.concurrency);
+        if hands.concurrency != self.hands.concurrency {
+            self.tracks.iter_mut().for_each(|track| track.divide_into_places(times));
+        }
         self.hands = hands;
     }
 
@@ -236,7 +241,9 @@ impl Engine {
     pub fn learned_of(&self, queue: usize) -> Learned {
         let track = self.tracks.get(queue);
         Learned {
-            service_seconds: track.and_then(Track::learned_service),
+            service_seconds: track
+                .and_then(Track::learned_service)
+                .map(|seconds| seconds / f64::from(self.hands.concurrency)),
             startup_seconds: self.startup.learned(),
             polling: track.is_some_and(|track| track.polling.is_recognised()),
         }

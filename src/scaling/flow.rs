@@ -77,6 +77,14 @@ impl Flow {
         self.effect.observe(counted.work(waited), changed, waited, startup, detail.at);
     }
 
+    /// Work that was taken to be of one is of so many at once. What few and many did is to be seen anew.
+    pub(super) fn stretch(&mut self, times: f64) {
+        if let Some(known) = &mut self.known {
+            known.busy_seconds *= times;
+        }
+        self.effect = Effect::default();
+    }
+
     /// Beyond how many consumers nothing is gained, where that is so.
     pub(super) fn bound(&self) -> Option<Bounded> {
         self.effect.bound()

@@ -118,7 +118,7 @@ impl Fleet {
 /// What the engine has learned and a restart should not forget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Learned {
-    /// Seconds of work per message.
+    /// Seconds of work per message; of a consumer that works on several at once, divided by how many.
     pub service_seconds: Option<f64>,
     /// Seconds from the order to start a consumer until it consumes.
     pub startup_seconds: Option<f64>,

@@ -125,7 +125,7 @@ fn steady(state: &State, goal: &Goal) -> u32 {
 /// The fewest for which at most a share `tolerance` of the messages waits longer than `planned` seconds, in the queue and in
 /// hands together. Two counts are enough, each by itself: one that leaves so much less time for the queue as a message may
 /// wait in a hand, and one that lets each consumer be a queue of its own, which is what hands that are large make of them.
-/// Where both ask for far more, only smaller hands help, and none is paid for in their place.
+/// Where both ask for far more, only smaller hands help, and so much more is not paid for in their place.
 fn steady_beside_hands(state: &State, planned: f64, tolerance: f64, most: u32) -> u32 {
     let (load, service) = (state.load(), state.service);
     let needed = |wait: f64| erlang::consumers_needed(load, service, wait, tolerance, most);
@@ -136,7 +136,8 @@ fn steady_beside_hands(state: &State, planned: f64, tolerance: f64, most: u32) -
     let apart = erlang::needed_apart(load, service, planned, tolerance, most);
     let left = planned - state.in_hand;
     let enough = if left > 0.0 { needed(left).min(apart) } else { apart };
-    if f64::from(enough) > HANDS_WORTH * f64::from(least) { least } else { enough.max(least) }
+    let worth = (HANDS_WORTH * f64::from(least)).ceil() as u32;
+    enough.clamp(least, worth.max(least))
 }
 
 /// Whether a consumer can be started for each message in time, and at a small part of its work: then nobody need wait idle

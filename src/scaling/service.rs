@@ -122,6 +122,15 @@ impl Service {
         self.rate_variance = (MEASURED_SPREAD * self.rate).powi(2);
     }
 
+    /// Work that was taken to be of one is of so many at once.
+    pub(super) fn stretch(&mut self, times: f64) {
+        self.rate /= times;
+        self.covariance /= times;
+        self.rate_variance /= times * times;
+        self.fall_seconds *= times;
+        self.slowest *= times;
+    }
+
     /// Seconds of work per message.
     pub fn seconds(&self) -> f64 {
         1.0 / self.rate

@@ -29,7 +29,9 @@ struct Bench {
 
 impl Bench {
     fn new(goal: Goal, concurrency: u32, prefetch: u32, running: u32) -> Self {
-        let mut engine = Engine::new(goal, LEARNED);
+        // What is remembered is of a consumer, so that 50 ms are of each of its places.
+        let service_seconds = Some(0.05 / f64::from(concurrency));
+        let mut engine = Engine::new(goal, Learned { service_seconds, ..LEARNED });
         engine.set_hands(Hands { concurrency, prefetch });
         let fleet = Fleet { running, oldest_running: Some(Time::from_millis(1)), ..Fleet::default() };
         Self { engine, now: Time::from_millis(1_000), fleet }
@@ -72,6 +74,44 @@ fn what_four_at_once_take_is_learned_as_it_is() {
         (0..60).map(|second| bench.tell(100, Some((40, 80 * second)))).last().expect("there are some");
     let service = decision.inputs.service_seconds;
     assert!((0.4..0.6).contains(&service), "{service}: {decision:?}");
+}
+
+#[test]
+fn what_is_known_of_the_work_stays_true_when_it_turns_out_to_be_of_several_at_once() {
+    // One that does 20 a second.
+    let mut bench = Bench::new(GOAL, 1, 1, 1);
+    bench.tell(0, None);
+    let one = bench.engine.clone();
+    bench.engine.set_hands(Hands { concurrency: 10, prefetch: 10 });
+    let wanted = |mut engine: Engine| {
+        let at = Time::from_millis(2_000);
+        let fleet = Fleet { running: 1, oldest_running: Some(Time::from_millis(1)), ..Fleet::default() };
+        engine.observe(Observation::Sample { at, ready: 700, consumers: 1 });
+        engine.decide(&fleet, at).target
+    };
+    let learned = bench.engine.learned().service_seconds.expect("it was learned before");
+    assert!((learned - 0.05).abs() < 1e-9, "of a consumer: {learned}");
+    let (before, after) = (wanted(one), wanted(bench.engine));
+    assert!(after.abs_diff(before) <= 1 && before > 10, "{before} and {after}");
+}
+
+#[test]
+fn more_load_never_asks_for_fewer_however_large_hands_are() {
+    let mut before = 0;
+    for step in 0..60 {
+        let mut bench = Bench::new(Goal { wait: Duration::from_secs(5), ..GOAL }, 1, 10, 1);
+        let mut done = 0;
+        let load = 5 + step;
+        let last = (0..120).map(|_| {
+            done += load;
+            bench.fleet.running = 40;
+            bench.tell(0, Some((load, done)))
+        });
+        let steady = last.last().expect("there are some").inputs.steady;
+        assert!(steady >= before, "{steady} after {before} at {load}");
+        before = steady;
+    }
+    assert!(before > 20, "{before}");
 }
 
 #[test]

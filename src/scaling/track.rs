@@ -105,6 +105,15 @@ impl Track {
         }
     }
 
+    /// A consumer has so many times the places that it was taken to have.
+    pub(super) fn divide_into_places(&mut self, times: f64) {
+        self.service_next.stretch(times);
+        self.service = self.service_next.clone();
+        self.flow.stretch(times);
+        self.there *= times;
+        self.working *= times;
+    }
+
     /// Seconds of work per message, where they are known.
     pub(super) fn learned_service(&self) -> Option<f64> {
         self.service_next.is_learned().then(|| self.service_next.seconds())

@@ -67,17 +67,23 @@ impl Trace {
         if rows.is_empty() {
             return Err(wrong(line, 1, "there is nothing below the header; add a line for each message"));
         }
-        let trace = Self { rows, are_rates };
-        if trace.count() > MESSAGES_MOST {
-            return Err(wrong(1, 1, "there are more than 20 million messages; give a part of them"));
-        }
-        trace.check_length()
+        Self { rows, are_rates }.check_count()?.check_length()
     }
 
     /// A trace of rates: the second at which each begins, rising, and how many messages come until the next one does.
-    pub fn of_rates(rows: impl IntoIterator<Item = (f64, f64)>) -> Self {
+    ///
+    /// # Errors
+    /// There are too many messages, or it is too long; the place means nothing then.
+    pub fn of_rates(rows: impl IntoIterator<Item = (f64, f64)>) -> Result<Self, CsvError> {
         let rows = rows.into_iter().map(|(second, messages)| (second, Some(messages))).collect();
-        Self { rows, are_rates: true }
+        Self { rows, are_rates: true }.check_count()?.check_length()
+    }
+
+    fn check_count(self) -> Result<Self, CsvError> {
+        if self.count() <= MESSAGES_MOST {
+            return Ok(self);
+        }
+        Err(wrong(1, 1, "there are more than 20 million messages; give a part of them"))
     }
 
     fn check_length(mut self) -> Result<Self, CsvError> {

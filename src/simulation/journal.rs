@@ -11,6 +11,9 @@ use crate::simulation::csv::Trace;
 /// How long before a decision a burst is taken to have come, in seconds: a reading and the decision after it.
 const BURST_SECONDS: f64 = 1.0;
 
+/// No number of a decision is larger.
+const NUMBER_MOST: f64 = 1e12;
+
 /// What is wrong with a journal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
@@ -24,6 +27,9 @@ pub enum JournalError {
         /// What, with the column.
         what: String,
     },
+    /// It is more than can be simulated.
+    #[error("{0}")]
+    TooMuch(String),
     /// No decision of that program knows what arrives.
     #[error("{}", nothing(.program.as_deref(), .known))]
     Nothing {
@@ -87,6 +93,23 @@ struct Inputs {
     startup_seconds: f64,
 }
 
+impl Inputs {
+    /// Whether the numbers can be what they say.
+    fn check(&self) -> Result<(), String> {
+        let numbers = [
+            ("arrivals_per_second", self.arrivals_per_second.unwrap_or_default()),
+            ("ready_messages", self.ready_messages),
+            ("service_seconds", self.service_seconds),
+            ("startup_seconds", self.startup_seconds),
+        ];
+        let is_wrong = |(_, number): &&(&str, f64)| !(0.0..=NUMBER_MOST).contains(number);
+        match numbers.iter().find(is_wrong) {
+            Some((name, number)) => Err(format!("`{name}` is {number}")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Reads the decisions of one program; which one need not be said where there is only one.
 ///
 /// # Errors
@@ -96,6 +119,7 @@ pub fn read(text: &str, program: Option<&str>) -> Result<Recorded, JournalError>
     for (line, text) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let entry: Entry = serde_json::from_str(text)
             .map_err(|error| JournalError::Line { line, what: error.to_string() })?;
+        entry.inputs.check().map_err(|what| JournalError::Line { line, what })?;
         entries.push(entry);
     }
     let mut known: Vec<String> = entries.iter().map(|entry| entry.program.clone()).collect();
@@ -120,7 +144,8 @@ pub fn read(text: &str, program: Option<&str>) -> Result<Recorded, JournalError>
         .collect();
     let service = (!learned.is_empty()).then(|| learned.iter().sum::<f64>() / learned.len() as f64);
     let startup = last.inputs.startup_seconds;
-    Ok(Recorded { program: chosen, trace: Trace::of_rates(rows), service, startup })
+    let trace = Trace::of_rates(rows).map_err(|error| JournalError::TooMuch(error.what))?;
+    Ok(Recorded { program: chosen, trace, service, startup })
 }
 
 /// Begins in seconds since the first decision, and how many messages came from each to the next.
@@ -205,6 +230,15 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_and_no_memory_is_taken_for_it() {
+        let error = |text: &str| read(text, None).unwrap_err().to_string();
+        let much = entry(0, "a", &flow(4_000_000_000), 0) + &entry(59, "a", &flow(4_000_000_000), 0);
+        assert!(error(&much).starts_with("there are more than 20 million messages"), "{}", error(&much));
+        let negative = entry(0, "a", &flow(1), 0).replace("\"startup_seconds\":3", "\"startup_seconds\":-3");
+        assert!(error(&negative).contains("`startup_seconds` is -3"), "{}", error(&negative));
     }
 
     #[test]

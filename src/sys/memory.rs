@@ -25,15 +25,19 @@ fn available_in(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1_024)
 }
 
-/// What the group and those around it have left, where one has a limit: files that were not used for a while can be given up.
+/// What the group and those around it have left, where one has a limit: files that were not used for a while can be given up, of the
+/// others half, and what the kernel keeps for itself and says that it need not.
 fn left_in(group: &Path) -> Option<u64> {
     let number = |text: String| text.trim().parse::<u64>().ok();
     let left = |group: &Path| {
         let limit = number(fs::read_to_string(group.join("memory.max")).ok()?)?;
         let used = number(fs::read_to_string(group.join("memory.current")).ok()?)?;
         let statistics = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
-        let idle = statistics.lines().find_map(|line| line.strip_prefix("inactive_file "));
-        let idle = idle.and_then(|idle| idle.trim().parse::<u64>().ok()).unwrap_or_default();
+        let of = |name: &str| {
+            let value = statistics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            value.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or_default()
+        };
+        let idle = of("inactive_file") + of("active_file") / 2 + of("slab_reclaimable");
         Some(limit.saturating_sub(used.saturating_sub(idle)))
     };
     group.ancestors().filter_map(left).min()
@@ -74,7 +78,7 @@ mod tests {
         fs::write(group.join("memory.max"), "1000\n").unwrap();
         assert_eq!(left_in(&group), Some(300));
         fs::write(group.join("memory.stat"), "anon 400\ninactive_file 200\nactive_file 100\n").unwrap();
-        assert_eq!(left_in(&group), Some(500));
+        assert_eq!(left_in(&group), Some(550));
     }
 
     #[test]

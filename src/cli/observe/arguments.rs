@@ -7,11 +7,14 @@ use clap::Args;
 
 use crate::config::durations::duration;
 use crate::core::secret::Secret;
+use crate::core::time::human;
 
 /// The variable that names the management API.
 pub(super) const VARIABLE: &str = "LEVERET_MANAGEMENT_URL";
 
-/// The longest time, so that what is remembered stays small.
+/// How often may be looked in all, so that what is remembered stays small: about a megabyte for each queue.
+const LOOKS_MOST: u128 = 20_000;
+/// The longest time.
 const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 /// How often may be asked.
 const EVERY_LEAST: Duration = Duration::from_secs(1);
@@ -44,6 +47,25 @@ pub(crate) struct ObserveArgs {
     /// Write what came to FILE as second,messages, which `simulate` reads; of several queues to FILE-QUEUE each
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+}
+
+impl ObserveArgs {
+    /// Whether what is looked at can be remembered.
+    ///
+    /// # Errors
+    /// It is too much; with what to try.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let looks = self.lasts.as_millis() / self.every.as_millis().max(1);
+        if looks <= LOOKS_MOST {
+            return Ok(());
+        }
+        let every = self.lasts.as_secs().div_ceil(LOOKS_MOST as u64);
+        Err(format!(
+            "--for {} with --every {} are {looks} looks, more than {LOOKS_MOST}; raise --every to {every}s",
+            human(self.lasts),
+            human(self.every)
+        ))
+    }
 }
 
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {

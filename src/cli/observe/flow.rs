@@ -136,7 +136,11 @@ pub(super) fn flow(samples: &[Sample], consumers: f64) -> Result<Flow, Option<No
         let came = held(after) - held(before) + done as i64 + owed;
         owed = came.min(0);
         balanced.insert(before.at_ms, came.max(0) as u64);
-        let published = published_after.unwrap_or(0).saturating_sub(published_before.unwrap_or(0));
+        let published = match (published_before, published_after) {
+            (Some(before), Some(after)) => after.saturating_sub(*before),
+            // What was counted before anybody told did not come now.
+            (None, None | Some(_)) | (Some(_), None) => came.max(0) as u64,
+        };
         counted.insert(before.at_ms, published);
     }
     let all = |arrivals: &BTreeMap<u64, u64>| arrivals.values().sum::<u64>() as f64;

@@ -46,6 +46,7 @@ pub(crate) fn observe(
     surroundings: &Surroundings,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
+    arguments.check().map_err(Failure::Usage)?;
     let access = Access::of(arguments, surroundings)?;
     if let Some(file) = &arguments.record {
         record::check(file)?;

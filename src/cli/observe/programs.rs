@@ -97,6 +97,8 @@ fn name(queues: &[QueueName], words: &[String], taken: &BTreeSet<String>) -> Str
 /// What is run: the first word behind the interpreter that looks like a file, else the program itself.
 fn script(words: &[String]) -> String {
     let stem = |word: &str| {
+        // A process may have written a title in place of its command; what follows its first word may be anything.
+        let word = word.split_whitespace().next().unwrap_or(word).trim_end_matches(':');
         let file = word.rsplit('/').next().unwrap_or(word);
         file.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map_or(file, |(stem, _)| stem).to_owned()
     };
@@ -136,6 +138,12 @@ mod tests {
         let found = Found { takers, ..Found::default() };
         recording.note_look(0, &found, place, |identity| Some(launched(&command(identity.pid))));
         programs(&recording)
+    }
+
+    #[test]
+    fn a_title_names_a_program_by_its_first_word_alone() {
+        assert_eq!(script(&["worker: orders password=hunter2".to_owned()]), "worker");
+        assert_eq!(script(&["/usr/bin/php8.2".to_owned(), "bin/consume.php".to_owned()]), "consume");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Commands without their secrets: what looks like a password is replaced by a variable. It hides too much rather than too little.
+//! Commands without their secrets: what looks like a password is replaced by a variable. It rather hides too much; what looks like
+//! nothing of the kind is not found.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -6,7 +7,7 @@ use std::ops::Range;
 use crate::config::passwords_in_addresses;
 
 /// Words in the name of an option, a variable or a field whose value is a secret.
-const TELLTALES: [&str; 12] = [
+const TELLTALES: [&str; 16] = [
     "pass",
     "passwd",
     "password",
@@ -19,12 +20,23 @@ const TELLTALES: [&str; 12] = [
     "apikey",
     "auth",
     "authorization",
+    "bearer",
+    "cookie",
+    "pin",
+    "signature",
 ];
 /// A name that ends in `key` is one of a secret, unless this stands before it.
 const KEYS_OF_NO_SECRET: [&str; 8] =
     ["routing", "binding", "partition", "cache", "message", "sort", "primary", "foreign"];
 /// Options whose value is a login: `name:password`.
 const LOGINS: [&str; 3] = ["-u", "--user", "--login"];
+/// Programs whose short option is followed by a password, with or without a space: `mysql -pSECRET`.
+const SHORT_PASSWORDS: [(&str, &str); 4] =
+    [("mysql", "-p"), ("mariadb", "-p"), ("mongo", "-p"), ("redis", "-a")];
+/// How a word of a name ends that is telling.
+const TELLTALE_ENDS: [&str; 3] = ["pass", "pw", "pwd"];
+/// Words that end so and tell nothing.
+const ENDS_OF_NO_SECRET: [&str; 2] = ["bypass", "compass"];
 /// Parts of a word that are as telling wherever they stand.
 const TELLTALE_PARTS: [&str; 4] = ["password", "passwd", "secret", "token"];
 /// The last word of a name that only says where a secret is.
@@ -61,19 +73,35 @@ impl Shown {
         let mut shown = Vec::with_capacity(words.len());
         let mut awaited: Option<String> = None;
         let mut is_login = false;
+        let short = short_password(words);
         for word in words {
             let secrets = match awaited.take() {
+                None if short.is_some_and(|short| word.starts_with(short) && word.len() > short.len()) => {
+                    vec![Secret { at: 2..word.len(), what: "password".to_owned() }]
+                }
                 None if is_login || word.starts_with("--user=") => login(word),
                 // An option follows, so the one before was a switch.
-                Some(option) if !word.starts_with('-') => vec![Secret { at: 0..word.len(), what: option }],
+                Some(option) if !(word.starts_with("--") || word.starts_with('-') && word.len() <= 2) => {
+                    vec![Secret { at: 0..word.len(), what: option }]
+                }
                 Some(_) | None => secrets(word),
             };
-            awaited = option_before_its_value(word);
+            let is_short = short.is_some_and(|short| word == short);
+            awaited = if is_short { Some("password".to_owned()) } else { option_before_its_value(word) };
             is_login = LOGINS.contains(&word.as_str());
             shown.push(naming.replace(word, &secrets));
         }
         Self { words: shown, variables: naming.order }
     }
+}
+
+/// The short option of this program behind which a password stands.
+fn short_password(words: &[String]) -> Option<&'static str> {
+    let files = || words.iter().map(|word| word.rsplit('/').next().unwrap_or(word));
+    SHORT_PASSWORDS
+        .iter()
+        .find(|(program, _)| files().any(|file| file.starts_with(program)))
+        .map(|(_, option)| *option)
 }
 
 /// Where a secret is, and what it is called.
@@ -105,6 +133,7 @@ fn secrets(word: &str) -> Vec<Secret> {
     let mut found: Vec<Secret> = Vec::new();
     let password = |at| Secret { at, what: "password".to_owned() };
     found.extend(passwords_in_addresses(word).into_iter().filter(|at| !at.is_empty()).map(password));
+    found.extend(passwords_before_hosts(word).map(password));
     found.extend(tokens_in_addresses(word));
     found.extend(named(word));
     found.sort_by_key(|secret| (secret.at.start, std::cmp::Reverse(secret.at.end)));
@@ -115,6 +144,17 @@ fn secrets(word: &str) -> Vec<Secret> {
         is_apart
     });
     found
+}
+
+/// `name:password@host` without a scheme, as Go's drivers take it.
+fn passwords_before_hosts(word: &str) -> impl Iterator<Item = Range<usize>> {
+    word.match_indices('@').filter_map(|(end, _)| {
+        let begin = word[..end].rfind(':')? + 1;
+        let is_password = !word[begin..end].contains(['/', '@', ' ', '=']) && begin < end;
+        let is_named =
+            word[..begin - 1].ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+        (is_password && is_named).then_some(begin..end)
+    })
 }
 
 /// `https://TOKEN@host`.
@@ -152,7 +192,11 @@ fn named(word: &str) -> Vec<Secret> {
         let is_whole = start == 0 && (word.starts_with('-') || !word.contains(char::is_whitespace));
         let length = match closing {
             Some(quote) => rest.find(quote),
-            None if is_whole || name.eq_ignore_ascii_case("authorization") => None,
+            None if is_whole
+                || ["authorization", "cookie"].iter().any(|known| name.eq_ignore_ascii_case(known)) =>
+            {
+                None
+            }
             None if rest.starts_with("${") => rest.find('}').map(|end| end + 1),
             None => rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '&' | ';' | ',' | '}')),
         };
@@ -224,11 +268,14 @@ fn is_telltale(name: &str) -> bool {
         return false;
     }
     let is_word = |word: &String| {
-        TELLTALES.contains(&word.as_str()) || TELLTALE_PARTS.iter().any(|part| word.contains(part))
+        TELLTALES.contains(&word.as_str())
+            || TELLTALE_PARTS.iter().any(|part| word.contains(part))
+            || TELLTALE_ENDS.iter().any(|end| word.ends_with(end))
+                && !ENDS_OF_NO_SECRET.contains(&word.as_str())
     };
     let is_secret_key = match words.as_slice() {
         [.., of, key] => key == "key" && !KEYS_OF_NO_SECRET.contains(&of.as_str()),
-        [only] => only == "key",
+        [only] => only.strip_suffix("key").is_some_and(|of| !KEYS_OF_NO_SECRET.contains(&of)),
         [] => false,
     };
     is_secret_key || words.iter().any(is_word)
@@ -323,6 +370,30 @@ mod tests {
         );
         assert_eq!(shown(&["curl", "-u", "me:hunter2"]), ["curl", "-u", "me:<ORDERS_PASSWORD>"]);
         assert_eq!(shown(&["-token", "hunter2"]), ["-token", "<ORDERS_TOKEN>"]);
+    }
+
+    #[test]
+    fn no_form_that_is_in_use_lets_a_secret_through() {
+        let commands: [&[&str]; 13] = [
+            &["--dsn=shop:hunter2@tcp(db:3306)/shop"],
+            &["mysql", "-phunter2"],
+            &["/usr/bin/mysqldump", "-p", "hunter2"],
+            &["redis-cli", "-a", "hunter2"],
+            &["--dbpass=hunter2"],
+            &["--accesskey=hunter2"],
+            &["--signature=hunter2"],
+            &["--pin=hunter2"],
+            &["--redis-pw", "hunter2"],
+            &["--bearer", "hunter2"],
+            &["--header=Cookie: sid=hunter2"],
+            &["--password", "-hunter2"],
+            &["--api-key", "hunter2"],
+        ];
+        for words in commands {
+            let shown = shown(words).join(" ");
+            assert!(!shown.contains("hunter2"), "{words:?}: {shown}");
+        }
+        assert_eq!(shown(&["ssh", "-p2222", "--password", "-v"]), ["ssh", "-p2222", "--password", "-v"]);
     }
 
     #[test]

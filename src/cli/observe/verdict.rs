@@ -147,7 +147,8 @@ fn compared(
     let processes = |consumers: f64| (consumers / f64::from(each)).ceil() as u32;
     let min = processes(f64::from(setting.min)).max(1);
     let used = processes(setting.course.most_consumers * HEADROOM);
-    let max = used.clamp(program.processes.max(min), PROCESSES_MOST.max(min));
+    let least = program.processes.min(PROCESSES_MOST).max(min);
+    let max = used.clamp(least, PROCESSES_MOST.max(min));
     let profile = setting.profile;
     Verdict::Compared(Box::new(Compared { min, max, profile, present, flow, setting, advice }))
 }

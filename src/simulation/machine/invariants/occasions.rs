@@ -10,7 +10,7 @@ use crate::core::ids::ProgramName;
 use crate::core::observed::{Phase, StopManners};
 use crate::core::plan::plan;
 use crate::core::spec::ProgramSpec;
-use crate::core::world::{Program, World};
+use crate::core::world::Program;
 use crate::simulation::machine::keeper::Child;
 use crate::simulation::machine::run::{Check, Run};
 
@@ -70,7 +70,7 @@ pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
                 return Err(format!("{name}:{number} has leftovers: {:?}", slot.leftovers));
             }
         }
-        a_rollout_has_ended(run.machine.world(), name, program)?;
+        a_rollout_has_ended(run, name, program)?;
         at_least_the_minimum(run, name, program)?;
     }
     Ok(())
@@ -83,12 +83,14 @@ fn lacks_room(run: &Run, name: &ProgramName, number: u32) -> bool {
     })
 }
 
-/// Unless a program that is restarted together with it waits for another one that never comes.
-fn a_rollout_has_ended(world: &World, name: &ProgramName, program: &Program) -> Check {
+/// Unless a program that is restarted together with it waits for another one that never comes, or for room that there never is.
+fn a_rollout_has_ended(run: &Run, name: &ProgramName, program: &Program) -> Check {
+    let world = run.machine.world();
     let Some(rollout) = program.rollout() else { return Ok(()) };
     let waits = |other: &Program| {
+        let lacks = |number: u32| lacks_room(run, &other.spec.name, number);
         other.rollout().is_some_and(|other| other.id == rollout.id)
-            && dependency::missing(world, other).is_some()
+            && (dependency::missing(world, other).is_some() || other.wanted(false).slots.iter().any(lacks))
     };
     if world.programs.values().any(waits) {
         return Ok(());
