@@ -23,7 +23,7 @@ const SEEDS_OF_A_LINE: usize = 20;
 const ACTIONS_TO_FIND_OUT: u32 = 300;
 
 /// How many seeds a machine with a defect has to be found out in; `LEVERET_SIMULATION_FLAW` asks for just one defect.
-const SEEDS_TO_FIND_OUT: u64 = 40;
+const SEEDS_TO_FIND_OUT: u64 = 120;
 
 /// The same for the seeds that once failed.
 const ACTIONS_OF_REGRESSIONS: u32 = 1_500;

@@ -58,7 +58,8 @@ pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
             // Whoever has what it is sure to have may wait for room for ever.
             let has_no_room = program.alive() >= budget::guaranteed(program) && lacks_room(run, name, number);
             if !(rests || (waits || has_no_room) && may_wait) {
-                return Err(format!("{name}:{number} is wanted and is {phase:?}"));
+                let gap = gap_of(run, name, number);
+                return Err(format!("{name}:{number} is wanted and is {phase:?}, because {gap:?}"));
             }
         }
         let is_spared = program.scaler.is_some() && program.manners == StopManners::DiesOfIt;
@@ -77,10 +78,15 @@ pub(in crate::simulation::machine) fn converged(run: &Run) -> Check {
 }
 
 fn lacks_room(run: &Run, name: &ProgramName, number: u32) -> bool {
+    matches!(gap_of(run, name, number), Some(Gap::Budget { .. }))
+}
+
+/// What keeps a process from being what is wanted.
+fn gap_of(run: &Run, name: &ProgramName, number: u32) -> Option<Gap> {
     let gaps = plan(run.machine.world(), run.now).gaps;
-    gaps.iter().any(|(program, slot, gap)| {
-        program == name && *slot == Some(number) && matches!(gap, Gap::Budget { .. })
-    })
+    let is_it =
+        |(program, slot, _): &(ProgramName, Option<u32>, Gap)| program == name && *slot == Some(number);
+    gaps.into_iter().find(is_it).map(|(_, _, gap)| gap)
 }
 
 /// Unless a program that is restarted together with it waits for another one that never comes, or for room that there never is.
