@@ -28,17 +28,6 @@ pub enum Fact {
         /// When.
         at: Time,
     },
-    /// A queue of which consumers are starting was looked at between two rounds.
-    Glance {
-        /// The broker's name in the configuration.
-        broker: String,
-        /// The queue's name.
-        queue: String,
-        /// Consumers on the queue.
-        consumers: u64,
-        /// When.
-        at: Time,
-    },
     /// The state of a broker's management API changed, or its error did.
     Management {
         /// The broker's name in the configuration.

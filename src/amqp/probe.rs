@@ -36,7 +36,6 @@ impl ProbeSettings {
 pub struct Probe {
     broker: String,
     queues: watch::Sender<BTreeSet<String>>,
-    starting: watch::Sender<BTreeSet<String>>,
     _stop: DropGuard,
 }
 
@@ -50,30 +49,19 @@ impl Probe {
     pub fn start(settings: ProbeSettings, queues: BTreeSet<String>, facts: Sender<Fact>) -> Self {
         let broker = settings.broker.name.clone();
         let (queues, wanted) = watch::channel(queues);
-        let (starting, glanced) = watch::channel(BTreeSet::new());
         let stop = CancellationToken::new();
-        tokio::spawn(Watch::new(settings, (wanted, glanced), facts, stop.clone()).run());
-        Self { broker, queues, starting, _stop: stop.drop_guard() }
+        tokio::spawn(Watch::new(settings, wanted, facts, stop.clone()).run());
+        Self { broker, queues, _stop: stop.drop_guard() }
     }
 
     /// Reads these queues from now on, in place of those before.
     pub fn set_queues(&self, queues: BTreeSet<String>) {
-        set(&self.queues, queues);
+        self.queues.send_if_modified(|wanted| {
+            let changed = *wanted != queues;
+            *wanted = queues;
+            changed
+        });
     }
-
-    /// Looks at these queues four times as often, as long as consumers of them are starting, and tells who is there. Their
-    /// depth is told by rounds alone.
-    pub fn set_starting(&self, queues: BTreeSet<String>) {
-        set(&self.starting, queues);
-    }
-}
-
-fn set(sender: &watch::Sender<BTreeSet<String>>, queues: BTreeSet<String>) {
-    sender.send_if_modified(|wanted| {
-        let changed = *wanted != queues;
-        *wanted = queues;
-        changed
-    });
 }
 
 impl fmt::Debug for Probe {

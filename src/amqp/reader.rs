@@ -30,15 +30,6 @@ const CHANNELS_SPARE: u16 = 40;
 /// Answers to passive declares on one channel, in order.
 type Answers = FuturesOrdered<BoxFuture<'static, lapin::Result<Queue>>>;
 
-/// What queues are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    /// How they are.
-    Round,
-    /// Whether their consumers are there.
-    Glance,
-}
-
 /// Why a connection cannot be used any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Lost {
@@ -116,7 +107,6 @@ impl<'a> Reader<'a> {
     /// Reads `queues` on one channel, and goes on with the rest on another where one stumbles.
     pub(super) async fn read_together(
         &'a self,
-        look: Look,
         mut channel: Option<Channel>,
         queues: Vec<String>,
     ) -> Lane<'a> {
@@ -136,7 +126,7 @@ impl<'a> Reader<'a> {
                 match timeout(self.patience, answers.next()).await {
                     Ok(None) => break None,
                     Ok(Some(Ok(answer))) => {
-                        if let Err(lost) = self.tell_answer(look, &rest[answered], &answer).await {
+                        if let Err(lost) = self.tell_depth(&rest[answered], &answer).await {
                             return Lane { channel: None, aside, lost: Some(lost) };
                         }
                         answered += 1;
@@ -283,21 +273,6 @@ impl<'a> Reader<'a> {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(error)) => Err(self.lost_by(&error)),
             Err(_) => Err(Lost::Broken("it does not answer any more".to_owned())),
-        }
-    }
-
-    async fn tell_answer(&self, look: Look, queue: &str, answer: &Queue) -> Result<(), Lost> {
-        match look {
-            Look::Round => self.tell_depth(queue, answer).await,
-            Look::Glance => {
-                let fact = Fact::Glance {
-                    broker: self.broker.to_owned(),
-                    queue: queue.to_owned(),
-                    consumers: u64::from(answer.consumer_count()),
-                    at: clock::now(),
-                };
-                self.facts.send(fact).await.map_err(|_| Lost::Unwanted)
-            }
         }
     }
 

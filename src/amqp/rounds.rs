@@ -7,19 +7,17 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lapin::{Channel, Event};
 use tokio::sync::watch::Receiver;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::Interval;
 
 use super::address::NAME_BYTES_MAX;
 use super::fact::Reading;
 use super::quarantine::Quarantine;
-use super::reader::{Alone, Aside, End, Lane, Look, Lost, Reader};
+use super::reader::{Alone, Aside, End, Lane, Lost, Reader};
 use crate::core::time::Time;
 use crate::sys::clock;
 
 /// How many queues are asked for on one channel, where each waits for the answers before it.
 const LANE_QUEUES: usize = 25;
-/// So many times as often as others those queues are looked at of which consumers are starting.
-const GLANCES: u32 = 4;
 /// How many quarantined queues are asked for at one time, each on a channel of its own.
 const ALONE_MAX: usize = 8;
 
@@ -32,8 +30,6 @@ pub(super) struct Rounds<'a> {
     /// The round that is under way: a number of queues on each channel.
     lanes: FuturesUnordered<BoxFuture<'a, Lane<'a>>>,
     round_since: Option<Time>,
-    /// A glance that is under way, which keeps no round waiting.
-    glances: FuturesUnordered<BoxFuture<'a, Lane<'a>>>,
     /// Quarantined queues that have been asked for.
     alone: FuturesUnordered<BoxFuture<'a, Alone<'a>>>,
     /// Those among them, and others, that keep the broker busy.
@@ -50,7 +46,6 @@ impl<'a> Rounds<'a> {
             channels: Vec::new(),
             lanes: FuturesUnordered::new(),
             round_since: None,
-            glances: FuturesUnordered::new(),
             alone: FuturesUnordered::new(),
             hanging: FuturesUnordered::new(),
             worn: false,
@@ -61,11 +56,8 @@ impl<'a> Rounds<'a> {
     pub(super) async fn run(
         mut self,
         queues: &mut Receiver<BTreeSet<String>>,
-        starting: &Receiver<BTreeSet<String>>,
         ticker: &mut Interval,
     ) -> Lost {
-        let mut glance = interval(ticker.period() / GLANCES);
-        glance.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let connection = self.reader.connection();
         let mut events = connection.events_listener();
         loop {
@@ -80,16 +72,11 @@ impl<'a> Rounds<'a> {
                     }
                 }
                 Some(lane) = self.lanes.next() => self.end_lane(lane).await,
-                Some(lane) = self.glances.next() => self.put_away(lane),
                 Some(alone) = self.alone.next() => self.end_alone(alone),
                 Some(alone) = self.hanging.next() => self.end_alone(alone),
                 _ = ticker.tick() => {
                     let wanted = queues.borrow_and_update().clone();
                     self.begin_round(wanted).await
-                }
-                _ = glance.tick() => {
-                    self.begin_glance(&starting.borrow());
-                    Ok(())
                 }
             };
             if let Err(lost) = happened.and_then(|()| self.ask_due()) {
@@ -112,38 +99,13 @@ impl<'a> Rounds<'a> {
         }
         self.round_since = (!askable.is_empty()).then(clock::now);
         for queues in askable.chunks(LANE_QUEUES) {
-            let lane = self.reader.read_together(Look::Round, self.channels.pop(), queues.to_vec());
+            let lane = self.reader.read_together(self.channels.pop(), queues.to_vec());
             self.lanes.push(lane.boxed());
         }
         Ok(())
     }
 
-    /// Asks for queues between two rounds, unless that is done already.
-    fn begin_glance(&mut self, starting: &BTreeSet<String>) {
-        if !(self.lanes.is_empty() && self.glances.is_empty()) || self.worn {
-            return;
-        }
-        let is_well = |queue: &&String| !self.quarantine.contains(queue) && queue.len() <= NAME_BYTES_MAX;
-        let askable: Vec<String> = starting.iter().filter(is_well).cloned().collect();
-        for queues in askable.chunks(LANE_QUEUES) {
-            let lane = self.reader.read_together(Look::Glance, self.channels.pop(), queues.to_vec());
-            self.glances.push(lane.boxed());
-        }
-    }
-
     async fn end_lane(&mut self, lane: Lane<'a>) -> Result<(), Lost> {
-        self.put_away(lane)?;
-        if self.lanes.is_empty()
-            && !self.worn
-            && let Some(since) = self.round_since.take()
-        {
-            self.reader.tell_round(clock::now().since(since)).await?;
-        }
-        Ok(())
-    }
-
-    /// What became of queues that were asked for together.
-    fn put_away(&mut self, lane: Lane<'a>) -> Result<(), Lost> {
         let now = clock::now();
         self.channels.extend(lane.channel);
         for (queue, aside) in lane.aside {
@@ -156,7 +118,14 @@ impl<'a> Rounds<'a> {
                 }
             }
         }
-        self.lose(lane.lost)
+        self.lose(lane.lost)?;
+        if self.lanes.is_empty()
+            && !self.worn
+            && let Some(since) = self.round_since.take()
+        {
+            self.reader.tell_round(clock::now().since(since)).await?;
+        }
+        Ok(())
     }
 
     fn end_alone(&mut self, alone: Alone<'a>) -> Result<(), Lost> {
@@ -183,8 +152,7 @@ impl<'a> Rounds<'a> {
 
     fn ask_due(&mut self) -> Result<(), Lost> {
         if self.worn {
-            let is_over = self.lanes.is_empty() && self.glances.is_empty();
-            return if is_over { Err(Lost::Worn) } else { Ok(()) };
+            return if self.lanes.is_empty() { Err(Lost::Worn) } else { Ok(()) };
         }
         let room = ALONE_MAX.saturating_sub(self.alone.len());
         for queue in self.quarantine.take_due(clock::now(), room) {

@@ -97,7 +97,7 @@ async fn read(
                         BrokerState::Connected | BrokerState::Connecting => {}
                     }
                 }
-                Fact::Queue { reading: Reading::Unreachable, .. } | Fact::Glance { .. } => {}
+                Fact::Queue { reading: Reading::Unreachable, .. } => {}
                 Fact::Queue { queue, reading, .. } => {
                     readings.insert(queue, reading);
                     if queues.iter().all(|queue| readings.contains_key(queue)) {

@@ -70,7 +70,6 @@ impl Told {
             | Fact::Figures { .. }
             | Fact::Trap { .. }
             | Fact::Channels { .. }
-            | Fact::Glance { .. }
             | Fact::Round { .. } => false,
         })
         .await;
@@ -105,7 +104,6 @@ impl Told {
                 | Fact::Metrics { .. }
                 | Fact::Figures { .. }
                 | Fact::Trap { .. }
-                | Fact::Glance { .. }
                 | Fact::Channels { .. } => {}
                 Fact::Round { .. } => rounds.push(std::mem::take(&mut current)),
             }
@@ -476,26 +474,6 @@ async fn hundreds_of_queues_are_read_in_one_round() {
     let mut told = Told::start(&broker.url(), &all);
     told.until_rounds(2).await;
     assert!(told.rounds().iter().all(|round| round.len() == 300));
-}
-
-#[tokio::test]
-async fn who_begins_to_consume_is_seen_between_two_rounds_where_that_is_asked_for() {
-    let broker = broker().await;
-    declare(&broker, ["a", "b"]).await;
-    let mut told = Told::start(&broker.url(), &["a", "b"]);
-    told.probe.set_starting(names(&["a", "missing"]));
-    let shows = |count: u64| move |fact: &Fact| matches!(fact, Fact::Glance { queue, consumers, .. } if queue == "a" && *consumers == count);
-    told.until("nobody", shows(0)).await;
-    let (client, channel) = client(&broker).await;
-    let options = lapin::options::BasicConsumeOptions::default();
-    let consumer =
-        channel.basic_consume("a".into(), "one".into(), options, FieldTable::default()).await.unwrap();
-    told.until("one consumer", shows(1)).await;
-    told.until_rounds(2).await;
-    let is_of_b = |fact: &Fact| matches!(fact, Fact::Glance { queue, .. } if queue == "b");
-    assert!(!told.all.iter().any(is_of_b), "nobody starts there");
-    assert!(told.rounds().iter().any(|round| round.len() == 2), "rounds go on beside it");
-    drop((consumer, channel, client));
 }
 
 #[tokio::test]

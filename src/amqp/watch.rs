@@ -28,7 +28,6 @@ const EXCHANGE: Duration = Duration::from_secs(2);
 pub(super) struct Watch {
     settings: ProbeSettings,
     queues: Receiver<BTreeSet<String>>,
-    starting: Receiver<BTreeSet<String>>,
     facts: Sender<Fact>,
     stop: CancellationToken,
     ticker: Interval,
@@ -46,7 +45,7 @@ impl Watch {
     /// Must be called on a tokio runtime.
     pub(super) fn new(
         settings: ProbeSettings,
-        (queues, starting): (Receiver<BTreeSet<String>>, Receiver<BTreeSet<String>>),
+        queues: Receiver<BTreeSet<String>>,
         facts: Sender<Fact>,
         stop: CancellationToken,
     ) -> Self {
@@ -55,18 +54,7 @@ impl Watch {
         let seed = clock::now().as_micros() ^ (u64::from(std::process::id()) << 32);
         let quarantine = Quarantine::new(settings.interval);
         let backoff = Backoff::new(seed);
-        Self {
-            settings,
-            queues,
-            starting,
-            facts,
-            stop,
-            ticker,
-            backoff,
-            quarantine,
-            state: None,
-            quiet_until: None,
-        }
+        Self { settings, queues, facts, stop, ticker, backoff, quarantine, state: None, quiet_until: None }
     }
 
     /// Reads until it is stopped or nobody receives the facts.
@@ -172,11 +160,11 @@ impl Watch {
 
     /// Reads over one connection until it is lost.
     async fn read(&mut self, link: &Link) -> Lost {
-        let Self { settings, queues, starting, facts, ticker, quarantine, .. } = self;
+        let Self { settings, queues, facts, ticker, quarantine, .. } = self;
         let patience = settings.interval.max(PATIENCE_MIN);
         let reader = Reader::new(link, &settings.broker.name, facts, settings.timeout, patience);
         ticker.reset_immediately();
-        Rounds::new(&reader, quarantine).run(queues, starting, ticker).await
+        Rounds::new(&reader, quarantine).run(queues, ticker).await
     }
 
     async fn tell_state(&mut self, state: BrokerState) -> Result<(), Unwanted> {

@@ -146,15 +146,6 @@ impl Brokers {
         self.queues.retain(|key, _| read.contains(key));
     }
 
-    /// Has those queues looked at more often of which consumers are starting, by broker.
-    pub(crate) fn set_starting(&self, mut starting: BTreeMap<String, BTreeSet<String>>) {
-        for (name, broker) in &self.brokers {
-            if let Some(probe) = &broker.probe {
-                probe.set_starting(starting.remove(name).unwrap_or_default());
-            }
-        }
-    }
-
     /// What `queue` of `broker` last said.
     pub(crate) fn queue(&self, broker: &str, queue: &str) -> QueueSeen {
         let seen = self.queues.get(&(broker.to_owned(), queue.to_owned())).cloned().unwrap_or_default();
@@ -282,9 +273,6 @@ impl Brokers {
             }
             // It is the controller's to find out whose they are.
             Fact::Channels { .. } => (None, None),
-            Fact::Glance { broker, queue, consumers, at } => {
-                (Some(event::Fact::Glance { broker, queue, consumers, at }), None)
-            }
             Fact::Round { broker, took } => {
                 if let Some(known) = self.brokers.get_mut(&broker) {
                     known.rounds.observe(took);

@@ -473,7 +473,6 @@ impl Control {
                 self.link.send(&order, None)?;
             }
         }
-        self.brokers.set_starting(self.machine.world().queues_of_starting());
         self.wake_at = plan.wake_at;
         if plan.commands.iter().any(changes_memory) {
             self.save_soon();

@@ -119,17 +119,6 @@ pub enum Fact {
         /// Whether it does.
         tells: bool,
     },
-    /// How many consumers a queue shows, between two readings of it: who has begun is known sooner.
-    Glance {
-        /// The broker's name.
-        broker: String,
-        /// The queue's name.
-        queue: String,
-        /// Consumers on the queue.
-        consumers: u64,
-        /// When.
-        at: Time,
-    },
     /// How much memory the machine has left.
     MemoryLeft(MemoryLeft),
     /// How the processes of a program take messages, as their broker tells.

@@ -99,7 +99,6 @@ impl Machine {
             Fact::Takes { program, hands } => self.takes(&program, hands),
             Fact::AtWork { broker, read, at } => self.at_work(broker, read, at),
             Fact::Memory(read) => self.memory_was_read(read),
-            Fact::Glance { broker, queue, consumers, at } => self.glance(&broker, &queue, consumers, at),
             Fact::MemoryLeft(told) => self.world.memory_left = Some(told),
             Fact::LastWords { program, rollout, words } => self.last_words(&program, rollout, words),
         }

@@ -524,20 +524,6 @@ impl World {
         (self.brokers.get(&scale.broker) == Some(&BrokerHealth::Unreachable)).then_some(scale.broker.as_str())
     }
 
-    /// The queues, by broker, that tell by their consumers that somebody who is starting has begun.
-    pub fn queues_of_starting(&self) -> BTreeMap<String, BTreeSet<String>> {
-        let mut queues: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        let waits = |slot: &Slot| matches!(slot.phase, Phase::Starting(..));
-        for program in self.programs.values() {
-            // Where the file says what tells, nothing else does.
-            let Some(scale) = program.spec.scale().filter(|_| program.spec.ready.is_none()) else { continue };
-            if program.slots.values().any(waits) {
-                queues.entry(scale.broker.clone()).or_default().insert(scale.queue.clone());
-            }
-        }
-        queues
-    }
-
     /// What excuses the failure of a process of `program` at present.
     pub fn excuse(&self, program: &Program) -> Excuse {
         let health = program.spec.scale().and_then(|scale| self.brokers.get(&scale.broker));

@@ -128,31 +128,6 @@ fn a_burst_is_answered_by_the_reading_that_shows_it() {
     assert_eq!(scene.live("orders"), 9, "those that the queue shows have started and make room for the next");
 }
 
-#[test]
-fn who_is_seen_between_two_readings_makes_room_for_the_next_and_teaches_how_long_a_start_takes() {
-    let mut scene = Scenario::new(vec![scaled("orders", 1, 10)]);
-    scene.broker(BrokerHealth::Up);
-    scene.sample("orders", 0, 1);
-    scene.wait(2.0);
-    scene.sample("orders", 2_000, 1);
-    assert_eq!(scene.live("orders"), 5);
-    assert_eq!(scene.machine.world().queues_of_starting()["default"], ["orders".to_owned()].into());
-    scene.wait(0.25);
-    let glance = |scene: &mut Scenario, consumers| {
-        let (broker, queue, at) = ("default".to_owned(), "orders".to_owned(), scene.now);
-        scene.observe(Fact::Glance { broker, queue, consumers, at });
-        scene.settle();
-    };
-    glance(&mut scene, 5);
-    assert_eq!(scene.live("orders"), 9);
-    let name = ProgramName::new("orders").unwrap();
-    let startup = scene.machine.world().programs[&name].scaler.as_ref().unwrap().engine.startup();
-    assert!(startup < Duration::from_millis(500), "{startup:?}");
-    scene.wait(0.25);
-    glance(&mut scene, 9);
-    assert_eq!(scene.live("orders"), 10);
-}
-
 fn change(spec: &mut ProgramSpec, change: impl FnOnce(&mut ScaleSpec)) {
     let Kind::Scaled(scale) = &mut spec.kind else { panic!("{spec:?}") };
     change(scale);

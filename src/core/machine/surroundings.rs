@@ -64,17 +64,6 @@ impl Machine {
     }
 }
 
-impl Machine {
-    /// How many consumers a queue shows between two readings.
-    pub(super) fn glance(&mut self, broker: &str, queue: &str, consumers: u64, at: Time) {
-        for program in self.world.programs.values_mut() {
-            if scale_of(program, broker).is_some_and(|scale| scale.queue == queue) {
-                see_consumers(program, consumers, at);
-            }
-        }
-    }
-}
-
 fn scale_of<'a>(program: &'a Program, broker: &str) -> Option<&'a ScaleSpec> {
     program.spec.scale().filter(|scale| scale.broker == broker)
 }
@@ -97,18 +86,15 @@ fn forgive(slot: &mut Slot, until: Time) {
     }
 }
 
-/// Where each consumes several queues, the first one shows who has begun.
+/// A rise of the visible consumers is the oldest starting ones having begun to consume. Where each consumes several queues, the
+/// first one shows it.
 fn observe_queue(program: &mut Program, place: usize, observation: Observation) {
     let Some(scaler) = &mut program.scaler else { return };
     scaler.engine.observe_queue(place, observation);
-    if let (Observation::Sample { at, consumers, .. }, 0) = (observation, place) {
-        see_consumers(program, consumers, at);
+    let Observation::Sample { at, consumers, .. } = observation else { return };
+    if place > 0 {
+        return;
     }
-}
-
-/// A rise of the visible consumers is the oldest starting ones having begun to consume.
-fn see_consumers(program: &mut Program, consumers: u64, at: Time) {
-    let Some(scaler) = &mut program.scaler else { return };
     let before = scaler.consumers.replace(consumers);
     // Where the file says what tells, nothing else does.
     if program.spec.ready.is_some() {

@@ -313,7 +313,6 @@ impl Run {
             | Fact::AtWork { .. }
             | Fact::TellsWork { .. }
             | Fact::Takes { .. }
-            | Fact::Glance { .. }
             | Fact::Memory(_)
             | Fact::Wall(_)
             | Fact::Said { .. } => false,

@@ -351,11 +351,7 @@ impl Run {
     /// Reads every queue `rounds` times, a second apart.
     pub(super) fn read_queues(&mut self, rounds: u32) -> Check {
         for _ in 0..rounds {
-            let glance = self.limits.probe_interval / 4;
-            self.advance(glance)?;
-            self.glance();
-            self.settle()?;
-            self.advance(self.limits.probe_interval - glance)?;
+            self.advance(self.limits.probe_interval)?;
             if self.finished {
                 return Ok(());
             }
@@ -367,16 +363,6 @@ impl Run {
             self.settle()?;
         }
         Ok(())
-    }
-
-    /// Looks at the queues of which the machine says that somebody starts.
-    fn glance(&mut self) {
-        for (broker, queues) in self.machine.world().queues_of_starting() {
-            for queue in queues {
-                let consumers = u64::from(self.consumers(&broker, &queue));
-                self.observe(Fact::Glance { broker: broker.clone(), queue, consumers, at: self.now });
-            }
-        }
     }
 
     /// Short in some minutes; never in the end, when everything is to come to rest.
