@@ -219,7 +219,9 @@ programs:
     ));
     let lines = || -> Vec<serde_json::Value> {
         let text = fs::read_to_string(&log).unwrap_or_default();
-        let all = text.lines().map(|line| serde_json::from_str(line).expect("each line is whole"));
+        // Whoever reads while a line is being written sees a part of it.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let all = whole.lines().map(|line| serde_json::from_str(line).expect("each line is whole"));
         all.filter(|line: &serde_json::Value| line["event"].is_null()).collect()
     };
     wait_for_state("all lines", LIMIT, || match lines().len() {
